@@ -1,0 +1,1 @@
+"""A dump file, up to physical pages and virtual memory."""

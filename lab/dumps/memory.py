@@ -1,0 +1,53 @@
+"""What the whole analyser stands on: bytes at addresses, and two different kinds of absence."""
+
+from __future__ import annotations
+
+import struct
+from typing import Protocol
+
+from lab.model import DumpError
+
+
+class NotInDump(DumpError):
+    """The page exists, but the dump does not hold it (left out by design, or truncated)."""
+
+
+class NotPresent(DumpError):
+    """The address is not mapped by the page tables."""
+
+
+class Memory(Protocol):
+    """Byte-addressed memory.
+
+    `read` returns exactly `size` bytes or raises NotInDump / NotPresent (naming the first address that
+    could not be read). `size` is bounded by the implementation; DumpError beyond it.
+    """
+
+    def read(self, address: int, size: int) -> bytes: ...
+
+
+def u16(memory: Memory, address: int) -> int:
+    return int(struct.unpack("<H", memory.read(address, 2))[0])
+
+
+def i16(memory: Memory, address: int) -> int:
+    return int(struct.unpack("<h", memory.read(address, 2))[0])
+
+
+def u32(memory: Memory, address: int) -> int:
+    return int(struct.unpack("<I", memory.read(address, 4))[0])
+
+
+def u64(memory: Memory, address: int) -> int:
+    return int(struct.unpack("<Q", memory.read(address, 8))[0])
+
+
+def unicode_string(memory: Memory, address: int, *, limit: int = 1024) -> str:
+    """The text of the UNICODE_STRING64 {Length u16, MaximumLength u16, pad, Buffer u64} at `address`.
+
+    At most `limit` bytes of text are read. Invalid UTF-16 is replaced.
+    """
+    length, _maximum, buffer = struct.unpack("<HH4xQ", memory.read(address, 16))
+    if length == 0 or buffer == 0:
+        return ""
+    return memory.read(buffer, min(length, limit) & ~1).decode("utf-16-le", "replace")

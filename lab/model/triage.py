@@ -1,0 +1,179 @@
+"""All that was read from one dump, as plain values that can be stored, compared and shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from lab.model.bugcheck import Bugcheck
+from lab.model.drivers import Origin
+from lab.model.evidence import Evidence, Suspect
+
+
+@dataclass(frozen=True)
+class DumpFacts:
+    """The file itself. Times: UTC ISO 8601; uptime: seconds."""
+
+    path: str
+    size: int
+    dump_type: int
+    dump_type_name: str
+    build: int
+    machine: str  # "x64"
+    processors: int
+    system_time: str
+    uptime: float
+    complete: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Module:
+    """A loaded driver image. `pdb` is "NAME/GUIDAGE" or "" when its headers are not in the dump."""
+
+    name: str  # file name as loaded
+    base: int
+    size: int
+    timestamp: int
+    pdb: str
+    origin: Origin
+    origin_because: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One stack frame as the debugger's `kn` shows it. `how`: "context", "unwound" or "scanned"."""
+
+    index: int
+    child_sp: int
+    return_address: int
+    instruction: int
+    symbol: str  # "nt!VfAfterCallDriver+0x33e"
+    module: str  # file name, or "" when unknown
+    how: str
+    note: str = ""
+    registers: tuple[tuple[str, int], ...] = ()  # nonvolatile registers in this frame
+
+
+@dataclass(frozen=True)
+class ThreadFacts:
+    """The crashing thread. APC disable counts are signed 16-bit: -1 is one disable too many."""
+
+    address: int
+    process: str
+    cid: str  # "4.998"
+    start: str  # symbol of the Win32 start address
+    kernel_apc_disable: int | None
+    special_apc_disable: int | None
+    stack_base: int
+    stack_limit: int
+
+
+@dataclass(frozen=True)
+class CriticalRegionEntry:
+    """One entry of the Enter/Leave Critical Region log (`!verifier 200`), newest first."""
+
+    thread: int
+    direction: str  # "enter", "leave" or "unknown"
+    caller: str  # image file name of the first frame outside nt, or ""
+    stack: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class VerifierFacts:
+    """Driver Verifier in the crashed kernel."""
+
+    level: int
+    options: tuple[str, ...]
+    drivers: tuple[str, ...]
+    log_allocated: bool
+    log_capacity: int
+    log: tuple[CriticalRegionEntry, ...] = ()
+
+
+@dataclass(frozen=True)
+class FilterInstance:
+    """A minifilter instance attached to the volume in question."""
+
+    address: int
+    name: str
+    altitude: str
+    filter_name: str
+    image: str  # file name of the driver, "" when it could not be resolved
+    origin: Origin
+    handles_read: bool | None
+
+
+@dataclass(frozen=True)
+class DispatchState:
+    """Verifier's saved state of the IoCallDriver that went wrong, and where it leads."""
+
+    address: int
+    found_in: str  # "rbx of frame 2", "stack +0x48"
+    checks: tuple[str, ...]  # invariants that held
+    dispatch_routine: int
+    dispatch_symbol: str
+    apc_before: int
+    device: int
+    driver: str  # "\\FileSystem\\FltMgr"
+    device_stack: tuple[tuple[int, str], ...]  # (device, driver name), top first
+    volume: int = 0
+    volume_name: str = ""
+    instances: tuple[FilterInstance, ...] = ()
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What makes two crashes the same, tolerant of builds and offsets."""
+
+    code: int
+    sub_code: int  # parameter 1 of 0xC4/0xC9, else 0
+    thread_start: str  # "srv2!SrvProcWorkerThread" or ""
+    functions: tuple[str, ...]  # "nt!PspExitThread", ... without offsets
+
+
+class Relation(StrEnum):
+    SAME = "same"
+    SIBLING = "sibling"
+    OTHER = "other"
+    OURS = "ours"
+
+
+_APC_FAMILY = {(0x20, 0), (0x1, 0), (0xC4, 0xC5), (0xC4, 0xC6), (0xC4, 0xFB)}
+
+
+def compare(expected: Signature, seen: Signature) -> Relation:
+    """How `seen` relates to `expected`.
+
+    Ours: a stop the lab causes itself. Same: equal code and sub-code, and no disagreement on the
+    thread's start routine. Sibling: another face of the same defect (the APC-count family: 0x20,
+    0x1, and verifier's 0xC4/0xC5, /0xC6, /0xFB).
+    """
+    if seen.code in (0x80, 0xE2):
+        return Relation.OURS
+    if (expected.code, expected.sub_code) == (seen.code, seen.sub_code):
+        starts = {s.casefold() for s in (expected.thread_start, seen.thread_start) if "!" in s}
+        return Relation.SAME if len(starts) < 2 else Relation.OTHER
+    family = {(expected.code, expected.sub_code), (seen.code, seen.sub_code)}
+    return Relation.SIBLING if family <= _APC_FAMILY else Relation.OTHER
+
+
+@dataclass(frozen=True)
+class Triage:
+    """Everything `lab triage` says of one dump."""
+
+    dump: DumpFacts
+    bugcheck: Bugcheck
+    thread: ThreadFacts | None
+    stack: tuple[Frame, ...]
+    modules: tuple[Module, ...]
+    signature: Signature
+    verifier: VerifierFacts | None = None
+    dispatch: DispatchState | None = None
+    evidence: tuple[Evidence, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    notes: tuple[str, ...] = field(default=())  # what could not be said, and why
+
+    @property
+    def third_party(self) -> tuple[Module, ...]:
+        return tuple(m for m in self.modules if m.origin is not Origin.IN_BOX)

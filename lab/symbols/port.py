@@ -1,0 +1,42 @@
+"""What the analyser asks of symbols, whatever their source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, order=True)
+class PdbId:
+    """Identity of a PDB: name, GUID as 32 upper-case hexadecimal digits, age."""
+
+    name: str
+    guid: str
+    age: int
+
+    @property
+    def key(self) -> str:
+        """`GUID-age` with hexadecimal age, as ISF file names have it."""
+        return f"{self.guid}-{self.age:x}"
+
+
+class ModuleSymbols(Protocol):
+    """Symbols of one module. Addresses are RVAs. All lookups are exact or None; nothing is guessed."""
+
+    source: str  # where they come from, for the report
+
+    def rva(self, name: str) -> int | None: ...
+
+    def nearest(self, rva: int) -> tuple[str, int] | None:
+        """(name, offset) of the closest symbol at or below `rva`."""
+
+    def offset(self, type_name: str, field: str) -> int | None:
+        """Byte offset of a field, `offset("_KTHREAD", "StackBase")`."""
+
+    def size(self, type_name: str) -> int | None: ...
+
+
+class SymbolStore(Protocol):
+    """Finds the symbols of a module by its PDB id. None when it has none; never another id's."""
+
+    def find(self, pdb: PdbId) -> ModuleSymbols | None: ...

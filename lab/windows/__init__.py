@@ -1,0 +1,1 @@
+"""A running Windows: shells, scripts, drivers, verifier, crash control, boots and events."""
