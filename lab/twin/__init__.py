@@ -1,0 +1,1 @@
+"""A simulated Windows Server, served over its real wire protocols."""

@@ -1,0 +1,71 @@
+"""The state of a simulated Windows at the moment it stops: all that its dump file is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Stop(StrEnum):
+    """Why the machine stopped, in the words of the bug check reference."""
+
+    APC_PENDING_DURING_EXIT = "0x20"
+    DISPATCH_CHANGED_APC = "0xC4/0xC5"
+    NMI = "0x80"
+    MANUAL = "0xE2"
+
+
+@dataclass(frozen=True)
+class Image:
+    """A loaded image: its file name ("BadDriver.sys") and its least size in memory, in bytes."""
+
+    name: str
+    third_party: bool
+    size: int = 0x40000
+
+
+@dataclass(frozen=True)
+class RegionLogEntry:
+    """One call of KeEnterCriticalRegion ("enter") or KeLeaveCriticalRegion ("leave").
+
+    `thread` is the key of a thread (any small integer); `image` is the caller's file name.
+    """
+
+    thread: int
+    direction: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A minifilter's instance on the volume. `image` is the file name of the filter's driver."""
+
+    name: str
+    altitude: str
+    image: str
+
+
+@dataclass(frozen=True)
+class CrashState:
+    """Everything the dump of one stop says. Equal states give equal dump files, byte for byte."""
+
+    build: int  # 7601, 17763 or 20348
+    seed: int
+    stop: Stop
+    images: tuple[Image, ...]  # load order, ntoskrnl.exe first; with hal.dll, fltmgr.sys, Ntfs.sys, srv2.sys
+    thread: int  # key of the crashing thread
+    apc_before: int = 0  # signed kernel APC disable count before the dispatch routine was called
+    apc_now: int = -1  # signed kernel APC disable count at the stop
+    dispatch_owner: str = "fltmgr.sys"  # image whose dispatch routine 0xC4/0xC5 names
+    instances: tuple[Instance, ...] = ()  # on the volume, in any order
+    volume: str = r"\Device\HarddiskVolume3"
+    verifier_level: int = 0
+    verified: tuple[str, ...] = ()  # file names of verified drivers
+    region_log: tuple[RegionLogEntry, ...] = ()  # oldest first, at most 128
+    processors: int = 2
+    uptime_seconds: float = 86400.0
+    system_time: float = 1325376000.0  # seconds since 1970, UTC
+    computer: str = ""
+
+
+__all__ = ["CrashState", "Image", "Instance", "RegionLogEntry", "Stop"]
