@@ -1,0 +1,38 @@
+"""What is in the lab: `inventory/*.yaml` to checked hosts, secrets only by reference.
+
+`load(paths)` gives an `Inventory`; `Inventory.host(name, for_use=True)` gives a host that may be crashed,
+or refuses. Machines and windows build on the settings found here; this package imports only `lab.model`.
+"""
+
+from lab.inventory.host import (
+    FixedMachine,
+    GuestSettings,
+    Host,
+    MachineSettings,
+    PsrpShell,
+    RedfishMachine,
+    ShellSettings,
+    SmbSettings,
+    SshShell,
+    Timeouts,
+)
+from lab.inventory.load import Inventory, json_schema, load
+from lab.inventory.secrets import Secret, register_secret_source
+
+__all__ = [
+    "FixedMachine",
+    "GuestSettings",
+    "Host",
+    "Inventory",
+    "MachineSettings",
+    "PsrpShell",
+    "RedfishMachine",
+    "Secret",
+    "ShellSettings",
+    "SmbSettings",
+    "SshShell",
+    "Timeouts",
+    "json_schema",
+    "load",
+    "register_secret_source",
+]

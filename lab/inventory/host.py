@@ -1,0 +1,192 @@
+"""The settings of one host, as the inventory's keys. Every key says what it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from lab.inventory.secrets import Secret
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Settings(BaseModel):
+    """Frozen, no unknown keys, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+FilePath = Annotated[
+    Path,
+    Field(
+        strict=False,
+        description="a path; '~' and $NAME are expanded; a relative one starts at this file's folder",
+    ),
+]
+
+
+class RedfishMachine(Settings):
+    """A server's management controller (or an emulator) that speaks Redfish."""
+
+    kind: Literal["redfish"]
+    url: Annotated[str, Field(pattern=r"^https?://\S+$", description="e.g. https://bmc.example")]
+    user: Annotated[Text, Field(description="account of the management controller")]
+    password: Annotated[Secret, Field(description="its password, by reference")]
+    ca_file: Annotated[
+        FilePath | None, Field(description="PEM file that the controller's certificate is checked against")
+    ] = None
+    system: Annotated[str, Field(description="identity of the system there; '' when there is only one")] = ""
+
+    @model_validator(mode="after")
+    def _https_only_unless_here(self) -> Self:
+        if self.url.startswith("http://"):
+            raise PydanticCustomError("url", "url must be https: the password would travel in clear text")
+        return self
+
+
+class FixedMachine(Settings):
+    """A machine without remote power, or one whose power is switched by commands of the user's."""
+
+    kind: Literal["fixed"]
+    on: Annotated[tuple[Text, ...], Field(strict=False, description="command and arguments; no shell")] = ()
+    off: Annotated[tuple[Text, ...], Field(strict=False, description="hard power-off")] = ()
+    reset: Annotated[tuple[Text, ...], Field(strict=False, description="hard reset")] = ()
+    interrupt: Annotated[tuple[Text, ...], Field(strict=False, description="sends an NMI")] = ()
+    state: Annotated[
+        tuple[Text, ...], Field(strict=False, description="prints 'on' or 'off' on standard output")
+    ] = ()
+
+
+MachineSettings = RedfishMachine | FixedMachine
+
+
+class PsrpShell(Settings):
+    """PowerShell Remoting over WinRM. Without TLS every message is encrypted by NTLM or Kerberos."""
+
+    kind: Literal["psrp"]
+    user: Annotated[Text, Field(description=r"e.g. .\Administrator or LAB\crash")]
+    password: Annotated[Secret | None, Field(description="by reference; not needed for Kerberos")] = None
+    tls: Annotated[bool, Field(description="WinRM over HTTPS with a verified certificate")] = True
+    port: Annotated[Port | None, Field(description="5986 with TLS, 5985 without")] = None
+    ca_file: Annotated[
+        FilePath | None, Field(description="PEM file that the guest's certificate is checked against")
+    ] = None
+    auth: Annotated[Literal["ntlm", "negotiate", "kerberos"], Field(description="how to log on")] = "ntlm"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.password is None and self.auth != "kerberos":
+            raise PydanticCustomError("password", "password is needed with auth {auth}", {"auth": self.auth})
+        return self
+
+    @property
+    def tcp_port(self) -> int:
+        return self.port or (5986 if self.tls else 5985)
+
+
+class SshShell(Settings):
+    """PowerShell over OpenSSH for Windows. The host key is pinned; there is no 'trust on first use'."""
+
+    kind: Literal["ssh"]
+    user: Annotated[Text, Field(description="account of the guest")]
+    host_key: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9@.-]+ [A-Za-z0-9+/=]+( .*)?$",
+            description="the guest's public host key, as in 'ssh-ed25519 AAAA...' (ssh-keyscan shows it)",
+        ),
+    ]
+    password: Annotated[Secret | None, Field(description="by reference")] = None
+    key_file: Annotated[FilePath | None, Field(description="private key, mode 0600")] = None
+    key_passphrase: Annotated[Secret | None, Field(description="by reference")] = None
+    port: Port = 22
+    powershell: Annotated[Text, Field(description="the program to run in the guest")] = "powershell.exe"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.password is None) == (self.key_file is None):
+            raise PydanticCustomError("password", "exactly one of password and key_file is needed")
+        return self
+
+    @property
+    def tcp_port(self) -> int:
+        return self.port
+
+
+ShellSettings = PsrpShell | SshShell
+
+
+class GuestSettings(Settings):
+    """The Windows that runs on the machine."""
+
+    shell: Annotated[ShellSettings, Field(discriminator="kind", description="how scripts are run in it")]
+
+
+class SmbSettings(Settings):
+    """How the read load and the dump reach the guest. User and password default to the guest's."""
+
+    port: Port = 445
+    user: Annotated[str, Field(description="'' takes the guest's")] = ""
+    password: Annotated[Secret | None, Field(description="by reference; none takes the guest's")] = None
+    data_share: Annotated[Text, Field(description="the share that is read to make load")] = "LabData"
+    admin_share: Annotated[Text, Field(description="the share of %SystemRoot%, where dumps are")] = "ADMIN$"
+
+
+class Timeouts(Settings):
+    """Every wait by its name, in seconds of the lab's clock. An error names the wait that ran out."""
+
+    connect: Annotated[Seconds, Field(description="to open a connection and log on")] = 10
+    script: Annotated[Seconds, Field(description="one guest script")] = 180
+    power: Annotated[Seconds, Field(description="a power request, until it has taken effect")] = 60
+    reachable: Annotated[Seconds, Field(description="the guest's shell, until it answers")] = 300
+    boot: Annotated[Seconds, Field(description="a restart or a crash, until the new boot answers")] = 600
+    stop: Annotated[Seconds, Field(description="silence, until we know whether the host has stopped")] = 60
+    dump: Annotated[Seconds, Field(description="the dump file, until it is whole")] = 900
+    transfer: Annotated[Seconds, Field(description="to fetch a dump")] = 3600
+    poll: Annotated[Seconds, Field(description="between two looks while waiting (not a limit)")] = 1.0
+
+
+class Host(Settings):
+    """One entry of the inventory: machine, guest, and how its dumps are fetched."""
+
+    name: Annotated[str, Field(exclude=True)]
+    address: Annotated[Text, Field(description="host name or IP address of the guest")]
+    expendable: Annotated[
+        bool, Field(description="true: this host may be crashed and changed. Anything else is refused")
+    ] = False
+    machine: Annotated[MachineSettings, Field(discriminator="kind", description="power, reset and NMI")]
+    guest: GuestSettings
+    smb: SmbSettings = SmbSettings()
+    symbols: Annotated[
+        tuple[FilePath, ...], Field(strict=False, description="folders with symbols (ISF) for its drivers")
+    ] = ()
+    pinned: Annotated[
+        dict[str, str],
+        Field(
+            description="services that are never switched off, with the reason; "
+            "an empty reason lifts a pin that is set by rule"
+        ),
+    ] = {}
+    timeouts: Timeouts = Timeouts()
+    notes: str = ""
+
+    @model_validator(mode="after")
+    def _smb_has_credentials(self) -> Self:
+        if self.smb.password is None and self.guest.shell.password is None:
+            raise PydanticCustomError("smb", "smb.password is needed, as the guest's shell has none to share")
+        return self
+
+    @property
+    def smb_user(self) -> str:
+        return self.smb.user or self.guest.shell.user
+
+    @property
+    def smb_password(self) -> Secret:
+        password = self.smb.password or self.guest.shell.password
+        assert password is not None  # checked when the inventory was read
+        return password

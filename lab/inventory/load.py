@@ -1,0 +1,192 @@
+"""`inventory/*.yaml` to an `Inventory`, with errors that name file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from lab.inventory.host import Host, Settings
+from lab.inventory.source import KeyPath, Source, dotted
+from lab.model import ConfigurationError, Refused
+
+
+class _File(Settings):
+    """A Bugcheck Lab inventory file."""
+
+    hosts: dict[str, Host] = Field(description="the lab's hosts by name")
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The hosts of one or more files, by name."""
+
+    hosts: Mapping[str, Host]
+    files: tuple[Path, ...] = ()
+
+    def host(self, name: str, *, for_use: bool = False) -> Host:
+        """That host. Raises ConfigurationError when there is none.
+
+        With `for_use` the host is about to be crashed, loaded or changed: raises Refused unless it is
+        marked `expendable: true`.
+        """
+        found = self.hosts.get(name)
+        if found is None:
+            files = ", ".join(str(f) for f in self.files) or "the inventory"
+            raise ConfigurationError(
+                f"there is no host '{name}' in {files}",
+                help=f"Known hosts: {', '.join(sorted(self.hosts)) or 'none'}.{_guess(name, self.hosts)}",
+            )
+        if for_use and not found.expendable:
+            raise Refused(
+                f"host '{name}' is not marked 'expendable: true', so it may not be crashed, loaded or changed"
+            )
+        return found
+
+
+def load(paths: Iterable[Path]) -> Inventory:
+    """Read inventory files, and the `*.yaml` directly inside folders.
+
+    Raises ConfigurationError naming file, line and key of the first problem; `help` names the others.
+    """
+    files = [file for path in paths for file in _files(Path(path))]
+    if not files:
+        raise ConfigurationError("no inventory file was given", help="Give a file, or a folder of *.yaml.")
+    hosts: dict[str, Host] = {}
+    seen: dict[str, str] = {}
+    for file in files:
+        source = _read(file)
+        for name, host in _check(source).hosts.items():
+            where = source.where(("hosts", name))
+            folded = name.casefold()
+            if folded in seen:
+                raise ConfigurationError(f"{where}: the host '{name}' is already at {seen[folded]}")
+            seen[folded] = where
+            hosts[name] = host
+    return Inventory(MappingProxyType(hosts), tuple(files))
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of an inventory file, for editors."""
+    schema = _File.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    host = schema["$defs"]["Host"]
+    del host["properties"]["name"]  # the key of `hosts` gives it
+    host["required"].remove("name")
+    return schema
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+
+
+def _read(path: Path) -> Source:
+    try:
+        return Source(path, path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"the inventory {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}:1: is not UTF-8 text") from None
+
+
+def _check(source: Source) -> _File:
+    hosts = source.data.get("hosts") if isinstance(source.data, dict) else None
+    if isinstance(hosts, dict):
+        for name, entry in hosts.items():
+            if isinstance(entry, dict):
+                if "name" in entry:
+                    at = source.where(("hosts", name, "name"))
+                    raise ConfigurationError(f"{at}: hosts.{name}.name is not a key; the name is '{name}'")
+                entry["name"] = name
+                _resolve_paths(entry, source.path.parent)
+    try:
+        return _File.model_validate(source.data)
+    except ValidationError as error:
+        problems = sorted(_problem(source, e) for e in error.errors(include_url=False))
+        first, *others = [f"{source.path}:{line}: {text}" for line, text in problems]
+        rest = f" Also: {'; '.join(others[:5])}." if others else ""
+        raise ConfigurationError(first, help=f"Correct the inventory and try again.{rest}") from None
+
+
+def _resolve_paths(value: Any, folder: Path) -> None:
+    """Make `ca_file`, `key_file` and `symbols` independent of the current directory."""
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        if key in ("ca_file", "key_file") and isinstance(item, str):
+            value[key] = str(_path(item, folder))
+        elif key == "symbols" and isinstance(item, list):
+            value[key] = [str(_path(i, folder)) if isinstance(i, str) else i for i in item]
+        else:
+            _resolve_paths(item, folder)
+
+
+def _path(text: str, folder: Path) -> Path:
+    return folder / Path(os.path.expandvars(text)).expanduser()
+
+
+def _problem(source: Source, error: Any) -> tuple[int, str]:
+    """Line and sentence for one of pydantic's errors."""
+    path = _real_path(source.data, error["loc"], error["type"])
+    key = dotted(path) or "the file"
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return source.line(path), f"{key} is not a known key{_guess(str(path[-1]), _siblings(path))}"
+    if kind == "missing":
+        return source.line(path), f"{key} is missing"
+    if kind == "union_tag_not_found":
+        return source.line(path), f"{key}.kind is missing"
+    message = error["msg"]
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        message = "must be a mapping of keys to values"
+    if kind == "union_tag_invalid":
+        message = f"kind must be one of {error['ctx']['expected_tags']}, not '{error['ctx']['tag']}'"
+    if kind == "string_pattern_mismatch":
+        message = "does not have the form that is needed (see the schema)"
+    message = message.replace("Input should be", "must be", 1)
+    return source.line(path), f"{key}: {message}"
+
+
+def _real_path(data: Any, loc: tuple[str | int, ...], kind: str) -> KeyPath:
+    """pydantic's location without the names of union members that it puts in between."""
+    path: list[str | int] = []
+    for i, part in enumerate(loc):
+        if isinstance(data, dict) and part in data:
+            data = data[str(part)]
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        elif not (kind == "missing" and i == len(loc) - 1):
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _siblings(path: KeyPath) -> list[str]:
+    """Every key that any part of a host may have: enough to guess at a typing error."""
+    names: set[str] = {"hosts"}
+    todo: list[Any] = [Host]
+    while todo:
+        model = todo.pop()
+        for name, field in model.model_fields.items():
+            names.add(name)
+            todo += [t for t in _models(field.annotation) if t is not model]
+    names.discard("name")
+    return sorted(names)
+
+
+def _models(annotation: Any) -> list[Any]:
+    args = getattr(annotation, "__args__", ())
+    if isinstance(annotation, type) and not args:
+        return [annotation] if issubclass(annotation, Settings) else []
+    return [model for arg in args for model in _models(arg)]
+
+
+def _guess(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
