@@ -23,7 +23,9 @@ class PdbId:
 class ModuleSymbols(Protocol):
     """Symbols of one module. Addresses are RVAs. All lookups are exact or None; nothing is guessed."""
 
-    source: str  # where they come from, for the report
+    @property
+    def source(self) -> str:
+        """Where they come from, for the report."""
 
     def rva(self, name: str) -> int | None: ...
 

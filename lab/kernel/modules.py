@@ -1,0 +1,127 @@
+"""The drivers that were loaded, and those that had been unloaded, when the system stopped."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lab.dumps.dump import Dump
+from lab.dumps.header import filetime_iso
+from lab.dumps.memory import Memory, u64, unicode_string
+from lab.kernel.image import read_image
+from lab.model import DumpError
+from lab.symbols.port import PdbId
+
+_MAX_MODULES = 2048
+_MAX_SIZE = 1 << 30
+_UNLOADED_SLOTS = 50  # MI_UNLOADED_DRIVERS
+_KERNEL = 0xFFFF_8000_0000_0000
+
+
+@dataclass(frozen=True)
+class LoadedModule:
+    """A loaded image. `pdb` is None when its debug directory is not in the dump."""
+
+    name: str  # file name, "BadDriver.sys"
+    full_name: str  # as loaded, "\\SystemRoot\\System32\\drivers\\BadDriver.sys"
+    base: int
+    size: int
+    timestamp: int
+    pdb: PdbId | None = None
+
+    @property
+    def end(self) -> int:
+        return self.base + self.size
+
+
+@dataclass(frozen=True)
+class UnloadedModule:
+    """A driver that had been unloaded. `when` is UTC, ISO 8601, "" when the dump does not tell."""
+
+    name: str
+    start: int
+    end: int
+    when: str = ""
+
+
+def read_modules(dump: Dump) -> tuple[tuple[LoadedModule, ...], tuple[str, ...]]:
+    """(modules in load order, what could not be read). Empty modules when there is no list at all."""
+    if dump.triage is not None and dump.triage.drivers:
+        loaded = tuple(
+            _module(dump.memory, _file_name(d.path), d.path, d.base, d.size, d.timestamp)
+            for d in dump.triage.drivers
+        )
+        return loaded, ()
+    return _walk(dump.memory, dump.header.module_list)
+
+
+def _walk(memory: Memory, head: int | None) -> tuple[tuple[LoadedModule, ...], tuple[str, ...]]:
+    """PsLoadedModuleList by Flink. A list that breaks or bites its tail is kept as far as it goes."""
+    if head is None or head < _KERNEL:
+        return (), ("the header does not say where the loaded module list is",)
+    found: list[LoadedModule] = []
+    seen = {head}
+    try:
+        entry = u64(memory, head)
+    except DumpError as error:
+        return (), (f"the loaded module list cannot be read: {error}",)
+    while entry not in seen and len(seen) <= _MAX_MODULES:
+        seen.add(entry)
+        try:
+            raw = memory.read(entry, 0x88)
+        except DumpError as error:
+            return tuple(found), (f"the loaded module list breaks off after {len(found)} modules: {error}",)
+        following, base = struct.unpack_from("<Q40xQ", raw)
+        (size,) = struct.unpack_from("<I", raw, 0x40)
+        (timestamp,) = struct.unpack_from("<I", raw, 0x80)
+        if base >= _KERNEL and 0 < size <= _MAX_SIZE:
+            full, name = _text(memory, entry + 0x48), _text(memory, entry + 0x58)
+            name = name or _file_name(full) or f"{base:x}"
+            found.append(_module(memory, name, full or name, base, size, timestamp))
+        entry = following
+    if entry != head:
+        return tuple(found), (f"the loaded module list does not close: {len(found)} modules were read",)
+    return tuple(found), ()
+
+
+def _module(memory: Memory, name: str, full: str, base: int, size: int, timestamp: int) -> LoadedModule:
+    image = read_image(memory, base)
+    return LoadedModule(name, full, base, size, timestamp, image.pdb if image else None)
+
+
+def _text(memory: Memory, address: int) -> str:
+    try:
+        return unicode_string(memory, address)
+    except DumpError:
+        return ""
+
+
+def _file_name(path: str) -> str:
+    return path.rpartition("\\")[2]
+
+
+def read_unloaded(dump: Dump, address: Callable[[str], int | None]) -> tuple[UnloadedModule, ...]:
+    """Drivers unloaded before the stop, the latest last where order is known.
+
+    `address` gives addresses of kernel symbols. Empty when the dump does not hold the list.
+    """
+    if dump.triage is not None:
+        return tuple(UnloadedModule(u.name, u.start, u.end) for u in dump.triage.unloaded)
+    variable = address("nt!MmUnloadedDrivers")
+    if variable is None:
+        return ()
+    found: list[tuple[int, UnloadedModule]] = []
+    try:
+        table = u64(dump.memory, variable)
+        if table < _KERNEL:
+            return ()
+        for slot in range(_UNLOADED_SLOTS):
+            start, end, when = struct.unpack("<16xQQQ", dump.memory.read(table + 0x28 * slot, 0x28))
+            if start < _KERNEL or end <= start:
+                continue
+            name = _text(dump.memory, table + 0x28 * slot)
+            found.append((when, UnloadedModule(name or f"{start:x}", start, end, filetime_iso(when))))
+    except DumpError:
+        pass  # what was read so far is still true
+    return tuple(module for _, module in sorted(found, key=lambda pair: pair[0]))

@@ -1,0 +1,142 @@
+"""Built-in tables of public kernel builds: a few dozen names and the layouts the analyser needs."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from lab.symbols.layouts import Layout, layouts
+from lab.symbols.port import PdbId
+
+_TABLES = {"KTHREAD": "_KTHREAD", "ETHREAD": "_ETHREAD", "EPROCESS": "_EPROCESS", "KPRCB": "_KPRCB"}
+_FAMILY = {19042: 19041, 19043: 19041, 19044: 19041, 19045: 19041, 18363: 18362, 18326: 18362}
+"""Builds that are another one's kernel under a new number."""
+
+
+@dataclass(frozen=True)
+class BuiltinKernel:
+    """A ModuleSymbols of one kernel build, or of what several builds have in common (`pdb` is None).
+
+    The table is sparse: `nearest` answers only where a name lies exactly, since what lies between two
+    of its names is not known.
+    """
+
+    source: str
+    pdb: PdbId | None
+    build: int
+    names: dict[str, int] = field(repr=False)
+    types: dict[str, Layout] = field(repr=False)
+
+    def rva(self, name: str) -> int | None:
+        return self.names.get(name)
+
+    def nearest(self, rva: int) -> tuple[str, int] | None:
+        found = sorted(name for name, address in self.names.items() if address == rva)
+        return (found[0], 0) if found else None
+
+    def offset(self, type_name: str, field: str) -> int | None:
+        layout = self.types.get(type_name)
+        return layout[1].get(field) if layout else None
+
+    def size(self, type_name: str) -> int | None:
+        layout = self.types.get(type_name)
+        return layout[0] if layout else None
+
+
+def builtin_kernel(pdb: PdbId) -> BuiltinKernel | None:
+    """The table of exactly this PDB, or None."""
+    for kernel in kernels():
+        if kernel.pdb is not None and (kernel.pdb.guid, kernel.pdb.age) == (pdb.guid.upper(), pdb.age):
+            return kernel
+    return None
+
+
+def identify_kernel(
+    *,
+    base: int | None,
+    module_list: int | None,
+    process_list: int | None,
+    debugger_data: int | None = None,
+    bugcheck_rip: int | None = None,
+    build: int = 0,
+) -> BuiltinKernel | None:
+    """The kernel whose PsLoadedModuleList and PsActiveProcessHead are where a dump's header has them.
+
+    `base` is the kernel's load address; without it every address that puts both on their place and is
+    page-aligned is accepted. Where several builds agree, the debugger data block, the build number and
+    the address of KeBugCheckEx decide; if they do not, the result holds only what the builds share.
+    None when no build fits.
+    """
+    if module_list is None or process_list is None:
+        return None
+    found = [
+        kernel
+        for kernel in kernels()
+        if (start := kernel_base(kernel, module_list)) & 0xFFF == 0
+        and base in (None, start)
+        and start + kernel.names.get("PsActiveProcessHead", 0) == process_list
+    ]
+    for name, address in (("KdDebuggerDataBlock", debugger_data), ("KeBugCheckEx", bugcheck_rip)):
+        closer = [
+            kernel
+            for kernel in found
+            if address is not None
+            and kernel_base(kernel, module_list) + kernel.names.get(name, -1) == address
+        ]
+        found = closer or found
+    found = [kernel for kernel in found if _family(kernel.build) == _family(build)] or found
+    if base is None and len({kernel_base(kernel, module_list) for kernel in found}) > 1:
+        return None
+    return _common(found) if len(found) > 1 else (found[0] if found else None)
+
+
+def kernel_base(kernel: BuiltinKernel, module_list: int) -> int:
+    """Where `kernel` is loaded if its PsLoadedModuleList is at `module_list`."""
+    return module_list - kernel.names["PsLoadedModuleList"]
+
+
+@cache
+def kernels() -> tuple[BuiltinKernel, ...]:
+    """All built-in tables."""
+    packed = files("lab.symbols").joinpath("data/kernels.json.xz").read_bytes()
+    return tuple(_kernel(row) for row in json.loads(lzma.decompress(packed)))
+
+
+def _kernel(row: dict[str, Any]) -> BuiltinKernel:
+    guid, age = row["guid_age"].split("-")
+    build = int(row["version"].split(".")[2])
+    types = layouts(_family(build))
+    for key, name in _TABLES.items():
+        fields = {k: v for k, v in row[key].items() if v is not None}
+        types[name] = (row.get(f"{key}_size"), fields)
+    names = {name: rva for name, rva in row["rva"].items() if rva is not None}
+    source = f"built-in table {row['version']}"
+    return BuiltinKernel(source, PdbId(row["pdb"], guid, int(age, 16)), build, names, types)
+
+
+def _family(build: int) -> int:
+    return _FAMILY.get(build, build)
+
+
+def _common(found: list[BuiltinKernel]) -> BuiltinKernel:
+    """What all of `found` agree on."""
+    first, rest = found[0], found[1:]
+    names = {n: a for n, a in first.names.items() if all(k.names.get(n) == a for k in rest)}
+    types: dict[str, Layout] = {}
+    for name, (size, fields) in first.types.items():
+        if any(name not in k.types for k in rest):
+            continue
+        shared = {f: o for f, o in fields.items() if all(k.types[name][1].get(f) == o for k in rest)}
+        types[name] = (size if all(k.types[name][0] == size for k in rest) else None, shared)
+    versions = [kernel.source.rpartition(" ")[2] for kernel in found]
+    return BuiltinKernel(
+        f"built-in tables {versions[0]} ... {versions[-1]} ({len(versions)} alike)",
+        None,
+        first.build,
+        names,
+        types,
+    )
