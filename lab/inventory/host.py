@@ -140,7 +140,7 @@ class SmbSettings(Settings):
 class Timeouts(Settings):
     """Every wait by its name, in seconds of the lab's clock. An error names the wait that ran out."""
 
-    connect: Annotated[Seconds, Field(description="to open a connection and log on")] = 10
+    connect: Annotated[Seconds, Field(description="to open a connection and log on")] = 15
     script: Annotated[Seconds, Field(description="one guest script")] = 180
     power: Annotated[Seconds, Field(description="a power request, until it has taken effect")] = 60
     reachable: Annotated[Seconds, Field(description="the guest's shell, until it answers")] = 300

@@ -1,1 +1,32 @@
 """Machines we can power, reset and interrupt. One back end a file; the contract is `port`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lab.inventory import Host
+from lab.machines import fixed, redfish
+from lab.machines.port import Machine, Restorable
+from lab.model import Clock, ConfigurationError, SystemClock
+
+__all__ = ["BACK_ENDS", "Machine", "Restorable", "open_machine"]
+
+BACK_ENDS: dict[str, Callable[[Any, Host, Clock], Machine]] = {
+    "fixed": fixed.open_machine,
+    "redfish": redfish.open_machine,
+}
+"""Kind in the inventory to the function that opens it: takes the kind's own settings, the host, the clock."""
+
+
+def open_machine(host: Host, clock: Clock | None = None) -> Machine:
+    """The machine that the host's inventory entry names. Connects on first use.
+
+    Raises ConfigurationError when a secret is missing or a certificate file does not exist.
+    """
+    opener = BACK_ENDS.get(host.machine.kind)
+    if opener is None:
+        raise ConfigurationError(
+            f"host '{host.name}': no back end for machines of kind '{host.machine.kind}'"
+        )
+    return opener(host.machine, host, clock or SystemClock())

@@ -1,0 +1,274 @@
+"""A shell over PowerShell Remoting (MS-PSRP over WinRM), by pypsrp.
+
+Without TLS every message is encrypted by NTLM or Kerberos; with TLS the certificate is verified. One runspace
+pool is kept and reused; after any trouble on the wire it is thrown away, because a pool that lost an answer
+cannot be trusted with the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import requests
+from pypsrp.complex_objects import ObjectMeta, PSInvocationState
+from pypsrp.exceptions import AuthenticationError, WinRMError, WinRMTransportError, WSManFaultError
+from pypsrp.powershell import PowerShell, RunspacePool
+from pypsrp.wsman import WSMan
+from spnego.exceptions import SpnegoError
+
+from lab.inventory import PsrpShell, Timeouts
+from lab.model import Clock, ConfigurationError, GuestError, InfrastructureError, LabError, TimedOut
+from lab.windows.shell import Parameter, Script, parse_output
+
+for _name in ("pypsrp", "spnego"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())  # their errors reach the user as ours
+
+OPERATION_SECONDS = 20
+"""The guest answers within this, if only to say that there is nothing yet (wsman:OperationTimeout)."""
+
+IDLE_SECONDS = 60
+"""A pool unused for longer is replaced; the guest is told to drop it after three times as long."""
+
+UNKNOWN_SHELL = 0x8033805B
+"""ERROR_WSMAN_UNEXPECTED_SELECTORS: the guest knows nothing of our pool, so nothing was run."""
+
+_TRANSPORT_ERRORS = (
+    requests.RequestException,
+    WinRMError,
+    SpnegoError,
+    ElementTree.ParseError,
+    OSError,
+    ValueError,
+)
+
+
+class _OneTry(WSMan):
+    """pypsrp repeats a Receive five times after a read time-out: that hides a dead guest for minutes."""
+
+    def invoke(self, *args: Any, retries_on_read_timeout: int = 0, **named: Any) -> ElementTree.Element:
+        return super().invoke(*args, retries_on_read_timeout=0, **named)
+
+
+class PsrpGuestShell:
+    """See `lab.windows.shell.Shell`. Safe to use from several threads, one script at a time."""
+
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        *,
+        user: str,
+        password: str | None,
+        tls: bool,
+        ca_file: Path | None,
+        auth: str,
+        timeouts: Timeouts,
+        clock: Clock,
+    ) -> None:
+        self._address = address
+        self._port = port
+        self._user = user
+        self._password = password
+        self._tls = tls
+        self._ca_file = ca_file
+        self._auth = auth
+        self._timeouts = timeouts
+        self._clock = clock
+        self._pool: RunspacePool | None = None
+        self._used = 0.0
+        self._lock = threading.Lock()
+
+    def run(self, script: Script, **parameters: Parameter) -> list[dict[str, Any]]:
+        with self._lock:
+            deadline = self._clock.now() + self._timeouts.script
+            try:
+                text = self._run(script, parameters, deadline)
+            except _PoolGone:  # nothing was run, so once more with a new pool
+                text = self._run(script, parameters, deadline)
+        return parse_output(script, text)
+
+    def close(self) -> None:
+        with self._lock:
+            pool, self._pool = self._pool, None
+            if pool is not None:
+                with suppress(*_TRANSPORT_ERRORS):
+                    pool.close()
+                with suppress(*_TRANSPORT_ERRORS):
+                    pool.connection.close()
+
+    def _run(self, script: Script, parameters: dict[str, Parameter], deadline: float) -> str:
+        text = script.text()
+        with self._translated():
+            pool = self._open_pool()
+            shell = PowerShell(pool)
+            shell.add_script(text, use_local_scope=True)
+            for name, value in parameters.items():
+                shell.add_parameter(name, _wire(pool, value))
+            shell.begin_invoke()
+            while shell.state == PSInvocationState.RUNNING:
+                left = deadline - self._clock.now()
+                if left <= 0:
+                    raise TimedOut("script", self._timeouts.script, f"{script.name} still runs")
+                shell.poll_invoke(timeout=max(1, min(OPERATION_SECONDS, math.ceil(left))))
+            errors = [_first_lines(str(error)) for error in shell.streams.error]
+            output = [item for item in shell.output if item is not None]
+            state = shell.state
+            self._used = self._clock.now()
+        try:
+            shell.close()
+        except _TRANSPORT_ERRORS:  # the answer is here already; the guest may be going down, as told
+            self._drop()
+        if errors or state != PSInvocationState.COMPLETED:
+            raise GuestError(f"script {script.name} failed: {'; '.join(errors) or 'it was stopped'}")
+        return "".join(str(item) for item in output)
+
+    def _open_pool(self) -> RunspacePool:
+        if self._pool is not None and self._clock.now() - self._used > IDLE_SECONDS:
+            self._drop()
+        if self._pool is None:
+            seconds = math.ceil(self._timeouts.connect)
+            connection = _OneTry(
+                self._address,
+                port=self._port,
+                username=self._user,
+                password=self._password,
+                ssl=self._tls,
+                auth=self._auth,
+                cert_validation=str(self._ca_file) if self._ca_file else True,  # type: ignore[arg-type]
+                connection_timeout=seconds,
+                operation_timeout=seconds,
+                read_timeout=seconds + 2,
+                no_proxy=True,
+            )
+            pool = RunspacePool(connection, no_profile=True, idle_timeout=3 * IDLE_SECONDS)
+            try:
+                pool.open()
+            except BaseException:
+                connection.close()
+                raise
+            connection.operation_timeout = OPERATION_SECONDS
+            connection.transport.read_timeout = OPERATION_SECONDS + seconds
+            self._pool = pool
+        return self._pool
+
+    def _drop(self) -> None:
+        """Forget the pool without asking the guest: it may not be there to answer."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            with suppress(*_TRANSPORT_ERRORS):
+                pool.connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        reused = self._pool is not None
+        try:
+            yield
+        except LabError:
+            self._drop()
+            raise
+        except WSManFaultError as error:
+            self._drop()
+            if reused and error.code == UNKNOWN_SHELL:
+                raise _PoolGone from None
+            what = error.reason or error.provider_fault or "no reason given"
+            raise self._trouble(f"answered with a fault ({error.code}): {_first_lines(str(what))}") from None
+        except Exception as error:  # pypsrp passes on whatever its parsers stumble over
+            self._drop()
+            raise self._trouble(*self._explain(error)) from None
+        except BaseException:  # Ctrl-C in the middle of an answer spoils the pool, too
+            self._drop()
+            raise
+
+    def _explain(self, error: Exception) -> tuple[str, str | None]:
+        """What went wrong, and what to do about it when that is special."""
+        if isinstance(error, AuthenticationError):
+            if str(error).startswith("Failed to authenticate"):
+                return (
+                    f"refused the credentials of {self._user} ({self._auth})",
+                    "Check user and password of guest.shell in the inventory.",
+                )
+            return (
+                f"does not offer the log-on {self._auth}",
+                "Set guest.shell.auth, or the service's Auth in the guest.",
+            )
+        if isinstance(error, SpnegoError):
+            return f"could not be logged on to with {self._auth}: {_first_lines(str(error))}", None
+        if isinstance(error, WinRMTransportError):
+            return (
+                f"answered with HTTP status {error.code} and no WinRM message",
+                "Is this the port of WinRM?",
+            )
+        if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE" not in str(error):
+            return f"does not speak TLS: {_reason(error)}", "Is guest.shell.tls right for this port?"
+        if isinstance(error, requests.exceptions.SSLError):
+            return (
+                f"has a certificate that was not accepted: {_reason(error)}",
+                "Set guest.shell.ca_file to the PEM file of its issuer.",
+            )
+        if isinstance(error, requests.exceptions.Timeout):
+            return f"did not answer in time ({_reason(error)})", None
+        if isinstance(error, requests.exceptions.ConnectionError):
+            return f"could not be reached: {_reason(error)}", None
+        return f"broke the protocol: {type(error).__name__}: {_first_lines(str(error))}", None
+
+    def _trouble(self, what: str, help: str | None = None) -> InfrastructureError:
+        return InfrastructureError(f"WinRM of {self._address}:{self._port} {what}", help=help)
+
+
+class _PoolGone(Exception):
+    """The guest has forgotten our pool (it restarted, or the pool idled too long)."""
+
+
+def _wire(pool: RunspacePool, value: Parameter) -> Any:
+    """pypsrp sends every int as 32 bits; a larger one must be said to be 64."""
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**31) <= value < 2**31:
+        return pool.serialize(value, ObjectMeta("I64"))
+    return value
+
+
+def _first_lines(text: str, most: int = 400) -> str:
+    return " ".join(text.split())[:most]
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: urllib3 wraps it several times, each with the whole of the inner text."""
+    seen: set[int] = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        inner = [a for a in (*error.args, getattr(error, "reason", None)) if isinstance(a, BaseException)]
+        following = inner[-1] if inner else None
+        if following is None:
+            break
+        error = following
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).rpartition(": ")[2] or type(error).__name__
+    return _first_lines(re.sub(r"\[Errno -?\d+\] ", "", text), 200)
+
+
+def open_shell(address: str, settings: PsrpShell, timeouts: Timeouts, clock: Clock) -> PsrpGuestShell:
+    """A shell for those settings. Raises ConfigurationError when its secret or its CA file is missing."""
+    if settings.ca_file is not None and not settings.ca_file.is_file():
+        raise ConfigurationError(
+            f"the certificate file {settings.ca_file} of guest.shell.ca_file does not exist",
+            help="Put the PEM file of the certificate's issuer there.",
+        )
+    return PsrpGuestShell(
+        address,
+        settings.tcp_port,
+        user=settings.user,
+        password=settings.password.reveal() if settings.password else None,
+        tls=settings.tls,
+        ca_file=settings.ca_file,
+        auth=settings.auth,
+        timeouts=timeouts,
+        clock=clock,
+    )
