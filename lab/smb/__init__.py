@@ -1,0 +1,26 @@
+"""SMB2: the read load, and files on a server's shares."""
+
+from lab.smb.errors import AccessDenied, Busy, CredentialsRefused, NotThere, Unreachable
+from lab.smb.load import Progress, run_load
+from lab.smb.profiles import PROFILES, Phase, Profile, find_profile
+from lab.smb.session import FileInfo, Share, connect
+from lab.smb.target import Secret, SmbTarget
+
+__all__ = [
+    "PROFILES",
+    "AccessDenied",
+    "Busy",
+    "CredentialsRefused",
+    "FileInfo",
+    "NotThere",
+    "Phase",
+    "Profile",
+    "Progress",
+    "Secret",
+    "Share",
+    "SmbTarget",
+    "Unreachable",
+    "connect",
+    "find_profile",
+    "run_load",
+]

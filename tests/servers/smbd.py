@@ -1,0 +1,157 @@
+"""A private Samba server on 127.0.0.1 for tests: its own configuration, users and state in one folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+USER = "daemon"  # an account that every Debian has; its Samba password lives in our own folder only
+PASSWORD = "Samba-Test-1"
+
+CONFIGURATION = """\
+[global]
+  smb ports = {port}
+  interfaces = 127.0.0.1/8
+  bind interfaces only = yes
+  server role = standalone server
+  disable netbios = yes
+  load printers = no
+  disable spoolss = yes
+  passdb backend = tdbsam
+  private dir = {state}
+  state directory = {state}
+  cache directory = {state}
+  lock directory = {state}
+  pid directory = {state}
+  ncalrpc dir = {state}/ncalrpc
+  log file = {state}/log.smbd
+  log level = 1
+  map to guest = never
+  server min protocol = SMB2_02
+  {extra}
+[Data]
+  path = {data}
+  read only = no
+  force user = root
+[Admin]
+  path = {admin}
+  read only = yes
+  force user = root
+[Denied]
+  path = {data}
+  valid users = nobody
+"""
+
+
+def missing() -> str:
+    """Why smbd cannot be started here, or ""."""
+    if os.geteuid() != 0:
+        return "smbd keeps its users in files that only root may write"
+    if shutil.which("smbd") and shutil.which("smbpasswd"):
+        return ""
+    if os.environ.get("BUGCHECK_LAB_INSTALL") != "1":
+        return "samba is not installed; set BUGCHECK_LAB_INSTALL=1 to install it"
+    subprocess.run(["apt-get", "update", "-qq"], check=False, capture_output=True)
+    done = subprocess.run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "samba"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    )
+    return "" if shutil.which("smbd") else f"samba could not be installed: {done.stderr.strip()[-200:]}"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Smbd:
+    """One smbd of our own. `data` and `admin` are the folders behind its shares Data and Admin."""
+
+    def __init__(self, folder: Path, extra: str = "") -> None:
+        self.port = free_port()
+        self.data, self.admin, self._state = folder / "data", folder / "admin", folder / "state"
+        for each in (self.data, self.admin, self._state):
+            each.mkdir()
+        self._configuration = folder / "smb.conf"
+        self._configuration.write_text(
+            CONFIGURATION.format(
+                port=self.port, state=self._state, data=self.data, admin=self.admin, extra=extra
+            )
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        subprocess.run(
+            ["smbpasswd", "-c", str(self._configuration), "-L", "-s", "-a", USER],
+            input=f"{PASSWORD}\n{PASSWORD}\n".encode(),
+            check=True,
+            capture_output=True,
+        )
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            ["smbd", "-F", "--no-process-group", "-s", str(self._configuration)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # its own process group: we end that one and nothing else
+        )
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                if self._process.poll() is not None:
+                    break
+                time.sleep(0.05)
+        self.kill()
+        raise RuntimeError(f"smbd did not start: {(self._state / 'log.smbd').read_text()[-500:]}")
+
+    def kill(self) -> None:
+        """End our smbd and all of its children, as a crash would."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def children_serving(self) -> list[int]:
+        """Process ids of our smbd processes that serve a connection."""
+        assert self._process is not None
+        inodes = set()
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if int(fields[1].split(":")[1], 16) == self.port and fields[3] == "01":  # established
+                inodes.add(f"socket:[{fields[9]}]")
+        found = []
+        for pid in self._group():
+            try:
+                links = {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+            except OSError:
+                continue
+            if links & inodes:
+                found.append(pid)
+        return found
+
+    def kill_one_connection(self) -> None:
+        os.kill(self.children_serving()[0], signal.SIGKILL)
+
+    def _group(self) -> list[int]:
+        assert self._process is not None
+        listing = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self._process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return [int(pid) for pid in listing.stdout.split()]
