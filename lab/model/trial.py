@@ -43,7 +43,7 @@ class Recipe:
     disabled: frozenset[str]
     verifier: VerifierPlan
     load: LoadPlan
-    purpose: str = ""
+    purpose: str = ""  # the playbook's rung that asked for it
 
 
 class InvalidReason(StrEnum):
@@ -76,10 +76,14 @@ class Survived:
 
 @dataclass(frozen=True)
 class Invalid:
-    """Says nothing of any driver; `why` says what happened."""
+    """Says nothing of any driver's guilt; `why` says what happened.
+
+    `stuck` are services that did not take their planned setting: they cannot be switched.
+    """
 
     reason: InvalidReason
     why: str
+    stuck: tuple[str, ...] = ()
     kind: Literal["invalid"] = "invalid"
 
 

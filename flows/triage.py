@@ -1,0 +1,28 @@
+"""Triage of dump files as a flow: each one a task with its own artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from lab.analysis import triage as analyse
+from lab.model import Triage
+from lab.report import render_triage
+from lab.symbols import Symbols
+
+
+@task(name="triage", cache_policy=NO_CACHE, persist_result=False)
+def triage_one(dump: Path, symbols: tuple[Path, ...]) -> Triage:
+    found = analyse(dump, Symbols(symbols))
+    create_markdown_artifact(f"```\n{render_triage(found)}\n```", key="triage", description=dump.name)
+    return found
+
+
+@flow(name="triage", persist_result=False)
+def triage(dumps: list[Path], symbols: tuple[Path, ...] = ()) -> list[Triage]:
+    """Read each dump. An unreadable one fails its own task; the error passes through after the others."""
+    futures = [triage_one.with_options(name=d.name).submit(d, symbols) for d in dumps]
+    return [future.result() for future in futures]

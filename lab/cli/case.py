@@ -1,0 +1,51 @@
+"""`lab case`: cases in the journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from flows.bench import journal_at
+from lab.cli.console import out
+from lab.cli.options import DEFAULT_DATA, Data, Json
+from lab.report import render_json, render_markdown, write_report
+
+app = typer.Typer(help="Cases in the journal.", no_args_is_help=True)
+Id = Annotated[str, typer.Argument(help="A case, or the beginning of its id.")]
+
+
+@app.command("list")
+def list_cases(data: Data = DEFAULT_DATA) -> None:
+    """All cases, newest first."""
+    table = Table("case", "title", "trials", "verdict", box=None, header_style="bold")
+    for case in journal_at(data).cases():
+        verdict = f"{case.verdict.kind} {', '.join(case.verdict.culprits)}" if case.verdict else "open"
+        table.add_row(case.id, escape(case.title), str(case.trials), escape(verdict))
+    out.print(table)
+
+
+@app.command()
+def show(id: Id, data: Data = DEFAULT_DATA, json: Json = False) -> None:
+    """One case: what was done, what was found, what it means."""
+    case = journal_at(data).case(id)
+    if json:
+        typer.echo(render_json(case))
+    else:
+        out.print(render_markdown(case), markup=False, soft_wrap=True)
+
+
+@app.command()
+def report(
+    id: Id,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Write the case as one self-contained HTML file."""
+    case = journal_at(data).case(id)
+    path = output or Path("reports") / f"{case.id}.html"
+    write_report(case, path)
+    out.print(str(path), soft_wrap=True)

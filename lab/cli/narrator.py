@@ -1,0 +1,68 @@
+"""Tells a case's story while it happens, by reading its journal: the flow may run anywhere."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from lab.journal import Journal
+from lab.model import Entry, EntryKind
+
+EVERY = 0.25
+
+
+class Narrator:
+    """A context that prints new journal entries of one case until it is left."""
+
+    def __init__(self, console: Console, journal: Journal, case: str, *, after: int = 0) -> None:
+        self._console = console
+        self._journal = journal
+        self._case = case
+        self._after = after
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="narrator", daemon=True)
+        self._status = Status("starting the flow engine", console=console, spinner="dots")
+
+    def __enter__(self) -> Self:
+        self._status.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join(timeout=5)
+        self._print_new()
+        self._status.stop()
+
+    def _follow(self) -> None:
+        while not self._done.wait(EVERY):
+            self._print_new()
+
+    def _print_new(self) -> None:
+        for entry in self._journal.entries(self._case, after=self._after):
+            self._after = entry.number
+            self._print(entry)
+
+    def _print(self, entry: Entry) -> None:
+        text = escape(entry.text)
+        if entry.kind is EntryKind.STEP:
+            headline, _, why = text.partition(": ")
+            number = f"{entry.trial}. " if entry.trial is not None else ""
+            self._console.print(f"\n[bold cyan]{number}{headline}[/]: {why}", soft_wrap=True)
+            self._status.update(headline)
+        elif entry.kind is EntryKind.ACTION:
+            self._console.print(f"   [dim]· {text}[/]", soft_wrap=True)
+            self._status.update(text)
+        elif entry.kind is EntryKind.FINDING:
+            self._console.print(f"   [green]→[/] {text}", soft_wrap=True)
+        elif entry.kind is EntryKind.WARNING:
+            self._console.print(f"   [yellow]! {text}[/]", soft_wrap=True)
+        else:
+            self._console.print(f"\n[bold]{text}[/]", soft_wrap=True)

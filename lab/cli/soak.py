@@ -1,0 +1,32 @@
+"""`lab soak`: load on a host as it is, and what standing it out means."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import flows  # noqa: F401  sets Prefect's surroundings first
+from flows.bench import journal_at
+from lab.cli.console import out
+from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories
+from lab.model import Crashed
+
+
+def soak(
+    host: Annotated[str, typer.Argument(help="An expendable host of the inventory.")],
+    minutes: Annotated[float, typer.Option(min=0.05)] = 60.0,
+    profile: Annotated[str, typer.Option(help="steady or burst.")] = "burst",
+    seed: Annotated[int, typer.Option()] = 0,
+    inventory: Inventories = DEFAULT_INVENTORY,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Read load until the time is up or the host stops; a stop is captured and analysed."""
+    from flows.soak import soak as flow  # Prefect takes seconds to import
+
+    rounds = flow(inventory=inventory, host=host, minutes=minutes, profile=profile, seed=seed, data=data)
+    journal = journal_at(data)
+    case = journal.case(journal.cases()[0].id)
+    out.print(f"{case.entries[-1].text}\ncase {case.id}", soft_wrap=True)
+    if any(isinstance(t.outcome, Crashed) for t in rounds):
+        raise typer.Exit(1)

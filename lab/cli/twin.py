@@ -1,0 +1,104 @@
+"""`lab twin`: a simulated Windows Server, served over its real wire protocols."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lab.cli.console import errors, out
+from lab.cli.options import Json
+from lab.model import ConfigurationError
+
+app = typer.Typer(
+    help="A simulated Windows Server, served over its real wire protocols.", no_args_is_help=True
+)
+
+BUILDS = (7601, 17763, 20348)
+PASSWORD = "BUGCHECK_LAB_TWIN_PASSWORD"
+Build = Annotated[int, typer.Option(help="7601 (2008 R2), 17763 (2019) or 20348 (2022).")]
+
+
+def checked_build(build: int) -> int:
+    if build not in BUILDS:
+        raise ConfigurationError(
+            f"the twin cannot be build {build}", help=f"Choose one of {', '.join(map(str, BUILDS))}."
+        )
+    return build
+
+
+@app.command()
+def drivers(build: Build = 17763, json: Json = False) -> None:
+    """The services that can be planted as the culprit."""
+    from lab.twin import plantable
+
+    rows = plantable(checked_build(build))
+    if json:
+        typer.echo(jsonlib.dumps(rows))
+        return
+    table = Table("service", "image", "kind", "vendor", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(row["service"], row["image"], row["kind"], row["vendor"])
+    out.print(table)
+
+
+@app.command()
+def serve(
+    state: Annotated[Path, typer.Option(help="Folder for the simulated disk and certificates.")] = Path(
+        "lab-data/twin"
+    ),
+    build: Build = 17763,
+    seed: Annotated[int, typer.Option(help="Same seed, same machine.")] = 1,
+    culprit: Annotated[
+        str | None, typer.Option(help="Plant this service; the seed chooses otherwise.")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=1, help="Guest seconds in one real second.")] = 60.0,
+    winrm_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 15985,
+    smb_port: Annotated[int, typer.Option()] = 14445,
+    redfish_port: Annotated[int, typer.Option()] = 18443,
+    misbehave: Annotated[list[str], typer.Option(help="slow-boot, no-dump, winrm-refuses, ...")] = [],  # noqa: B006
+    customer_dump: Annotated[Path | None, typer.Option(help="Write the dump a customer would send.")] = None,
+    symbols: Annotated[Path | None, typer.Option(help="Write the public symbols of its images.")] = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C. The first line of output is JSON: where, and a sealed answer.
+
+    The administrator's password comes from BUGCHECK_LAB_TWIN_PASSWORD. The last line opens the seal.
+    """
+    from lab.twin import Twin, TwinSettings
+
+    password = os.environ.get(PASSWORD)
+    if not password:
+        raise ConfigurationError(
+            f"{PASSWORD} is not set", help=f"export {PASSWORD}=... before starting the twin."
+        )
+    twin = Twin(
+        TwinSettings(
+            state=state,
+            build=checked_build(build),
+            seed=seed,
+            culprit=culprit,
+            password=password,
+            speed=speed,
+            winrm_port=winrm_port,
+            smb_port=smb_port,
+            redfish_port=redfish_port,
+            misbehave=frozenset(misbehave),
+            customer_dump=customer_dump,
+            symbols=symbols,
+        )
+    )
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    endpoints = twin.start()
+    print(jsonlib.dumps(endpoints.as_json()), flush=True)
+    errors.print("the twin is up; Ctrl-C ends it")
+    done.wait()
+    twin.stop()
+    print(jsonlib.dumps(twin.reveal()), flush=True)

@@ -1,0 +1,150 @@
+"""A case, looked at the way the playbook needs it: candidates, leads, belief, trials by rung."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from lab import bisect
+from lab.model import (
+    Case,
+    Crashed,
+    Driver,
+    Evidence,
+    Invalid,
+    Origin,
+    Relation,
+    Strength,
+    Survived,
+    Trial,
+)
+from lab.playbook.steps import Rung
+from lab.windows import surgery
+
+MONOPOLISED = "0x20.region-log.monopolised"
+"""Rule id of the evidence that one driver's calls fill the whole log: a lead, never a proof."""
+
+
+def reproduced(trial: Trial) -> bool:
+    """The trial ended in the crash we look for, or in another face of it."""
+    return isinstance(trial.outcome, Crashed) and trial.outcome.relation in (Relation.SAME, Relation.SIBLING)
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything the playbook derives from a case. Pure."""
+
+    case: Case
+
+    @cached_property
+    def valid(self) -> tuple[Trial, ...]:
+        return tuple(t for t in self.case.trials if not isinstance(t.outcome, Invalid))
+
+    def at(self, rung: Rung, *, flags: int | None = None) -> tuple[Trial, ...]:
+        return tuple(
+            t
+            for t in self.valid
+            if t.recipe.purpose == rung and (flags is None or t.recipe.verifier.flags == flags)
+        )
+
+    @cached_property
+    def stuck(self) -> frozenset[str]:
+        """Services that did not take a setting twice: treated as pinned."""
+        seen: dict[str, int] = {}
+        for trial in self.case.trials:
+            if isinstance(trial.outcome, Invalid):
+                for service in trial.outcome.stuck:
+                    seen[service] = seen.get(service, 0) + 1
+        return frozenset(s for s, n in seen.items() if n >= 2)
+
+    @cached_property
+    def third_party(self) -> tuple[Driver, ...]:
+        """Third-party drivers that ran on the host as found; only these can be guilty."""
+        return tuple(d for d in self.case.drivers if d.running and d.origin is not Origin.IN_BOX)
+
+    @cached_property
+    def candidates(self) -> tuple[Driver, ...]:
+        """Third-party drivers that can be switched off, with all that depends on them."""
+        free = {d.service for d in self.third_party if not d.pinned} - self.stuck
+        return tuple(d for d in self.third_party if self.switched_off_by({d.service}) <= free)
+
+    def switched_off_by(self, services: Iterable[str]) -> frozenset[str]:
+        """What is off when these are: they and the running drivers that need one of them."""
+        running = frozenset(d.service for d in self.case.drivers if d.running)
+        return surgery.with_dependants(self.case.drivers, services) & running
+
+    def all_but(self, service: str) -> frozenset[str]:
+        """The candidates to switch off so that `service`, with what it needs, is the only one on."""
+        return frozenset(u for u in self.units if service not in self.switched_off_by({u}))
+
+    @cached_property
+    def units(self) -> tuple[str, ...]:
+        return tuple(sorted(d.service for d in self.candidates))
+
+    @cached_property
+    def images(self) -> tuple[str, ...]:
+        """Images to verify: every third-party driver."""
+        return tuple(sorted({d.image for d in self.third_party}, key=str.casefold))
+
+    def service_of(self, image: str) -> str | None:
+        folded = image.casefold()
+        return next((d.service for d in self.third_party if d.image.casefold() == folded), None)
+
+    def driver(self, service: str) -> Driver:
+        return next(d for d in self.case.drivers if d.service == service)
+
+    def evidence_of(self, trial: Trial) -> tuple[Evidence, ...]:
+        outcome = trial.outcome
+        if not isinstance(outcome, Crashed) or outcome.dump not in self.case.crashes:
+            return ()
+        return self.case.crashes[outcome.dump].evidence
+
+    @cached_property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Evidence of every related crash, the customer's first."""
+        dumps = [self.case.customer] if self.case.customer in self.case.crashes else []
+        dumps += [
+            t.outcome.dump
+            for t in self.valid
+            if reproduced(t) and isinstance(t.outcome, Crashed) and t.outcome.dump in self.case.crashes
+        ]
+        return tuple(e for sha in dumps for e in self.case.crashes[sha].evidence)
+
+    @cached_property
+    def leads(self) -> tuple[str, ...]:
+        """Services that strong evidence names, strongest first; cleared ones left out."""
+        order = {Strength.PROOF: 0, Strength.STRONG: 1}
+        ranked = sorted((e for e in self.evidence if e.strength in order), key=lambda e: order[e.strength])
+        services = [self.service_of(image) for e in ranked for image in e.points_to]
+        return tuple(dict.fromkeys(s for s in services if s in self.units))
+
+    def noisy(self, trial: Trial) -> tuple[str, ...]:
+        """Services whose calls filled the log of this trial's crash and that can be switched off."""
+        services = [
+            self.service_of(image)
+            for e in self.evidence_of(trial)
+            if e.rule == MONOPOLISED
+            for image in e.points_to
+        ]
+        return tuple(s for s in dict.fromkeys(services) if s in self.units)
+
+    @cached_property
+    def belief(self) -> bisect.Belief:
+        """What all valid trials and all evidence say together."""
+        weights = bisect.prior({d.service: (d.image,) for d in self.candidates}, self.evidence)
+        belief = bisect.Belief(self.units, weights, soak=self.case.load.seconds)
+        for enabled, seconds, crashed in bisect.observations(self.case, self.units):
+            belief = belief.observe(enabled, seconds, crashed)
+        return belief
+
+    @cached_property
+    def crash_seconds(self) -> tuple[float, ...]:
+        return tuple(t.outcome.after for t in self.valid if reproduced(t) and isinstance(t.outcome, Crashed))
+
+    @cached_property
+    def crash_signature_seen(self) -> bool:
+        return any(reproduced(t) for t in self.valid)
+
+    def survived(self, trial: Trial) -> bool:
+        return isinstance(trial.outcome, Survived)

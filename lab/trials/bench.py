@@ -1,0 +1,72 @@
+"""Everything one trial needs of one host, opened once and closed together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.capture import ShareSource, Vault
+from lab.inventory import Host
+from lab.journal import Journal
+from lab.machines import Machine, open_machine
+from lab.model import Clock, EntryKind, SystemClock
+from lab.smb import SmbTarget
+from lab.symbols import Symbols
+from lab.windows import Guest, open_guest
+
+
+@dataclass
+class Bench:
+    """One host on the bench. `case` is the id that journal entries go to."""
+
+    host: Host
+    machine: Machine
+    guest: Guest
+    target: SmbTarget
+    vault: Vault
+    symbols: Symbols
+    journal: Journal
+    case: str
+    clock: Clock = field(default_factory=SystemClock)
+    trial: int | None = None  # the running one, so that entries carry its number
+
+    def tell(self, kind: EntryKind, text: str) -> None:
+        """One line into the journal of the case."""
+        self.journal.note(self.case, kind, text, self.trial)
+
+    def dumps(self) -> ShareSource:
+        return ShareSource(self.target)
+
+
+def target_of(host: Host) -> SmbTarget:
+    """Where a host's shares are."""
+    return SmbTarget(
+        host=host.address,
+        port=host.smb.port,
+        user=host.smb_user,
+        password=host.smb_password,
+        data_share=host.smb.data_share,
+        admin_share=host.smb.admin_share,
+    )
+
+
+@contextmanager
+def open_bench(
+    host: Host, journal: Journal, case: str, vault: Path, *, symbols: tuple[Path, ...] = ()
+) -> Iterator[Bench]:
+    """Open a host of the inventory. Nothing is changed on it; connections are made when first needed."""
+    clock = SystemClock()
+    with open_guest(host, clock) as guest:
+        yield Bench(
+            host=host,
+            machine=open_machine(host, clock),
+            guest=guest,
+            target=target_of(host),
+            vault=Vault(vault),
+            symbols=Symbols((*host.symbols, *symbols)),
+            journal=journal,
+            case=case,
+            clock=clock,
+        )

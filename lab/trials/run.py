@@ -1,0 +1,182 @@
+"""One trial: apply, restart, read back, load, watch, capture, analyse."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from lab.analysis import triage
+from lab.capture import fetch, header_of, wait_until_whole, why_no_dump
+from lab.dumps import expected_length
+from lab.model import (
+    Boot,
+    Bugcheck,
+    BugcheckEvent,
+    Case,
+    Crashed,
+    EntryKind,
+    GuestError,
+    InfrastructureError,
+    Invalid,
+    InvalidReason,
+    LabError,
+    LoadReport,
+    NotApplied,
+    Outcome,
+    PowerState,
+    Recipe,
+    Relation,
+    Signature,
+    Survived,
+    TimedOut,
+    Trial,
+    compare,
+)
+from lab.smb import run_load
+from lab.trials.apply import apply
+from lab.trials.bench import Bench
+
+
+def run_trial(bench: Bench, recipe: Recipe, why: str = "") -> Trial:
+    """Carry a recipe out and journal how it ended. `why` is the playbook's reason, for the story.
+
+    Trouble on the way is an `Invalid` outcome, never a result; only errors of the user's input and
+    interrupts leave this function, and then the trial is journalled as interrupted.
+    """
+    case = bench.journal.case(bench.case)
+    number = bench.journal.begin_trial(bench.case, bench.host.name, recipe)
+    bench.trial = number
+    bench.tell(EntryKind.STEP, why or recipe.purpose)
+    started, t0 = datetime.now(UTC).isoformat(timespec="seconds"), bench.clock.now()
+    enabled: frozenset[str] = frozenset()
+    load: LoadReport | None = None
+    outcome: Outcome
+    try:
+        enabled = apply(bench, case, recipe)
+        load, outcome = _load_and_watch(bench, case, recipe)
+    except NotApplied as error:
+        outcome = Invalid(InvalidReason.NOT_APPLIED, error.message, stuck=tuple(error.services))
+    except GuestError as error:
+        outcome = Invalid(InvalidReason.NOT_APPLIED, error.message)
+    except (InfrastructureError, TimedOut) as error:
+        outcome = Invalid(InvalidReason.INFRASTRUCTURE, error.message)
+    except BaseException as error:
+        why = error.message if isinstance(error, LabError) else type(error).__name__
+        outcome = Invalid(InvalidReason.INTERRUPTED, f"interrupted by {why}")
+        bench.journal.end_trial(bench.case, number, outcome, enabled, load, bench.clock.now() - t0)
+        raise
+    seconds = bench.clock.now() - t0
+    bench.journal.end_trial(bench.case, number, outcome, enabled, load, seconds)
+    _tell(bench, outcome)
+    bench.trial = None
+    return Trial(number, bench.host.name, recipe, enabled, outcome, started, seconds, load)
+
+
+def _tell(bench: Bench, outcome: Outcome) -> None:
+    if isinstance(outcome, Survived):
+        bench.tell(EntryKind.FINDING, f"stood {outcome.after:.0f} s of load")
+    elif isinstance(outcome, Invalid):
+        bench.tell(EntryKind.WARNING, f"invalid, {outcome.reason}: {outcome.why}")
+
+
+def _load_and_watch(bench: Bench, case: Case, recipe: Recipe) -> tuple[LoadReport, Outcome]:
+    boot = bench.guest.boot()
+    position = bench.guest.log_position()
+    stale = header_of(bench.dumps(), "MEMORY.DMP")
+    plan = recipe.load
+    bench.tell(
+        EntryKind.ACTION, f"read load '{plan.profile}', {plan.seconds:g} s, {plan.connections} connections"
+    )
+    load = run_load(bench.target, plan, clock=bench.clock)
+    rate = load.reads_answered / load.seconds if load.seconds else 0.0
+    bench.tell(EntryKind.FINDING, f"{load.reads_answered} READs answered ({rate:.0f}/s)")
+    if load.reads_answered == 0:
+        why = ", ".join(f"{n} × {s}" for s, n in load.failed) or "no READ was answered"
+        return load, Invalid(InvalidReason.LOAD_NOT_DELIVERED, why)
+    if not load.target_died and bench.guest.boot().identity == boot.identity:
+        return load, Survived(load.seconds)
+    after = load.died_after if load.died_after is not None else load.seconds
+    bench.tell(EntryKind.FINDING, f"the host stopped answering {after:.1f} s into the load")
+    return load, _after_the_stop(bench, case, boot, position, stale, after)
+
+
+def _after_the_stop(
+    bench: Bench, case: Case, boot: Boot, position: int, stale: bytes | None, after: float
+) -> Outcome:
+    """Wait for the next boot, see what the log and the dump say."""
+    _bring_back(bench, boot)
+    events = bench.guest.bugchecks(position)
+    stops = [e.bugcheck for e in events if e.bugcheck is not None and e.bugcheck.code]
+    if not stops and not events:
+        return Invalid(
+            InvalidReason.INFRASTRUCTURE,
+            "connections broke and the host restarted, but its log has no bugcheck",
+        )
+    try:
+        sha = _capture(bench, stale)
+    except LabError as error:
+        return _without_dump(bench, case, stops, events, after, error)
+    seen = triage(bench.vault.path(sha), bench.symbols, known=case.drivers)
+    bench.journal.add_crash(bench.case, sha, seen)
+    bench.tell(EntryKind.FINDING, f"STOP: {seen.bugcheck.title}, dump {sha[:12]}")
+    if stops and stops[-1].code != seen.bugcheck.code:
+        bench.tell(EntryKind.WARNING, f"the log says {stops[-1].title}, the dump says {seen.bugcheck.title}")
+    for evidence in seen.evidence:
+        bench.tell(EntryKind.FINDING, evidence.statement)
+    relation = compare(case.expected, seen.signature)
+    if relation is Relation.OURS:
+        return Invalid(InvalidReason.OURS, f"the lab itself caused {seen.bugcheck.title}")
+    return Crashed(after, seen.bugcheck, relation, sha)
+
+
+def _bring_back(bench: Bench, boot: Boot) -> None:
+    """Wait for the boot after the stop; a host that stays down is powered on or reset once."""
+    try:
+        bench.guest.wait_for_new_boot(boot)
+        return
+    except TimedOut as error:
+        off = bench.machine.power_state() is PowerState.OFF
+        bench.tell(EntryKind.WARNING, f"{error.message}; {'powering on' if off else 'resetting it'}")
+    if off:
+        bench.machine.power_on()
+    else:
+        bench.machine.reset()
+    bench.guest.wait_for_new_boot(boot)
+
+
+def _capture(bench: Bench, stale: bytes | None) -> str:
+    source = bench.dumps()
+    try:
+        ref = wait_until_whole(
+            source,
+            "MEMORY.DMP",
+            not_like=stale,
+            expected_length=expected_length,
+            clock=bench.clock,
+            seconds=bench.host.timeouts.dump,
+        )
+        bench.tell(EntryKind.ACTION, f"fetching {ref.name}, {ref.length / 1e6:.1f} MB")
+        return fetch(source, ref, bench.vault)
+    finally:
+        source.close()
+
+
+def _without_dump(
+    bench: Bench,
+    case: Case,
+    stops: list[Bugcheck],
+    events: list[BugcheckEvent],
+    after: float,
+    error: LabError,
+) -> Outcome:
+    why = why_no_dump(bench.guest.crash_control(), events)
+    bench.tell(EntryKind.WARNING, f"no dump: {why} ({error.message})")
+    if not stops:
+        return Invalid(
+            InvalidReason.INFRASTRUCTURE, f"the host stopped, but neither log nor dump says why: {why}"
+        )
+    stop = stops[-1]
+    sub_code = stop.parameters[0] if stop.code in (0xC4, 0xC9) else 0
+    relation = compare(case.expected, Signature(stop.code, sub_code, "", ()))
+    if relation is Relation.OURS:
+        return Invalid(InvalidReason.OURS, f"the lab itself caused {stop.title}")
+    return Crashed(after, stop, relation, no_dump_because=why)
