@@ -73,21 +73,20 @@ def identify_kernel(
     """
     if module_list is None or process_list is None:
         return None
+
+    def holds(kernel: BuiltinKernel, name: str, address: int | None) -> bool:
+        rva = kernel.names.get(name)
+        return rva is not None and kernel_base(kernel, module_list) + rva == address
+
     found = [
         kernel
         for kernel in kernels()
         if (start := kernel_base(kernel, module_list)) & 0xFFF == 0
         and base in (None, start)
-        and start + kernel.names.get("PsActiveProcessHead", 0) == process_list
+        and holds(kernel, "PsActiveProcessHead", process_list)
     ]
     for name, address in (("KdDebuggerDataBlock", debugger_data), ("KeBugCheckEx", bugcheck_rip)):
-        closer = [
-            kernel
-            for kernel in found
-            if address is not None
-            and kernel_base(kernel, module_list) + kernel.names.get(name, -1) == address
-        ]
-        found = closer or found
+        found = [kernel for kernel in found if holds(kernel, name, address)] or found
     found = [kernel for kernel in found if _family(kernel.build) == _family(build)] or found
     if base is None and len({kernel_base(kernel, module_list) for kernel in found}) > 1:
         return None
