@@ -42,8 +42,8 @@ def load(
         return
     rate = report.reads_answered / report.seconds if report.seconds else 0.0
     out.print(
-        f"{report.reads_answered} of {report.reads_sent} READs answered in {report.seconds:.1f} s ({rate:.0f}/s), "
-        f"latency p50 {report.latency_ms[0]:.1f} ms, p95 {report.latency_ms[1]:.1f} ms, "
+        f"{report.reads_answered} of {report.reads_sent} READs answered in {report.seconds:.1f} s "
+        f"({rate:.0f}/s), latency p50 {report.latency_ms[0]:.1f} ms, p95 {report.latency_ms[1]:.1f} ms, "
         f"p99 {report.latency_ms[2]:.1f} ms",
         soft_wrap=True,
     )

@@ -74,9 +74,14 @@ class View:
         running = frozenset(d.service for d in self.case.drivers if d.running)
         return surgery.with_dependants(self.case.drivers, services) & running
 
+    def needed_by(self, services: Iterable[str]) -> frozenset[str]:
+        """The candidates that must be on for these to be on."""
+        wanted = frozenset(services)
+        return frozenset(u for u in self.units if self.switched_off_by({u}) & wanted)
+
     def all_but(self, service: str) -> frozenset[str]:
         """The candidates to switch off so that `service`, with what it needs, is the only one on."""
-        return frozenset(u for u in self.units if service not in self.switched_off_by({u}))
+        return frozenset(self.units) - self.needed_by({service})
 
     @cached_property
     def units(self) -> tuple[str, ...]:

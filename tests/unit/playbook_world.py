@@ -47,7 +47,7 @@ def driver(name: str, **changes: object) -> Driver:
 
 
 def some_drivers(count: int = 16) -> tuple[Driver, ...]:
-    """`count` candidates, every third a minifilter, every fifth a class filter, two of Windows, one pinned."""
+    """`count` candidates, some minifilters and class filters, two of Windows, one pinned."""
     made = []
     for i in range(count):
         changes: dict[str, object] = {}
