@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,11 +163,9 @@ def _use_wal(database: Database) -> None:
     with database._translated(), database.writer.connect() as connection:
         raw = connection.connection.driver_connection
         assert raw is not None
-        try:
+        # When somebody else uses the new file this very moment, they will have done the same.
+        with suppress(sqlite3.OperationalError):
             raw.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            # Somebody else uses the new file this very moment, and will have done the same.
-            pass
 
 
 def _make_schema(database: Database, local: bool) -> None:
