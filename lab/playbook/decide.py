@@ -217,7 +217,8 @@ def _because(view: View, accused: str, stood: list[Trial], alone: list[Trial]) -
     with_only = [t.outcome.after for t in alone if isinstance(t.outcome, Crashed)]
     return (
         *dict.fromkeys(evidence),
-        f"without it the host stood {without:.0f} s of load, where crashes came after {mean:.1f} s on the mean",
+        f"without it the host stood {without:.0f} s of load; with it crashes came after {mean:.1f} s "
+        "on average",
         f"with it as the only removable third-party driver the crash came after {with_only[0]:.1f} s",
     )
 
