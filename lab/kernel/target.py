@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from lab.dumps.context import Context
@@ -12,7 +13,13 @@ from lab.dumps.memory import Memory, u64
 from lab.kernel.image import Function, Image, find_function, read_image
 from lab.kernel.modules import LoadedModule, UnloadedModule, read_modules, read_unloaded
 from lab.model import DumpError
-from lab.symbols.builtin import identify_kernel
+from lab.symbols.builtin import (
+    BuiltinKernel,
+    builtin_kernel,
+    builtin_layouts,
+    identify_kernel,
+    kernel_base,
+)
 from lab.symbols.port import ModuleSymbols, PdbId, SymbolStore
 from lab.symbols.store import Symbols
 
@@ -63,10 +70,14 @@ class Kernel:
 
     def module_at(self, address: int) -> LoadedModule | None:
         """The loaded module whose image holds `address`."""
-        for module in self.modules:
-            if module.base <= address < module.base + module.size:
-                return module
-        return None
+        bases, modules = self._by_base
+        index = bisect_right(bases, address) - 1
+        return modules[index] if index >= 0 and address < modules[index].end else None
+
+    @cached_property
+    def _by_base(self) -> tuple[list[int], list[LoadedModule]]:
+        modules = sorted(self.modules, key=lambda module: module.base)
+        return [module.base for module in modules], modules
 
     def module(self, name: str) -> LoadedModule | None:
         """The loaded module called `name`: "srv2", "srv2.sys" or "nt", in any case."""
@@ -232,61 +243,83 @@ class Kernel:
 def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:
     """The kernel that `dump` is of. Built-in tables serve when `symbols` has no better.
 
-    DumpError when neither the loaded module list nor a driver list can be read.
+    DumpError when not even the kernel itself can be found.
     """
     store = symbols if symbols is not None else Symbols(())
     modules, notes = read_modules(dump)
-    nt = _kernel_module(dump, modules)
-    kernel_symbols: ModuleSymbols | None = None
-    if nt.pdb is not None:
-        kernel_symbols = store.find(nt.pdb)
-    else:
-        nt, kernel_symbols, note = _identify(dump, nt, store)
-        modules = tuple(nt if m.base == nt.base else m for m in modules)
-        notes = (*notes, note)
-    if nt.pdb is not None and kernel_symbols is None:
-        notes = (
-            *notes,
-            f"no symbols for the kernel ({nt.pdb.name} {nt.pdb.key}): names and layouts are missing",
-        )
-    kernel = Kernel(dump, modules, nt, store, kernel_symbols, (), notes)
-    return Kernel(dump, modules, nt, store, kernel_symbols, read_unloaded(dump, kernel.address), notes)
+    identified = _identify(dump, _base_of_kernel(dump, modules))
+    if not modules:
+        modules = (_only_kernel(dump, identified, notes),)
+    base = _base_of_kernel(dump, modules)
+    nt = next(m for m in modules if m.base == base)
+    pdb, found, note = _symbols_of_kernel(dump, nt, identified, store)
+    nt = replace(nt, pdb=pdb)
+    modules = tuple(nt if m.base == nt.base else m for m in modules)
+    notes = (*notes, note) if note else notes
+    kernel = Kernel(dump, modules, nt, store, found, (), notes)
+    return replace(kernel, unloaded=read_unloaded(dump, kernel.address))
 
 
-def _kernel_module(dump: Dump, modules: tuple[LoadedModule, ...]) -> LoadedModule:
-    """The module that holds the list heads of the header; else the first one, as Windows lists it."""
+def _base_of_kernel(dump: Dump, modules: tuple[LoadedModule, ...]) -> int | None:
+    """Of the module that holds the list heads of the header; else the first one, as Windows lists it."""
     for head in (dump.header.module_list, dump.header.debugger_data):
         for module in modules:
-            if head is not None and module.base <= head < module.base + module.size:
-                return module
-    return modules[0]
+            if head is not None and module.base <= head < module.end:
+                return module.base
+    return modules[0].base if modules else None
 
 
-def _identify(
-    dump: Dump, nt: LoadedModule, store: SymbolStore
-) -> tuple[LoadedModule, ModuleSymbols | None, str]:
-    """The kernel's PDB by where its list heads are, for dumps that lack its debug directory."""
+def _identify(dump: Dump, base: int | None) -> BuiltinKernel | None:
+    """The kernel's build by where its list heads are, for dumps that lack its debug directory."""
     header = dump.header
     try:
         rip: int | None = dump.context.rip
     except DumpError:
         rip = None
-    found = identify_kernel(
-        base=nt.base,
+    return identify_kernel(
+        base=base,
         module_list=header.module_list,
         process_list=header.process_list,
         debugger_data=header.debugger_data,
         bugcheck_rip=rip,
         build=header.build,
     )
-    if found is None:
-        return nt, None, "the kernel's PDB id is not in the dump, and its list heads match no known build"
-    pdb: PdbId | None = found.pdb
-    if pdb is None:
-        return nt, found, f"the kernel is one of {found.source}: only what they share is used"
-    known = LoadedModule(nt.name, nt.full_name, nt.base, nt.size, nt.timestamp, pdb)
-    note = f"the kernel was identified as {found.source} by its list heads, not by its PDB id"
-    return known, store.find(pdb) or found, note
+
+
+def _only_kernel(dump: Dump, identified: BuiltinKernel | None, notes: tuple[str, ...]) -> LoadedModule:
+    """The kernel where its build says that it is, if its headers are there. DumpError if not."""
+    head = dump.header.module_list
+    if identified is not None and head is not None:
+        base = kernel_base(identified, head)
+        image = read_image(dump.memory, base)
+        if image is not None:
+            return LoadedModule("ntoskrnl.exe", "ntoskrnl.exe", base, image.size, image.timestamp, image.pdb)
+    raise DumpError(
+        f"no module of {dump.path.name} can be read: {'; '.join(notes) or 'it lists none'}",
+        help="Take a kernel dump that is whole; its header alone still tells the bugcheck.",
+    )
+
+
+def _symbols_of_kernel(
+    dump: Dump, nt: LoadedModule, identified: BuiltinKernel | None, store: SymbolStore
+) -> tuple[PdbId | None, ModuleSymbols | None, str]:
+    """(PDB id, symbols, what has to be said of them). Never names of another build."""
+    if nt.pdb is not None:
+        found = store.find(nt.pdb) or builtin_kernel(nt.pdb)
+        if found is not None:
+            return nt.pdb, found, ""
+        why = f"there are no symbols of the kernel ({nt.pdb.name} {nt.pdb.key})"
+    elif identified is not None and identified.pdb is not None:
+        note = f"the kernel was identified by its list heads: {identified.source}"
+        return identified.pdb, store.find(identified.pdb) or identified, note
+    elif identified is not None:
+        return None, identified, f"the kernel is one of {identified.source}: only what they share is used"
+    else:
+        why = "the kernel's PDB id is not in the dump, and its list heads match no known build"
+    shared = builtin_layouts(dump.header.build)
+    if shared is None:
+        return nt.pdb, None, f"{why}: names and layouts are missing"
+    return nt.pdb, shared, f"{why}: no names, and the layouts that all known kernels of its build share"
 
 
 def _offset(distance: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lab.dumps.context import INTEGER_REGISTERS, Context
 from lab.dumps.memory import u64
@@ -48,8 +48,9 @@ def walk(
     """The stack from `context` (the header's when None) to its bottom, at most `limit` frames.
 
     `bounds` are (lowest, end) of the stack; the crashing thread's when None and known. A frame's `how`
-    is "context", "unwound" or "scanned"; a scanned frame's registers are not known. The last frame's
-    `return_address` is where the walk stopped: 0 at the bottom of a thread, or a user-mode address.
+    is "context", "unwound" or "scanned": found by looking for return addresses on the stack, because of
+    what `note` says. A scanned frame may be a leftover, and its registers are not known. The last
+    frame's `return_address` is where the walk stopped: 0 at the bottom, or a user-mode address.
     DumpError when the dump has no processor context.
     """
     context = context or kernel.context
@@ -60,10 +61,7 @@ def walk(
     after = 0
     while state is not None and len(states) < limit:
         states.append(state)
-        following, after = _caller(kernel, state, _bounds_for(state.rsp, bounds))
-        if following is None and states:
-            break
-        state = following
+        state, after = _caller(kernel, state, _bounds_for(state.rsp, bounds))
     frames = []
     for index, here in enumerate(states):
         back = states[index + 1].rip if index + 1 < len(states) else after
@@ -139,7 +137,10 @@ def unwind(kernel: Kernel, state: State) -> State:
     image = kernel.image(module) if module else None
     if module is None or image is None:
         raise DumpError(f"the headers of {module.name if module else hex(control)} are not in the dump")
-    function = kernel.function(control)
+    try:
+        function = kernel.function(control)
+    except DumpError as error:
+        raise DumpError(f"the function table of {module.name} is not in the dump") from error
     registers = dict(state.registers)
     if function is None:
         if not state.exact:
@@ -223,9 +224,7 @@ def _scanned(kernel: Kernel, state: State, bounds: tuple[int, int], why: str) ->
         except DumpError:
             return None, 0
         if _is_return(kernel, value):
-            return State(
-                value, {_RSP: at + 8}, "scanned", False, f"{why}; found by scanning the stack"
-            ), value
+            return State(value, {_RSP: at + 8}, "scanned", False, why), value
         at += 8
     return None, 0
 
@@ -279,8 +278,3 @@ def _modrm_length(code: bytes) -> int:
     elif mode == 0 and rm == 5:
         displacement = 4
     return length + displacement
-
-
-def with_note(frame: Frame, note: str) -> Frame:
-    """`frame` with another sentence to its note."""
-    return replace(frame, note=f"{frame.note}; {note}" if frame.note else note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -91,6 +91,17 @@ def identify_kernel(
     if base is None and len({kernel_base(kernel, module_list) for kernel in found}) > 1:
         return None
     return _common(found) if len(found) > 1 else (found[0] if found else None)
+
+
+def builtin_layouts(build: int) -> BuiltinKernel | None:
+    """Layouts without names, as all known kernels of `build` have them; None for an unknown build.
+
+    Updates of a build move code and data about, but have not been seen to move fields.
+    """
+    alike = [kernel for kernel in kernels() if _family(kernel.build) == _family(build)]
+    if not alike:
+        return None
+    return replace(_common(alike), source=f"layouts of build {_family(build)}", names={}, pdb=None)
 
 
 def kernel_base(kernel: BuiltinKernel, module_list: int) -> int:
