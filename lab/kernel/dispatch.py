@@ -1,0 +1,149 @@
+"""Driver Verifier's saved state of the IoCallDriver that went wrong.
+
+With I/O verification on, nt!IovCallDriver notes the dispatch routine, the device and the thread's APC disable
+count before the call, and nt!VfAfterCallDriver compares. The structure has no public layout; it is found by
+what must hold of it, wherever it lies, and what held is kept as part of the finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lab.dumps.memory import i16, u32, u64
+from lab.kernel.devices import Device, read_device
+from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.model import DumpError, Frame
+
+ROUTINE = 0x30
+DEVICE = 0xA0
+IRP_AFTER_DEVICE = 0x8
+COUNT_AFTER_DEVICE = 0x1C
+"""Offsets in the saved state: the same in every listing from 7601 to Windows 11; checked at run time."""
+
+DEVICE_RANGE = range(0x80, 0x128, 8)
+"""Where the device may be when it is not at DEVICE."""
+
+MOST_STACK = 0x4000
+IRP_TYPE = 6
+_ALIGNED = 7
+_OWNERS = ("nt!VfAfterCallDriver", "nt!IovCallDriver", "nt!IovpCallDriverWithStackBuffer")
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """The saved state, found. `checks` are the invariants that held, in words."""
+
+    address: int
+    found_in: str
+    checks: tuple[str, ...]
+    device: Device
+    apc_before: int  # signed 16-bit kernel APC disable count before the call
+
+
+def find_saved_state(
+    kernel: Kernel, routine: int, count_before: int, stack: Sequence[Frame]
+) -> SavedState | None:
+    """The state that Verifier saved before calling dispatch routine `routine`.
+
+    `routine` and `count_before` are parameters 2 and 4 of bugcheck 0xC4/0xC5. None when no candidate holds.
+    """
+    candidates = list(dict(_candidates(kernel, stack)).items())
+    for address, where in candidates:
+        found = _check(kernel, address, where, routine, count_before, DEVICE)
+        if found is not None:
+            return found
+    for address, where in candidates:
+        if not _holds_routine(kernel, address, routine):
+            continue
+        for offset in DEVICE_RANGE:
+            found = _check(kernel, address, where, routine, count_before, offset)
+            if found is not None:
+                return found
+    return None
+
+
+def _candidates(kernel: Kernel, stack: Sequence[Frame]) -> Iterator[tuple[int, str]]:
+    """(address, where it was found), the likeliest first; a later duplicate does not change the order."""
+    seen: set[int] = set()
+    for address, where in _raw_candidates(kernel, stack):
+        if address >= KERNEL_SPACE and not address & _ALIGNED and address not in seen:
+            seen.add(address)
+            yield address, where
+
+
+def _raw_candidates(kernel: Kernel, stack: Sequence[Frame]) -> Iterator[tuple[int, str]]:
+    owners = [frame for frame in stack if frame.symbol.split("+", 1)[0] in _OWNERS]
+    for frame in owners:
+        for name, value in frame.registers:
+            if name not in ("rsp", "rip"):
+                yield value, f"{name} of frame {frame.index}"
+    if not stack:
+        return
+    bottom = stack[0].child_sp
+    top = _caller_sp(stack, owners)
+    for slot in range(bottom, min(top, bottom + MOST_STACK), 8):
+        try:
+            yield u64(kernel.memory, slot), f"stack +{slot - bottom:#x}"
+        except DumpError:
+            break
+    for slot in range(bottom, min(top, bottom + MOST_STACK), 8):
+        yield slot, f"on the stack at +{slot - bottom:#x}"
+
+
+def _caller_sp(stack: Sequence[Frame], owners: Sequence[Frame]) -> int:
+    """Where the frame of IoCallDriver's caller begins: the saved state cannot lie beyond."""
+    last = owners[-1].index if owners else min(8, len(stack) - 1)
+    beyond = [frame.child_sp for frame in stack if frame.index > last]
+    return beyond[0] if beyond else stack[-1].child_sp + 0x200
+
+
+def _holds_routine(kernel: Kernel, address: int, routine: int) -> bool:
+    try:
+        return u64(kernel.memory, address + ROUTINE) == routine
+    except DumpError:
+        return False
+
+
+def _check(
+    kernel: Kernel, address: int, where: str, routine: int, count_before: int, offset: int
+) -> SavedState | None:
+    """The state at `address` if every required invariant holds with the device at `offset`.
+
+    At the usual offset the count must agree too; at an inferred one it cannot be asked.
+    """
+    memory = kernel.memory
+    try:
+        if not _holds_routine(kernel, address, routine):
+            return None
+        device = read_device(kernel, u64(memory, address + offset))
+    except DumpError:
+        return None
+    checks = [f"+{ROUTINE:#x} is the dispatch routine of parameter 2", f"+{offset:#x} is a device object"]
+    if device.driver.serves(routine):
+        checks.append("the routine is one of its driver's major functions")
+    elif device.driver.holds(routine):
+        checks.append("the routine is inside its driver's image")
+    else:
+        return None
+    try:
+        count = u32(memory, address + offset + COUNT_AFTER_DEVICE)
+    except DumpError:
+        count = None
+    if count == count_before & 0xFFFFFFFF:
+        checks.append(f"+{offset + COUNT_AFTER_DEVICE:#x} is the APC disable count of parameter 4")
+    elif offset == DEVICE:
+        return None
+    if offset != DEVICE:
+        checks.append(f"the offset of the device ({offset:#x}) is inferred")
+    if _is_irp(kernel, address + offset + IRP_AFTER_DEVICE):
+        checks.append(f"+{offset + IRP_AFTER_DEVICE:#x} is an IRP")
+    before = (count_before & 0xFFFF) - ((count_before & 0x8000) << 1)
+    return SavedState(address, where, tuple(checks), device, before)
+
+
+def _is_irp(kernel: Kernel, slot: int) -> bool:
+    try:
+        return i16(kernel.memory, u64(kernel.memory, slot)) == IRP_TYPE
+    except DumpError:
+        return False

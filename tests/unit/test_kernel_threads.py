@@ -1,0 +1,82 @@
+"""The crashing thread and its fields, by the offsets of two builds."""
+
+from __future__ import annotations
+
+import kernel_bytes as kb
+import pytest
+
+from lab.kernel.threads import crashing_thread, read_thread
+from lab.model import DumpError
+
+THREAD = 0xFFFFFA804B5BE000
+PROCESS = 0xFFFFFA8048CAD000
+PRCB = kb.NT + 0x1F0000
+BUILDS = pytest.mark.parametrize("build", [7601, 20348])
+
+
+def memory(build: int, kernel_count: int = -1, special_count: int = 0) -> kb.Bytes:
+    found = kb.Bytes()
+    at = {f"{kind}.{name}": offset for (kind, name), offset in kb.OFFSETS[build].items()}
+    found.fill(THREAD, 0x600)
+    found.fill(PROCESS, 0x700)
+    found.u16(THREAD + at["_KTHREAD.KernelApcDisable"], kernel_count)
+    found.u16(THREAD + at["_KTHREAD.SpecialApcDisable"], special_count)
+    found.u64(THREAD + at["_KTHREAD.StackBase"], 0xFFFFF88005DB2000)
+    found.u64(THREAD + at["_KTHREAD.StackLimit"], 0xFFFFF88005DAC000)
+    found.u64(THREAD + at["_KTHREAD.Process"], PROCESS)
+    found.u64(THREAD + at["_ETHREAD.Win32StartAddress"], kb.SRV2 + 0xB400)
+    found.u64(THREAD + at["_ETHREAD.Cid"], 4, 0x998)
+    found.put(PROCESS + at["_EPROCESS.ImageFileName"], b"System\0garbage!")
+    link, head = at["_EPROCESS.ActiveProcessLinks"], kb.NT + 0x21BA00
+    found.u64(head, PROCESS + link)
+    found.u64(PROCESS + link, head)
+    found.u64(PROCESS + at["_EPROCESS.ThreadListHead"], THREAD + at["_ETHREAD.ThreadListEntry"])
+    found.u64(THREAD + at["_ETHREAD.ThreadListEntry"], PROCESS + at["_EPROCESS.ThreadListHead"])
+    return found
+
+
+@BUILDS
+def test_the_thread_of_the_article(build: int) -> None:
+    facts, notes = read_thread(kb.kernel(memory(build), build), THREAD)
+    assert (facts.kernel_apc_disable, facts.special_apc_disable) == (-1, 0)
+    assert (facts.process, facts.cid, facts.start) == ("System", "4.998", "srv2!SrvProcWorkerThread")
+    assert (facts.stack_base, facts.stack_limit) == (0xFFFFF88005DB2000, 0xFFFFF88005DAC000)
+    assert notes == ()
+
+
+@pytest.mark.parametrize(("kernel_count", "special_count"), [(-3, 0), (2, 0), (0, -1), (-32768, 32767)])
+def test_counts_are_signed(kernel_count: int, special_count: int) -> None:
+    facts, _ = read_thread(kb.kernel(memory(7601, kernel_count, special_count)), THREAD)
+    assert (facts.kernel_apc_disable, facts.special_apc_disable) == (kernel_count, special_count)
+
+
+@BUILDS
+def test_the_processor_with_the_saved_stack_pointer_ran_it(build: int) -> None:
+    found = memory(build)
+    context = kb.OFFSETS[build][("_KPRCB", "Context")]
+    found.u64(kb.NT + kb.PROCESSORS, PRCB)
+    found.u64(PRCB + 8, THREAD)
+    found.u64(PRCB + context, PRCB + 0x10000)
+    found.u64(PRCB + 0x10000 + 0x98, kb.STACK)
+    assert crashing_thread(kb.kernel(found, build)) == (THREAD, "KPRCB.CurrentThread")
+
+
+@BUILDS
+def test_without_a_processor_the_stack_tells(build: int) -> None:
+    address, how = crashing_thread(kb.kernel(memory(build), build))
+    assert address == THREAD
+    assert "stack" in how
+
+
+def test_a_stack_pointer_of_nobody() -> None:
+    with pytest.raises(DumpError, match="not in the dump"):
+        crashing_thread(kb.kernel(memory(7601), rsp=0xFFFFF88001000000))
+
+
+def test_fields_outside_the_dump_are_noted_one_by_one() -> None:
+    found = kb.Bytes()
+    found.fill(THREAD, 0x200)  # enough for the counts, not for the rest
+    facts, notes = read_thread(kb.kernel(found), THREAD)
+    assert facts.kernel_apc_disable == 0
+    assert (facts.start, facts.process, facts.stack_base, facts.cid) == ("", "", 0, "")
+    assert len(notes) == 3
