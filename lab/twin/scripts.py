@@ -1,0 +1,310 @@
+"""Answers to the named guest scripts, in the terms of docs/reference/guest-scripts.md.
+
+No PowerShell runs here. A script is recognised by its second line, `# Script: NAME`; its parameters are
+bound by the types that the reference gives. Anything else fails as PowerShell fails.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.model import BootMode, StartType, VerifierPlan
+from lab.twin.clock import iso
+from lab.twin.disk import FREE_BYTES
+from lab.twin.driver import CLASS_NAMES, CatalogueDriver
+from lab.twin.machine import DUMP_PATH, MEMORY_BYTES, Machine
+from lab.twin.misbehaviour import Misbehaviour
+from lab.twin.registry import CrashSettings, UnknownService
+from lab.twin.stopping import verified
+
+_OS_NAMES = {
+    7601: "Microsoft Windows Server 2008 R2 Standard",
+    17763: "Microsoft Windows Server 2019 Standard",
+    20348: "Microsoft Windows Server 2022 Standard",
+}
+_BUGCHECK_EVENTS = frozenset({1001, 41, 46})
+_SECOND_LINE = re.compile(r"\A\ufeff?[^\n]*\n# Script: ([A-Za-z-]+)\s*$", re.MULTILINE)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PowerShellError(Exception):
+    """A terminating error, as an error record carries it."""
+
+    message: str
+    error_id: str
+    exception: str = "System.Management.Automation.RuntimeException"
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def run(machine: Machine, text: str, parameters: Mapping[str, object]) -> str:
+    """The one string a script writes. Raises PowerShellError, or Down when the guest is not there."""
+    match = _SECOND_LINE.match(text.replace("\r\n", "\n"))
+    if match is None or match[1] not in _SCRIPTS:
+        first = (text.strip().splitlines() or [""])[0][:60]
+        raise PowerShellError(
+            f"The term '{first}' is not recognized as the name of a cmdlet, function, script file, or "
+            "operable program. Check the spelling of the name, or if a path was included, verify that "
+            "the path is correct and try again.",
+            "CommandNotFoundException",
+            "System.Management.Automation.CommandNotFoundException",
+        )
+    script = _SCRIPTS[match[1]]
+    arguments = _bind(script, parameters)
+    with machine.lock:
+        machine.running()
+        rows = script.answer(machine, **arguments)
+    return json.dumps(rows, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class _Script:
+    answer: Callable[..., list[Row]]
+    types: Mapping[str, Callable[[object], object]]
+
+
+def _bind(script: _Script, parameters: Mapping[str, object]) -> dict[str, object]:
+    names = {name.casefold(): name for name in script.types}
+    bound: dict[str, object] = {}
+    for given, value in parameters.items():
+        name = names.get(given.casefold())
+        if name is None:
+            raise _binding(f"A parameter cannot be found that matches parameter name '{given}'.")
+        try:
+            bound[name] = script.types[name](value)
+        except (TypeError, ValueError):
+            raise _binding(
+                f"Cannot process argument transformation on parameter '{name}'. Cannot convert the value "
+                f'"{value}" to the type of the parameter.'
+            ) from None
+    missing = [name for name in script.types if name not in bound]
+    if missing:
+        raise _binding(
+            "Cannot process command because of one or more missing mandatory parameters: "
+            f"{' '.join(missing)}."
+        )
+    return {_snake(name): value for name, value in bound.items()}
+
+
+def _binding(message: str) -> PowerShellError:
+    return PowerShellError(
+        message, "ParameterBindingException", "System.Management.Automation.ParameterBindingException"
+    )
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def _int(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError
+    return int(value)
+
+
+def _str(value: object) -> str:
+    return str(value)
+
+
+def _list(of: Callable[[object], object]) -> Callable[[object], object]:
+    def convert(value: object) -> list[object]:
+        if value is None:
+            return []
+        return [of(item) for item in value] if isinstance(value, list | tuple) else [of(value)]
+
+    return convert
+
+
+def _get_boot(machine: Machine) -> list[Row]:
+    kernel = machine.running()
+    return [
+        {
+            "bootId": machine.boot_id,
+            "bootTime": iso(kernel.booted),
+            "now": iso(machine.clock.seconds()),
+            "computer": kernel.computer,
+            "build": kernel.build,
+            "osName": _OS_NAMES[kernel.build],
+            "uuid": machine.uuid,
+            "processors": kernel.processors,
+            "memoryBytes": MEMORY_BYTES,
+        }
+    ]
+
+
+def _get_driver(machine: Machine) -> list[Row]:
+    running = {driver.service for driver in machine.running().loaded.drivers}
+    by_name = sorted(machine.registry.drivers, key=lambda driver: driver.service.casefold())
+    return [_driver_row(machine, driver, driver.service in running) for driver in by_name]
+
+
+def _driver_row(machine: Machine, driver: CatalogueDriver, running: bool) -> Row:
+    return {
+        "service": driver.service,
+        "displayName": driver.display_name,
+        "imagePath": driver.image_path,
+        "start": int(machine.registry.starts[driver.service]),
+        "errorControl": driver.error_control,
+        "group": driver.group,
+        "type": driver.service_type,
+        "running": running,
+        "company": driver.company,
+        "signer": driver.signer,
+        "version": driver.version or f"10.0.{machine.build}.1",
+        "altitudes": [driver.altitude] if driver.altitude else [],
+        "classFilters": _filter_rows(machine, driver.service),
+        "dependsOn": list(driver.depends_on),
+    }
+
+
+def _filter_rows(machine: Machine, service: str) -> list[Row]:
+    return [
+        {"classGuid": p.class_guid, "className": p.class_name, "position": p.position, "index": p.index}
+        for p in machine.registry.places(service)
+    ]
+
+
+def _set_driver(machine: Machine, service: list[str], start: list[int], class_filter: list[str]) -> list[Row]:
+    if len(service) != len(start):
+        raise PowerShellError("Service and Start must have the same length.", "LabBadArgument")
+    if any(value not in tuple(StartType) for value in start):
+        raise PowerShellError("Start must be 0, 1, 2, 3 or 4.", "LabBadArgument")
+    try:
+        names = [machine.registry.find(name).service for name in service]
+    except UnknownService as unknown:
+        raise PowerShellError(f"There is no driver service '{unknown}'.", "LabNoSuchService") from None
+    places: dict[str, list[tuple[str, str, int]]] = {name: [] for name in names}
+    for text in class_filter:
+        name, guid, position, index = _class_filter(text)
+        owner = next((known for known in names if known.casefold() == name.casefold()), None)
+        if owner is None:
+            raise PowerShellError(f"Class filter of '{name}', which is not named.", "LabBadArgument")
+        places[owner].append((guid, position, index))
+    for name, value in zip(names, start, strict=True):
+        machine.registry.set_driver(name, StartType(value), places[name])
+    return [
+        {
+            "service": name,
+            "start": int(machine.registry.starts[name]),
+            "classFilters": _filter_rows(machine, name),
+        }
+        for name in names
+    ]
+
+
+def _class_filter(text: str) -> tuple[str, str, str, int]:
+    parts = text.split("|")
+    if len(parts) != 4 or parts[2] not in ("upper", "lower") or not parts[3].isdigit():
+        raise PowerShellError(f"'{text}' is not service|classGuid|position|index.", "LabBadArgument")
+    guid = parts[1].lower()
+    if guid not in CLASS_NAMES:
+        raise PowerShellError(f"There is no device setup class '{parts[1]}'.", "LabNoSuchClass")
+    return parts[0], guid, parts[2], int(parts[3])
+
+
+def _get_verifier(machine: Machine) -> list[Row]:
+    pending, kernel = machine.registry.verifier, machine.running()
+    return [
+        {
+            "pendingFlags": pending.flags,
+            "pendingDrivers": list(pending.drivers),
+            "bootMode": str(pending.boot_mode),
+            "activeFlags": kernel.verifier.flags if kernel.verifier.drivers else 0,
+            "activeDrivers": list(verified(kernel)),
+        }
+    ]
+
+
+def _set_verifier(machine: Machine, flags: int, driver: list[str], boot_mode: str) -> list[Row]:
+    code, message = 2, "The system must be restarted for the changes to take effect."
+    modes = {str(mode): mode for mode in BootMode}
+    if Misbehaviour.VERIFIER_REFUSED in machine.misbehave:
+        code, message = 1, "The verifier settings could not be changed. Access is denied."
+    elif boot_mode and boot_mode.casefold() not in modes:
+        code, message = 1, f"Boot mode '{boot_mode}' is not valid."
+    else:
+        mode = modes.get(boot_mode.casefold(), BootMode.PERSISTENT)
+        machine.registry.verifier = VerifierPlan(flags, tuple(driver), mode)
+    pending = machine.registry.verifier
+    return [
+        {
+            "exitCode": code,
+            "message": message,
+            "pendingFlags": pending.flags,
+            "pendingDrivers": list(pending.drivers),
+        }
+    ]
+
+
+def _get_crash_control(machine: Machine) -> list[Row]:
+    crash = machine.registry.crash
+    return [
+        {
+            "crashDumpEnabled": crash.crash_dump_enabled,
+            "autoReboot": crash.auto_reboot,
+            "overwrite": crash.overwrite,
+            "alwaysKeepMemoryDump": crash.always_keep,
+            "dumpFile": DUMP_PATH,
+            "systemDriveFreeBytes": FREE_BYTES,
+            "dumpInitializationFailed": Misbehaviour.NO_DUMP in machine.misbehave,
+        }
+    ]
+
+
+def _set_crash_control(
+    machine: Machine, crash_dump_enabled: int, auto_reboot: int, overwrite: int, always_keep_memory_dump: int
+) -> list[Row]:
+    machine.registry.crash = CrashSettings(
+        crash_dump_enabled, auto_reboot, overwrite, always_keep_memory_dump
+    )
+    return _get_crash_control(machine)
+
+
+def _get_bugcheck(machine: Machine, after_record: int) -> list[Row]:
+    return [
+        {
+            "record": record.record,
+            "eventId": record.event_id,
+            "time": iso(record.seconds),
+            # Kernel-Power writes zeros when it knows of no bugcheck.
+            "code": record.code or None,
+            "parameters": [f"0x{p:016x}" for p in record.parameters or ()] if record.code else None,
+            "dumpPath": record.dump_path,
+        }
+        for record in machine.events.after(after_record, _BUGCHECK_EVENTS)
+    ]
+
+
+def _get_log_position(machine: Machine) -> list[Row]:
+    return [{"record": machine.events.newest}]
+
+
+def _restart_guest(machine: Machine, token: str) -> list[Row]:
+    machine.restart(token)
+    return [{"accepted": True}]
+
+
+_SCRIPTS: Mapping[str, _Script] = {
+    "Get-LabBoot": _Script(_get_boot, {}),
+    "Get-LabDriver": _Script(_get_driver, {}),
+    "Set-LabDriver": _Script(
+        _set_driver, {"Service": _list(_str), "Start": _list(_int), "ClassFilter": _list(_str)}
+    ),
+    "Get-LabVerifier": _Script(_get_verifier, {}),
+    "Set-LabVerifier": _Script(_set_verifier, {"Flags": _int, "Driver": _list(_str), "BootMode": _str}),
+    "Get-LabCrashControl": _Script(_get_crash_control, {}),
+    "Set-LabCrashControl": _Script(
+        _set_crash_control,
+        {"CrashDumpEnabled": _int, "AutoReboot": _int, "Overwrite": _int, "AlwaysKeepMemoryDump": _int},
+    ),
+    "Get-LabBugcheck": _Script(_get_bugcheck, {"AfterRecord": _int}),
+    "Get-LabLogPosition": _Script(_get_log_position, {}),
+    "Restart-LabGuest": _Script(_restart_guest, {"Token": _str}),
+}
