@@ -8,7 +8,6 @@ from lab.bisect.belief import SYSTEM, Belief, Observation
 from lab.bisect.confirm import Confirmations, confirmations, next_confirmation
 from lab.bisect.evidence import prior
 from lab.bisect.greedy import next_set, soak_seconds
-from lab.bisect.plan import Run, Stage, next_run
 from lab.bisect.port import Engine
 from lab.bisect.trials import observations
 from lab.bisect.verdict import decide, verdict_from
@@ -19,12 +18,9 @@ __all__ = [
     "Confirmations",
     "Engine",
     "Observation",
-    "Run",
-    "Stage",
     "confirmations",
     "decide",
     "next_confirmation",
-    "next_run",
     "next_set",
     "observations",
     "prior",

@@ -11,9 +11,12 @@ import pytest
 from lab.bisect import (
     SYSTEM,
     Belief,
+    Confirmations,
     confirmations,
     decide,
-    next_run,
+    next_confirmation,
+    next_set,
+    soak_seconds,
 )
 from lab.model import (
     Bugcheck,
@@ -53,18 +56,33 @@ class Lab:
         return Trial(number, "host", recipe, enabled, outcome, "2026-01-01T00:00:00+00:00", seconds)
 
 
+def next_run(belief: Belief, seen: Confirmations) -> tuple[frozenset[str], float]:
+    """The units to leave on, and for how long: baseline, one long run with all off, search, confirm."""
+    everything, nothing = frozenset(belief.units), frozenset[str]()
+    if belief.crashes < 2:
+        return everything, SOAK
+    if not any(o.enabled == nothing for o in belief.observations):
+        return nothing, max(SOAK, soak_seconds(belief, nothing))
+    wanted = next_confirmation(belief, seen)
+    if belief.posterior()[seen.culprit] < 0.99 or wanted is None:
+        return next_set(belief, everything), SOAK
+    silence = seen.alone and seen.culprit != SYSTEM
+    return wanted, max(SOAK, seen.needed - seen.stood if silence else soak_seconds(belief, wanted))
+
+
 def search(lab: Lab, most: int = 200) -> tuple[Verdict | None, int]:
     """A whole search: the verdict, and the trials it took."""
     belief = Belief(lab.units, soak=SOAK)
     trials: list[Trial] = []
     while len(trials) < most:
         seen = confirmations(trials, lab.units, belief)
-        run = next_run(belief, seen)
-        if run is None:
-            return decide(belief, seen), len(trials)
-        trial = lab.run(len(trials) + 1, run.enabled, run.seconds)
+        verdict = decide(belief, seen)
+        if verdict is not None:
+            return verdict, len(trials)
+        enabled, seconds = next_run(belief, seen)
+        trial = lab.run(len(trials) + 1, enabled, seconds)
         trials.append(trial)
-        belief = belief.observe(run.enabled, trial.outcome.after, isinstance(trial.outcome, Crashed))
+        belief = belief.observe(enabled, trial.outcome.after, isinstance(trial.outcome, Crashed))
     return None, len(trials)
 
 
