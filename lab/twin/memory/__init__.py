@@ -1,0 +1,38 @@
+"""The physical memory of a crashed Windows Server kernel, and its dump file.
+
+Made from published facts about the structures, without any of the reader's code, so that what the reader
+finds in such a file has two independent derivations.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.twin.crash import CrashState
+from lab.twin.memory.dumpfile import write_file
+from lab.twin.memory.layout import layout
+from lab.twin.memory.machine import crashed_machine
+from lab.twin.memory.stops import stop_of
+from lab.twin.memory.symbols import write_isf
+
+
+def write_dump(state: CrashState, path: Path, *, filler_pages: int = 512) -> None:
+    """Write the dump of `state`: a kernel dump of type 2 for build 7601, of type 6 for the others.
+
+    `filler_pages` are 4 KiB pages of pool without meaning, to give the file a size. The file appears at
+    `path` when it is whole. ValueError when `state` contradicts itself, KeyError for an unknown build.
+    """
+    write_file(crashed_machine(state, filler_pages=filler_pages), state, path)
+
+
+def parameters(state: CrashState) -> tuple[int, tuple[int, int, int, int]]:
+    """Bugcheck code and parameters that the dump of `state` holds."""
+    return stop_of(state, layout(state))
+
+
+def write_symbols(build: int, directory: Path) -> None:
+    """Write ISF files for the twin's srv2, fltmgr and ntfs: `directory`/PDB/GUID-AGE.json."""
+    write_isf(build, directory)
+
+
+__all__ = ["parameters", "write_dump", "write_symbols"]

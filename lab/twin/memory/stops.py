@@ -1,0 +1,139 @@
+"""The stacks of the stops, and the processor as KeBugCheckEx saved it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lab.twin.crash import CrashState, Stop
+from lab.twin.memory.layout import Layout
+from lab.twin.memory.physical import Memory
+from lab.twin.memory.stack import Frame, Registers, lay
+
+_START = ("nt!KxStartSystemThread", "nt!PspSystemThreadStartup", "srv2!SrvProcWorkerThread")
+_READ = (*_START, "srv2!SrvProcessPacket", "srv2!Smb2ExecuteRead", "nt!IovCallDriver")
+_FILTERED = ("fltmgr!FltpDispatch", "fltmgr!FltpPassThrough")
+_LEGACY = ("fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted", "nt!IovCallDriver")
+_FILE_SYSTEM = ("Ntfs!NtfsFsdRead", "Ntfs!NtfsCommonRead", "Ntfs!NtfsNonCachedIo", "nt!IovCallDriver")
+_CHECK = ("nt!VfAfterCallDriver", "nt!VfBugCheckNoStackUsage", "nt!KeBugCheckEx")
+_EXIT = (
+    *("srv2!SrvProcTerminateWorkerThreadInternal", "nt!PsTerminateSystemThread"),
+    *("nt!PspTerminateThreadByPointer", "nt!PspExitThread", "nt!KeBugCheckEx"),
+)
+_BREAK = (
+    *("nt!KiInterruptDispatchNoLock", "nt!KeAccumulateTicks", "nt!KdCheckForDebugBreak"),
+    *("nt!DbgBreakPointWithStatus", "nt!KiBreakpointTrap", "nt!KiExceptionDispatch"),
+    *("nt!KiDispatchException", "nt!KdpTrap", "nt!KdpReport", "nt!KdpReportExceptionStateChange"),
+    *("nt!KdpSendWaitContinue", "nt!KeBugCheckEx"),
+)
+WAITING = (
+    *("nt!KxStartSystemThread", "nt!PspSystemThreadStartup", "nt!ExpWorkerThread", "nt!KeRemoveQueueEx"),
+    *("nt!KiCommitThreadWait", "nt!KiSwapContext", "nt!SwapContext"),
+)
+_INTERRUPTED = {"srv2!SrvProcWorkerThread": 0x1C4, "nt!DbgBreakPointWithStatus": 0}
+_NMI_HARDWARE_FAILURE = 0x4F4454
+
+
+def is_deep(state: CrashState) -> bool:
+    """Whether the call that went wrong was made below the file system: its target is a class filter."""
+    return state.dispatch_owner.casefold() not in ("fltmgr.sys", "ntfs.sys")
+
+
+def names(state: CrashState, at: Layout) -> tuple[str, ...]:
+    """The functions on the crashing stack, outermost first."""
+    if state.stop is Stop.APC_PENDING_DURING_EXIT:
+        return (*_START, *_EXIT)
+    if state.stop is Stop.NMI:
+        own = "nt" if "HalHandleNMI" in at.kernel.rvas else "hal"
+        interrupt = ("nt!KiNmiInterrupt", "nt!KxNmiInterrupt", "nt!KiProcessNMI")
+        return (*_START, *interrupt, f"{own}!HalHandleNMI", f"{own}!HalBugCheckSystem", "nt!KeBugCheckEx")
+    if state.stop is Stop.MANUAL:
+        return (*_START, *_BREAK)
+    if is_deep(state):
+        return (*_READ, *_FILTERED, *_LEGACY, *_FILE_SYSTEM, *_CHECK)
+    if state.dispatch_owner.casefold() == "ntfs.sys":
+        return (*_READ, *_FILTERED, *_LEGACY, *_CHECK)
+    return (*_READ, *_CHECK)
+
+
+def dispatch_symbol(state: CrashState, at: Layout) -> str:
+    """The dispatch routine that Driver Verifier accuses."""
+    owner = at.module(state.dispatch_owner)
+    return {"fltmgr": "fltmgr!FltpDispatch", "Ntfs": "Ntfs!NtfsFsdRead"}.get(
+        owner.prefix, f"{owner.prefix}!Dispatch"
+    )
+
+
+def stop_of(state: CrashState, at: Layout) -> tuple[int, tuple[int, int, int, int]]:
+    """Bugcheck code and parameters. APC disable counts are the combined 32-bit value."""
+    now, before = state.apc_now & 0xFFFF, state.apc_before & 0xFFFF
+    if state.stop is Stop.APC_PENDING_DURING_EXIT:
+        return 0x20, (0, now, 0, 1)
+    if state.stop is Stop.DISPATCH_CHANGED_APC:
+        return 0xC4, (0xC5, at.address(dispatch_symbol(state, at)), now, before)
+    if state.stop is Stop.NMI:
+        return 0x80, (_NMI_HARDWARE_FAILURE, 0, 0, 0)
+    return 0xE2, (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One IoCallDriver that Driver Verifier watches: its record, and what it was called with."""
+
+    data: int
+    device: int
+    irp: int
+
+
+def frames(
+    at: Layout, functions: tuple[str, ...], last: int, sets: Mapping[int, Mapping[str, int]], switch: int = 0
+) -> tuple[Frame, ...]:
+    """Frames for `functions`, outermost first; the innermost runs at `last`. `sets` goes by position."""
+    found = []
+    for index, name in enumerate(functions):
+        shape = at.function(name).shape
+        if index + 1 == len(functions):
+            address = last
+        elif at.function(functions[index + 1]).shape.interrupt:
+            address = at.address(name) + _INTERRUPTED[name]
+        else:
+            address = at.after_call(name, functions[index + 1])
+        found.append(Frame(shape, address, sets.get(index, {}), switch=switch if name in _INTERRUPTED else 0))
+    return tuple(found)
+
+
+def lay_crash(
+    memory: Memory, at: Layout, state: CrashState, top: int, thread: int, verified: tuple[Verified, ...]
+) -> Registers:
+    """Write the crashing stack from `top`; returns the processor at the entry of KeBugCheckEx.
+
+    `verified` are the watched calls on the stack, outermost first; each stack call of IovCallDriver takes
+    one.
+    """
+    functions = names(state, at)
+    sets: dict[int, dict[str, int]] = {}
+    calls = iter(verified)
+    for index, name in enumerate(functions):
+        if name == "nt!IovCallDriver":
+            call = next(calls)
+            sets[index] = {"rbx": call.data, "rbp": call.irp, "rsi": call.device, "rdi": call.irp + 0xD0}
+        elif name == "nt!PspExitThread":
+            sets[index] = {"rbx": thread, "rdi": 0, "r13": 1}
+        elif name == "nt!VfAfterCallDriver":
+            sets[index] = {
+                "rbx": verified[-1].data,
+                "rdi": at.nt.base + 0x22FE80,
+                "r12": call.irp & 0xFFFFFFFF,
+            }
+        elif name == "srv2!SrvProcWorkerThread":
+            sets[index] = {"rbx": thread & ~0xFFFF | 0x2D00, "rdi": at.module("srv2.sys").base + 0x3C0C0}
+    code, parameters = stop_of(state, at)
+    # A debugger break runs on the thread's own stack; an NMI has a stack of its own.
+    switch = at.processors + 0x80000000 - 0x40 if state.stop is Stop.NMI else 0
+    entered = frames(at, functions, at.address("nt!KeBugCheckEx"), sets, switch)
+    registers, _ = lay(memory, top, entered, {"rbx": thread, "rsi": at.pool + 0x9E0}, entered=True)
+    for index, value in enumerate((code, *parameters)):
+        memory.u64(registers.rsp + 8 + 8 * index, value)
+    volatile = {"rcx": code, "rdx": parameters[0], "r8": parameters[1], "r9": parameters[2]}
+    volatile["r10"] = at.address("nt!IovCallDriver") + 0x40
+    return Registers(registers.rip, registers.rsp, registers.nonvolatile, volatile)
