@@ -1,0 +1,164 @@
+"""How long the host stood under load, with the suspects on and with them off."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lab.model import Case, Crashed, Invalid, Relation, Survived, Trial, VerdictKind
+from lab.report import drivers, words
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trial's time under load. `share` is that time as percent of the picture's width."""
+
+    trial: int
+    after: float
+    crashed: bool
+    share: float
+    text: str
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials that had something in common. `mean` is the mean time to crash, None without a crash."""
+
+    label: str
+    note: str
+    runs: tuple[Run, ...]
+    mean: float | None
+    mean_share: float
+    exposure: float  # seconds under load, all runs together
+
+    @property
+    def crashes(self) -> int:
+        return sum(r.crashed for r in self.runs)
+
+
+@dataclass(frozen=True)
+class Survival:
+    """The picture: groups under one time axis, `ticks` as (percent, text)."""
+
+    groups: tuple[Group, ...]
+    ticks: tuple[tuple[float, str], ...]
+    chance: str  # one sentence on how likely the survivals are by luck, or ""
+
+
+def counts(trial: Trial) -> bool:
+    """True if the trial says something of drivers: it stood, or it crashed as the case expects."""
+    if isinstance(trial.outcome, Crashed):
+        return trial.outcome.relation in (Relation.SAME, Relation.SIBLING)
+    return isinstance(trial.outcome, Survived)
+
+
+def time_under_load(trial: Trial) -> float:
+    return 0.0 if isinstance(trial.outcome, Invalid) else trial.outcome.after
+
+
+def has(trial: Trial, services: tuple[str, ...]) -> bool:
+    """True if any of `services` really ran in the trial."""
+    ran = {s.casefold() for s in trial.enabled}
+    return any(s.casefold() in ran for s in services)
+
+
+def alone(case: Case, trial: Trial, services: tuple[str, ...]) -> bool:
+    """True if, of all third-party drivers, only `services` and those that cannot be switched off ran."""
+    wanted = {s.casefold() for s in services}
+    others = {s for s in trial.enabled if s.casefold() not in wanted}
+    switchable = [s for s in others if not ((d := drivers.find(case, s)) and d.pinned)]
+    return has(trial, services) and not switchable
+
+
+def mean_time_to_crash(trials: list[Trial]) -> float | None:
+    """Mean seconds under load of those that crashed."""
+    times = [time_under_load(t) for t in trials if isinstance(t.outcome, Crashed)]
+    return sum(times) / len(times) if times else None
+
+
+def split(case: Case) -> tuple[list[Trial], list[Trial]]:
+    """Trials that count, with and without the culprits; without culprits all are in the first list."""
+    trials = [t for t in case.trials if counts(t)]
+    verdict = case.verdict
+    if (
+        verdict is None
+        or not verdict.culprits
+        or verdict.kind not in (VerdictKind.DRIVER, VerdictKind.ONE_OF)
+    ):
+        return trials, []
+    return (
+        [t for t in trials if has(t, verdict.culprits)],
+        [t for t in trials if not has(t, verdict.culprits)],
+    )
+
+
+def survival(case: Case) -> Survival | None:
+    """The picture, or None when no trial says anything."""
+    with_them, without = split(case)
+    trials = with_them + without
+    longest = max((time_under_load(t) for t in trials), default=0.0)
+    if longest <= 0:
+        return None
+    step = _step(longest)
+    edge = step * math.ceil(longest / step * 1.02)
+    culprits = case.verdict.culprits if case.verdict else ()
+    if without:
+        label = words.names([drivers.image(case, s) for s in culprits], "or")
+        parts = ((f"With {label}", with_them), (f"Without {label}", without))
+    else:
+        parts = (("All trials", with_them), ("", []))
+    groups = tuple(_group(case, label, part, edge, culprits) for label, part in parts if part)
+    ticks = tuple((100 * i * step / edge, words.seconds(i * step)) for i in range(round(edge / step) + 1))
+    return Survival(groups, ticks, _chance(with_them, without))
+
+
+def _group(case: Case, label: str, trials: list[Trial], edge: float, culprits: tuple[str, ...]) -> Group:
+    runs = []
+    for trial in trials:
+        after = time_under_load(trial)
+        ended = isinstance(trial.outcome, Crashed)
+        text = f"{'crashed after' if ended else 'stood'} {words.seconds(after)}"
+        only = bool(culprits) and alone(case, trial, culprits)
+        runs.append(Run(trial.number, after, ended, round(100 * after / edge, 2), text, only))
+    mean = mean_time_to_crash(trials)
+    crashes = words.count(sum(r.crashed for r in runs), "crash", "crashes")
+    note = f"{crashes} in {words.count(len(runs), 'trial')}"
+    if mean is not None:
+        note += f", after {words.seconds(mean)} on average"
+    exposure = sum(r.after for r in runs)
+    return Group(label, note, tuple(runs), mean, round(100 * (mean or 0.0) / edge, 2), exposure)
+
+
+def _step(longest: float) -> float:
+    """A round distance of ticks that makes four to eight of them."""
+    scale = 10.0 ** math.floor(math.log10(longest))
+    for factor in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0):
+        if longest / (scale * factor) <= 6:
+            return scale * factor
+    return scale * 2
+
+
+def _chance(with_them: list[Trial], without: list[Trial]) -> str:
+    """How likely luck alone explains the survivals, if crashes come at a constant rate."""
+    crashes = sum(isinstance(t.outcome, Crashed) for t in with_them)
+    stood = sum(time_under_load(t) for t in without)
+    if not crashes or not stood or any(isinstance(t.outcome, Crashed) for t in without):
+        return ""
+    rate = crashes / sum(time_under_load(t) for t in with_them)
+    luck = math.exp(-rate * stood)
+    odds = (
+        f"about once in {words.grouped(_round(1 / luck))} times"
+        if luck > 1e-6
+        else "less than once in a million times"
+    )
+    return (
+        f"If crashes came at the same rate without it, {words.seconds(stood)} of load would pass without one "
+        f"{odds} (constant rate, estimated from {words.count(crashes, 'crash', 'crashes')})."
+    )
+
+
+def _round(value: float) -> int:
+    """Two significant digits: more would pretend to know."""
+    unit: int = 10 ** max(0, math.floor(math.log10(value)) - 1)
+    return round(value / unit) * unit
