@@ -34,6 +34,14 @@ class Progress:
     in_flight: int
     reads_per_second: float
 
+    def __str__(self) -> str:
+        failed = f", {self.reads_failed} failed" if self.reads_failed else ""
+        return (
+            f"{min(self.seconds, self.of_seconds):5.1f} of {self.of_seconds:g} s  {self.phase:<6} "
+            f"{self.reads_per_second:6.0f} READ/s  {self.reads_answered} answered{failed}, "
+            f"{self.in_flight} in flight"
+        )
+
 
 def run_load(
     target: SmbTarget,

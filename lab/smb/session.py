@@ -235,4 +235,4 @@ def _deadline(connection: Any, seconds: float) -> Iterator[threading.Event]:
 
 def _iso(when: datetime) -> str:
     """smbprotocol gives naive datetimes in UTC."""
-    return when.replace(tzinfo=UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return when.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

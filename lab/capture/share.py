@@ -1,0 +1,66 @@
+"""Dumps on the share whose root is %SystemRoot% (ADMIN$ on a Windows server)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from lab.capture.source import DumpRef, RandomAccessFile
+from lab.smb import FileInfo, NotThere, Share, SmbTarget, Unreachable, connect
+
+FULL = "MEMORY.DMP"
+SMALL_FOLDER = "Minidump"
+
+
+class ShareSource:
+    """MEMORY.DMP and Minidump\\*.dmp over SMB2, read without a copy.
+
+    Connects when first needed and again after a lost connection; a source may thus outlive a reboot
+    of its host. For one thread at a time.
+    """
+
+    def __init__(self, target: SmbTarget, *, seconds: float = 5.0) -> None:
+        self._target, self._seconds = target, seconds
+        self._share: Share | None = None
+
+    def dumps(self) -> list[DumpRef]:
+        """The full dump first, then the small ones by name."""
+        share = self._connected()
+        try:
+            found: list[FileInfo] = []
+            with suppress(NotThere):
+                found.append(share.stat(FULL))
+            with suppress(NotThere):
+                found += [i for i in share.list(SMALL_FOLDER) if i.name.casefold().endswith(".dmp")]
+        except Unreachable:
+            self._drop()
+            raise
+        return [_ref(info) for info in found]
+
+    def open(self, ref: DumpRef) -> RandomAccessFile:
+        share = self._connected()
+        try:
+            return share.open(ref.name)
+        except Unreachable:
+            self._drop()
+            raise
+
+    def close(self) -> None:
+        """Disconnect; never raises. A later call connects again."""
+        if self._share is not None:
+            self._share.close()
+            self._share = None
+
+    def _connected(self) -> Share:
+        if self._share is None or not self._share.alive:
+            self._drop()
+            self._share = connect(self._target, self._target.admin_share, seconds=self._seconds)
+        return self._share
+
+    def _drop(self) -> None:
+        if self._share is not None:
+            self._share.close(politely=False)
+            self._share = None
+
+
+def _ref(info: FileInfo) -> DumpRef:
+    return DumpRef(info.name, info.length, info.modified)

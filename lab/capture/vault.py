@@ -1,0 +1,99 @@
+"""The store of dumps, by their content."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.capture.incoming import Incoming
+from lab.model import ConfigurationError, InfrastructureError
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Vault:
+    """Dumps under `<root>/<aa>/<sha256>.dmp`; the same content is held once and never half-written.
+
+    Files come in under `<root>/partial` and get their name when they are whole. Readable by the owner
+    only: a dump holds whatever the machine's memory held.
+    """
+
+    root: Path
+
+    def has(self, sha256: str) -> bool:
+        return self._place(sha256).is_file()
+
+    def path(self, sha256: str) -> Path:
+        """The file with that content. Raises ConfigurationError when the vault does not hold it."""
+        place = self._place(sha256)
+        if not place.is_file():
+            raise ConfigurationError(
+                f"the vault {self.root} holds no dump {sha256[:12]}",
+                help="Name the vault that the dump was fetched into.",
+            )
+        return place
+
+    def add_stream(self, chunks: Iterable[bytes]) -> str:
+        """Store what the stream yields; returns its SHA-256.
+
+        Nothing stays behind when the stream or the disk fails. Raises InfrastructureError for the disk;
+        errors of the stream pass through.
+        """
+        with Incoming(self.root / "partial" / f"stream-{secrets.token_hex(8)}.part") as incoming:
+            try:
+                for chunk in chunks:
+                    incoming.write(chunk)
+                return self.adopt(incoming)
+            except BaseException:
+                incoming.discard()
+                raise
+
+    def add_file(self, file: Path) -> str:
+        """Store a copy of a local file; returns its SHA-256. ConfigurationError when it cannot be read."""
+        try:
+            with file.open("rb"):
+                pass
+        except OSError as error:
+            reason = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise ConfigurationError(f"cannot read {file}: {reason}", help="Name a dump file.") from None
+        return self.add_stream(_chunks(file))
+
+    def incoming(self, key: str) -> Incoming:
+        """The partial file of that key, locked; what an earlier try received is still in it."""
+        return Incoming(self.root / "partial" / f"{key}.part")
+
+    def adopt(self, incoming: Incoming) -> str:
+        """Take a whole incoming file in; returns its SHA-256."""
+        sha256 = incoming.sha256
+        incoming.move_to(self._place(sha256))
+        return sha256
+
+    def need(self, size: int) -> None:
+        """Raise InfrastructureError when the disk has not `size` bytes left."""
+        near = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
+        free = shutil.disk_usage(near).free
+        if free < size:
+            raise InfrastructureError(
+                f"the disk of the vault {self.root} has {free >> 20} MiB left, "
+                f"but the dump needs {size >> 20} MiB",
+                help="Free some space or choose another vault, then try again.",
+            )
+
+    def _place(self, sha256: str) -> Path:
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise ConfigurationError(
+                f"'{sha256}' is not a SHA-256 in lower-case hexadecimal", help="Give all 64 digits."
+            )
+        return self.root / sha256[:2] / f"{sha256}.dmp"
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while chunk := opened.read(CHUNK):
+            yield chunk

@@ -1,0 +1,90 @@
+"""Dump sources in memory, with the troubles of real ones."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lab.capture import DumpRef
+from lab.smb import Unreachable
+
+
+def dump(pages: int = 3, fill: int = 0x11, time: int = 1) -> bytes:
+    """A kernel dump (type 6) as far as its two headers go, with `pages` pages of one byte."""
+    header = bytearray(b"PAGEDU64" + b"PAGE" * 2046)
+    struct.pack_into("<II", header, 0x8, 0xF, 17763)
+    struct.pack_into("<I", header, 0x30, 0x8664)
+    struct.pack_into("<I", header, 0xF98, 6)
+    struct.pack_into("<Q", header, 0xFA8, time)
+    second = bytearray(0x38)
+    second[:8] = b"SDMPDUMP"
+    second[8:12] = b"FULL"
+    bits = 64
+    data = 0x3000
+    struct.pack_into("<3Q", second, 0x20, data, pages, bits)
+    body = bytes(header) + bytes(second) + (0xFFFF_FFFF_FFFF_FFFF >> (64 - pages)).to_bytes(8, "little")
+    return body.ljust(data, b"\0") + bytes([fill]) * (pages * 0x1000)
+
+
+class HandClock:
+    """Time that passes only when somebody sleeps; `then` is called after each sleep."""
+
+    def __init__(self, then: Callable[[float], None] = lambda now: None) -> None:
+        self.time, self._then = 0.0, then
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        self._then(self.time)
+
+
+@dataclass
+class MemorySource:
+    """Files by name. `fail_reads` are numbers of reads (from 1) that lose the connection."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    fail_reads: set[int] = field(default_factory=set)
+    down: bool = False
+    reads: int = 0
+    opened: int = 0
+    bytes_read: int = 0
+    on_read: Callable[[int], None] = lambda number: None
+
+    def dumps(self) -> list[DumpRef]:
+        self._up()
+        return [DumpRef(name, len(data), "2026-01-01T00:00:00Z") for name, data in self.files.items()]
+
+    def open(self, ref: DumpRef) -> MemoryFile:
+        self._up()
+        self.opened += 1
+        return MemoryFile(self, ref.name)
+
+    def close(self) -> None:
+        pass
+
+    def _up(self) -> None:
+        if self.down:
+            raise Unreachable("the host does not answer")
+
+
+@dataclass
+class MemoryFile:
+    source: MemorySource
+    name: str
+    lost: bool = False
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        self.source.reads += 1
+        self.source.on_read(self.source.reads)
+        if self.lost or self.source.down or self.source.reads in self.source.fail_reads:
+            self.lost = True
+            raise Unreachable("the connection was lost")
+        data = self.source.files[self.name][offset : offset + size]
+        self.source.bytes_read += len(data)
+        return data
+
+    def close(self) -> None:
+        pass
