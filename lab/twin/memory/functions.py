@@ -118,6 +118,7 @@ _CALLS: tuple[tuple[str, str, tuple[int, int, int], str], ...] = (
     ("srv2!SrvProcTerminateWorkerThreadInternal", "nt!PsTerminateSystemThread", (0x99, 0xA3, 0xB7), "import"),
     ("srv2!SrvProcWorkerThread", "srv2!SrvProcTerminateWorkerThreadInternal", (0x1B6,) * 3, "relative"),
     ("srv2!SrvProcWorkerThread", "srv2!SrvProcessPacket", (0x2FB,) * 3, "relative"),
+    ("srv2!SrvProcWorkerThread", "nt!KeRemoveQueueEx", (0x84,) * 3, "import"),
     ("srv2!SrvProcessPacket", "srv2!Smb2ExecuteRead", (0xA0, 0xB4, 0xC8), "pointer"),
     ("srv2!Smb2ExecuteRead", "nt!IovCallDriver", (0x9A6, 0x8EB, 0x92D), "import"),
     ("nt!PspSystemThreadStartup", "srv2!SrvProcWorkerThread", (0x5A, 0x55, 0x55), "pointer"),

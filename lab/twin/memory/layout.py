@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from lab.twin.crash import CrashState
+from lab.twin.memory.checks import check
 from lab.twin.memory.drivers import driver_functions
 from lab.twin.memory.functions import Function, Functions, functions
 from lab.twin.memory.records import up
@@ -111,15 +112,10 @@ def guid_of(name: str, build: int) -> bytes:
 
 
 def layout(state: CrashState) -> Layout:
-    """The layout for `state`. ValueError when an image that every crash needs is missing."""
+    """The layout for `state`. ValueError when `state` contradicts itself, KeyError for an unknown build."""
+    check(state)
     nt = kernel(state.build)
     known = functions(nt)
-    names = [image.name.casefold() for image in state.images]
-    missing = {"ntoskrnl.exe", "hal.dll", "fltmgr.sys", "ntfs.sys", "srv2.sys"} - set(names)
-    if missing or names[0] != "ntoskrnl.exe":
-        raise ValueError(f"images: ntoskrnl.exe must be first, and these must be there: {sorted(missing)}")
-    if len(names) != len(set(names)):
-        raise ValueError("images: each may be there once only")
     rng = Random(f"layout {state.build} {state.seed}")
     if nt.new:
         base = 0xFFFFF80000000000 + rng.randrange(1, 8) * 0x100000000 + rng.randrange(0x100) * 0x800000

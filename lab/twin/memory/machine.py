@@ -16,7 +16,6 @@ from lab.twin.memory.loader import write_modules, write_unloaded
 from lab.twin.memory.physical import PAGE, Memory, Pool
 from lab.twin.memory.stack import Registers, context, lay
 from lab.twin.memory.stops import (
-    WAITING,
     Verified,
     dispatch_symbol,
     frames,
@@ -24,6 +23,7 @@ from lab.twin.memory.stops import (
     lay_crash,
     names,
     stop_of,
+    waiting_stack,
 )
 from lab.twin.memory.tables import HEADERS_END
 from lab.twin.memory.threads import (
@@ -69,10 +69,9 @@ def crashed_machine(state: CrashState, *, filler_pages: int) -> Machine:
     for index, key in enumerate(keys):
         threads.by_key[key] = place_thread(memory, pool, at, rng, index)
     crashing = threads.by_key[state.thread]
-    deep = is_deep(state)
-    if deep and state.stop is Stop.DISPATCH_CHANGED_APC and not at.has(state.dispatch_owner):
-        raise ValueError(f"dispatch_owner: {state.dispatch_owner} is not among the images")
-    stacks = Stacks(memory, pool, at, state.dispatch_owner if deep and at.has(state.dispatch_owner) else "")
+    stacks = Stacks(
+        memory, pool, at, state.dispatch_owner if is_deep(state) and at.has(state.dispatch_owner) else ""
+    )
     write_filter_manager(memory, pool, at, stacks, state.volume, state.instances)
     verified = _verified_calls(memory, pool, at, state, stacks, crashing)
     registers = lay_crash(memory, at, state, crashing.top, crashing.address, verified)
@@ -142,6 +141,8 @@ def _verified_calls(
 def _write_threads(memory: Memory, at: Layout, state: CrashState, threads: Threads, rng: Random) -> None:
     ticks = int(state.uptime_seconds * _TICKS)
     waits = at.address("nt!SwapContext") + len(at.function("nt!SwapContext").shape.code)
+    filtering = {instance.image.casefold() for instance in state.instances}
+    readers = {entry.thread for entry in state.region_log if entry.image.casefold() in filtering}
     for key, thread in threads.by_key.items():
         is_ = ThreadState(
             wait_time=max(0, ticks - rng.randrange(1, 200)) & 0xFFFFFFFF,
@@ -158,8 +159,10 @@ def _write_threads(memory: Memory, at: Layout, state: CrashState, threads: Threa
                 terminated=state.stop is Stop.APC_PENDING_DURING_EXIT,
             )
         else:
-            waiting, _ = lay(memory, thread.top, frames(at, WAITING, waits, {}), {}, entered=False)
-            is_ = replace(is_, start=at.address("nt!ExpWorkerThread"), saved_rsp=waiting.rsp, priority=13)
+            start = "srv2!SrvProcWorkerThread" if key in readers else "nt!ExpWorkerThread"
+            stack = frames(at, waiting_stack(start), waits, {})
+            waiting, _ = lay(memory, thread.top, stack, {}, entered=False)
+            is_ = replace(is_, start=at.address(start), saved_rsp=waiting.rsp, priority=13)
         write_thread(memory, at, threads, thread, is_)
 
 
@@ -174,7 +177,7 @@ def _write_processors(
 ) -> None:
     """The processor that crashed (by the seed), and the others in their idle loop."""
     crashed = state.seed % state.processors
-    nobody = Threads(pool.take(at.kernel.sizes["EPROCESS"], b"Proc"))
+    nobody = Threads(pool.take(at.kernel.sizes["EPROCESS"], b"Proc"), process_id=0)
     for offset in (0x30, at.kernel.at("EPROCESS.ThreadListHead")):
         memory.u64(nobody.process + offset, nobody.process + offset)
         memory.u64(nobody.process + offset + 8, nobody.process + offset)

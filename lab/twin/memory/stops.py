@@ -26,12 +26,14 @@ _BREAK = (
     *("nt!KiDispatchException", "nt!KdpTrap", "nt!KdpReport", "nt!KdpReportExceptionStateChange"),
     *("nt!KdpSendWaitContinue", "nt!KeBugCheckEx"),
 )
-WAITING = (
-    *("nt!KxStartSystemThread", "nt!PspSystemThreadStartup", "nt!ExpWorkerThread", "nt!KeRemoveQueueEx"),
-    *("nt!KiCommitThreadWait", "nt!KiSwapContext", "nt!SwapContext"),
-)
+_WAIT = ("nt!KeRemoveQueueEx", "nt!KiCommitThreadWait", "nt!KiSwapContext", "nt!SwapContext")
 _INTERRUPTED = {"srv2!SrvProcWorkerThread": 0x1C4, "nt!DbgBreakPointWithStatus": 0}
 _NMI_HARDWARE_FAILURE = 0x4F4454
+
+
+def waiting_stack(start: str) -> tuple[str, ...]:
+    """The functions on the stack of a thread that began in `start` and waits for work, outermost first."""
+    return ("nt!KxStartSystemThread", "nt!PspSystemThreadStartup", start, *_WAIT)
 
 
 def is_deep(state: CrashState) -> bool:

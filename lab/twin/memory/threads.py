@@ -35,6 +35,7 @@ class Threads:
     """The threads of the System process by key, and what must be linked when all are known."""
 
     process: int
+    process_id: int = 4
     by_key: dict[int, Thread] = field(default_factory=dict)
 
 
@@ -114,8 +115,8 @@ def write_thread(memory: Memory, at: Layout, threads: Threads, thread: Thread, i
     record.u32(k.at("KTHREAD.KernelTime"), is_.kernel_time)
     record.u64(k.at("ETHREAD.StartAddress"), is_.start)
     record.u64(k.at("ETHREAD.Win32StartAddress"), is_.start)
-    record.u64(k.at("ETHREAD.Cid"), 4)
-    record.u64(k.at("ETHREAD.Cid") + 8, thread.id)
+    record.u64(k.at("ETHREAD.Cid"), threads.process_id)
+    record.u64(k.at("ETHREAD.Cid") + 8, thread.id if threads.process_id else 0)
     record.loop(k.at("ETHREAD.IrpList"), address)
     record.u32(k.at("ETHREAD.CrossThreadFlags"), 0x10 | is_.terminated)
     memory.write(address, record.data)

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from random import Random
 
 from lab.twin.crash import CrashState, RegionLogEntry
+from lab.twin.memory.checks import LOG_LENGTH
 from lab.twin.memory.layout import Layout
 from lab.twin.memory.physical import Memory, Pool
 from lab.twin.memory.records import Record
 
-LOG_LENGTH = 128
+_DATA_SIZES = {7601: 0xA0, 17763: 0xA8, 20348: 0xB0}  # MM_DRIVER_VERIFIER_DATA
 _MISCELLANEOUS_CHECKS = 0x800
 VARIABLES = (
     "MmVerifierData",
@@ -25,6 +26,11 @@ VARIABLES = (
     "VfKeCriticalRegionTracesIndex",
     "VfKeCriticalRegionTracesLength",
     "VfBugcheckTmpData",
+    "VfErrorBugcheckData",
+    "ViTargetDriversAvl",
+    "IovIrpTraces",
+    "IovIrpTracesIndex",
+    "IovIrpTracesLength",
 )
 
 
@@ -32,6 +38,8 @@ def write_verifier(
     memory: Memory, pool: Pool, at: Layout, state: CrashState, threads: Mapping[int, int], rng: Random
 ) -> None:
     """Level, list of verified drivers, and the log. `threads` gives the ETHREAD of each key."""
+    for name in VARIABLES:
+        memory.u64(at.variable(name), 0)
     data = Record(0xB0)
     verified = [name for name in state.verified if at.has(name)]
     data.u32(0, state.verifier_level)
@@ -39,7 +47,7 @@ def write_verifier(
         data.u32(0x34 if state.build >= 20348 else 0x30, len(verified))
         for offset, most in ((4, 40_000), (8, 900_000), (0xC, 3000), (0x10, 600_000)):
             data.u32(offset, rng.randrange(most // 2, most))
-    memory.write(at.variable("MmVerifierData"), data.data[: 0xA0 if state.build == 7601 else 0xA8])
+    memory.write(at.variable("MmVerifierData"), data.data[: _DATA_SIZES[state.build]])
     memory.u32(at.variable("VfOptionFlags"), state.verifier_level)
     memory.u32(at.variable("KernelVerifier"), 0)
     _suspects(memory, pool, at, state)
@@ -66,8 +74,6 @@ def _log(
 ) -> None:
     """The ring: the writer increments the index, then uses slot index & 127."""
     count = len(state.region_log)
-    if count > LOG_LENGTH:
-        raise ValueError(f"region_log: {count} entries, but the log holds {LOG_LENGTH}")
     index = count if count < LOG_LENGTH else LOG_LENGTH + rng.randrange(1 << 20)
     ring = Record(LOG_LENGTH * 0x40)
     for age, entry in enumerate(reversed(state.region_log)):
