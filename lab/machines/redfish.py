@@ -84,7 +84,7 @@ class RedfishMachine:
 
     def _connected(self) -> Any:
         if self._system is None:
-            connector = sushy.connector.Connector(  # type: ignore[no-untyped-call]
+            connector = sushy.connector.Connector(
                 self._url,
                 verify=str(self._ca_file) if self._ca_file else True,
                 default_request_timeout=READ_SECONDS,
@@ -92,8 +92,8 @@ class RedfishMachine:
                 server_side_retries=1,
                 server_side_retries_delay=1,
             )
-            credentials = auth.BasicAuth(self._user, self._password)  # type: ignore[no-untyped-call]
-            root: Any = sushy.Sushy(self._url, auth=credentials, connector=connector)  # type: ignore[no-untyped-call]
+            credentials = auth.BasicAuth(self._user, self._password)
+            root: Any = sushy.Sushy(self._url, auth=credentials, connector=connector)
             self._system = root.get_system(self._path())
         return self._system
 

@@ -84,13 +84,15 @@ class Guest:
             ClassFilter=filters,
         )
         read_back = {s.service.casefold(): s for s in (rows.setting(script, row) for row in answer)}
-        wrong = [
-            difference
+        wrong = {
+            wanted.service: difference
             for wanted in settings
             if (difference := rows.difference(wanted, read_back.get(wanted.service.casefold())))
-        ]
+        }
         if wrong:
-            raise NotApplied(f"driver settings did not hold: {'; '.join(wrong)}")
+            raise NotApplied(
+                f"driver settings did not hold: {'; '.join(wrong.values())}", services=tuple(wrong)
+            )
 
     def verifier(self) -> VerifierState:
         """Driver Verifier's settings for the next boot, and what the running kernel does."""

@@ -40,7 +40,6 @@ $wanted = @(foreach ($text in $ClassFilter) {
         throw "'$text' is not service|class guid|upper or lower|index"
     }
     if (-not $keys.ContainsKey($name)) { throw "'$text' places a driver that Service does not name" }
-    if ($starts[$name] -eq $disabled) { throw "'$text' would make a disabled driver a class filter" }
     if ($guid -notmatch '^\{[0-9A-Fa-f-]{36}\}$') { throw "'$text' has no class guid" }
     if ($null -eq $machine.OpenSubKey("SYSTEM\CurrentControlSet\Control\Class\$guid")) {
         throw "there is no device class $guid"
