@@ -11,12 +11,13 @@ from typing import TypeVar
 from lab.analysis.facts import ExceptionFacts, Facts
 from lab.analysis.origin import by_image, classify
 from lab.analysis.rules import apply
+from lab.analysis.rules.apc_count import signed16
 from lab.analysis.signature import signature
 from lab.analysis.suspects import rank
 from lab.dumps.dump import open_dump
 from lab.dumps.memory import u32, u64
 from lab.kernel.devices import device_stack
-from lab.kernel.dispatch import SavedState, find_saved_state
+from lab.kernel.dispatch import SavedState, find_device, find_saved_state
 from lab.kernel.filters import Volume, find_volume
 from lab.kernel.target import Kernel, open_kernel
 from lab.kernel.threads import crashing_thread, read_thread
@@ -160,9 +161,9 @@ def _dispatch(
         return None
     state = find_saved_state(kernel, routine, before, stack)
     if state is None:
-        notes.append(
-            "No structure on the stack or in a register has the invariants of Verifier's saved state."
-        )
+        notes.append("Nothing on the stack or in a register has the invariants of Verifier's saved state.")
+        state = _any_device(kernel, routine, before, stack, notes)
+    if state is None:
         return None
     volume = _volume(kernel, state, notes)
     instances = tuple(
@@ -184,6 +185,21 @@ def _dispatch(
         volume_name=volume.name if volume else "",
         instances=instances,
     )
+
+
+def _any_device(
+    kernel: Kernel, routine: int, before: int, stack: tuple[Frame, ...], notes: list[str]
+) -> SavedState | None:
+    """A stand-in for the saved state (address 0): some device of the routine's driver on the stack."""
+    found = find_device(kernel, routine, stack)
+    if found is None:
+        return None
+    device, where = found
+    notes.append(
+        f"Device {device.address:#x} ({where}) is taken for the one that was called, which is a guess."
+    )
+    checks = ("its driver has the dispatch routine of parameter 2",)
+    return SavedState(0, where, checks, device, signed16(before))
 
 
 def _volume(kernel: Kernel, state: SavedState, notes: list[str]) -> Volume | None:

@@ -150,7 +150,10 @@ def _region_entry(entry: CriticalRegionEntry) -> Iterator[str]:
 def _dispatch(state: DispatchState | None) -> Iterator[str]:
     if state is None:
         return
-    yield f"Saved state {address(state.address)} ({state.found_in})"
+    if state.address:
+        yield f"Saved state {address(state.address)} ({state.found_in})"
+    else:
+        yield f"Saved state not found; a device from {state.found_in}"
     yield from (f"      {check}" for check in state.checks)
     yield f"Dispatch routine {address(state.dispatch_routine)} {state.dispatch_symbol}"
     yield f"!devstack {address(state.device)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from analysis_facts import ELSE, THREAD, base, dispatch_crash, exit_crash, fault, instance, verifier
@@ -101,8 +102,9 @@ class TestRegionLog:
         assert said["0x20.region-log.enter-without-leave"].strength is Strength.WEAK
 
     def test_windows_own_callers_are_never_accused(self) -> None:
-        noise = [(THREAD, "enter", "Ntfs.sys")] * 128
-        assert suspects(exit_crash(verifier(*noise))) == []
+        facts = exit_crash(verifier(*[(THREAD, "enter", "Ntfs.sys")] * 128))
+        assert suspects(facts) == []
+        assert not any(fact.points_to for fact in evidence(facts).values())
 
     def test_with_a_positive_count_open_enters_accuse_nobody(self) -> None:
         facts = exit_crash(verifier(OPEN_ENTER), parameter=1, count=1)
@@ -160,6 +162,19 @@ class TestDispatchRoutine:
         facts = dispatch_crash("fltmgr.sys", found=False)
         assert suspects(facts) == []
         assert "saved state was not found" in notes(facts)
+
+    def test_a_guessed_device_makes_it_weaker(self) -> None:
+        facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"))
+        assert facts.dispatch is not None
+        facts = replace(facts, dispatch=replace(facts.dispatch, address=0))
+        assert evidence(facts)["0xc4.c5.only-minifilter"].strength is Strength.MODERATE
+
+    def test_the_region_log_tells_several_minifilters_apart(self) -> None:
+        facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("Other.sys"))
+        facts = replace(facts, verifier=verifier(OPEN_ENTER))
+        ranked = rank(facts, apply(facts)[0])
+        assert [s.image for s in ranked] == ["BadDriver.sys", "Other.sys"]
+        assert ranked[0].weight == pytest.approx(12 / 15)
 
     def test_a_routine_of_windows_accuses_nobody(self) -> None:
         facts = dispatch_crash("Ntfs.sys")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import kernel_bytes as kb
 import pytest
 
-from lab.kernel.dispatch import SavedState, find_saved_state
+from lab.kernel.dispatch import SavedState, find_device, find_saved_state
 from lab.model import Frame
 
 ROUTINE = kb.FLTMGR + 0x5610
@@ -111,3 +111,15 @@ def test_the_decoy_with_the_wrong_count_does_not_hide_the_real_one() -> None:
     state = find(found, stack(rbx=decoy, rbp=STATE))
     assert state is not None
     assert (state.address, state.found_in) == (STATE, "rbp of frame 2")
+
+
+def test_without_a_saved_state_a_device_of_the_routines_driver_is_looked_for() -> None:
+    found = memory()
+    found.u64(STATE + 0x30, 0)
+    assert find(found, stack(rbx=STATE)) is None
+    assert find_device(kb.kernel(found), ROUTINE, stack()) is None
+    found.u64(BOTTOM + 0x60, DEVICE)
+    device, where = find_device(kb.kernel(found), ROUTINE, stack()) or (None, "")
+    assert device is not None
+    assert (device.address, where) == (DEVICE, "stack +0x60")
+    assert find_device(kb.kernel(found), ROUTINE + 8, stack()) is None

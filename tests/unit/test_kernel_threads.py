@@ -68,9 +68,10 @@ def test_without_a_processor_the_stack_tells(build: int) -> None:
     assert "stack" in how
 
 
-def test_a_stack_pointer_of_nobody() -> None:
+@pytest.mark.parametrize("rsp", [0xFFFFF88005DABFF8, 0xFFFFF88005DB2000])
+def test_a_stack_pointer_of_nobody(rsp: int) -> None:
     with pytest.raises(DumpError, match="not in the dump"):
-        crashing_thread(kb.kernel(memory(7601), rsp=0xFFFFF88001000000))
+        crashing_thread(kb.kernel(memory(7601), rsp=rsp))
 
 
 def test_fields_outside_the_dump_are_noted_one_by_one() -> None:

@@ -120,22 +120,37 @@ def _crashing_thread(facts: Facts, verifier: VerifierFacts, thread: int) -> Iter
             f"The crashing thread {thread:#x} is not among the {len(verifier.log)} entries of the log."
         )
         return
-    wrapped = is_full(verifier.log, verifier.log_capacity)
-    negative = _count_is_negative(facts)
-    told = False
-    for balance in balances(own):
-        if negative and balance.open_enters and facts.accusable(balance.image):
-            told = True
+    if _count_is_negative(facts):
+        found = list(left_open(facts, "0x20"))
+    else:
+        found = list(_left_too_often(facts, verifier, thread))
+    yield from found
+    if not found:
+        yield Note("The crashing thread's calls that are still in the critical-region log are balanced.")
+
+
+def left_open(facts: Facts, family: str) -> Iterator[Evidence]:
+    """Drivers that entered a critical region on the crashing thread and never left it."""
+    if facts.verifier is None or facts.thread is None:
+        return
+    thread = facts.thread.address
+    for balance in balances([entry for entry in facts.verifier.log if entry.thread == thread]):
+        if balance.open_enters and facts.accusable(balance.image):
             yield Evidence(
-                rule="0x20.region-log.unbalanced-thread",
+                rule=f"{family}.region-log.unbalanced-thread",
                 statement=f"{balance.image} entered a critical region {_times(balance.open_enters)} on the "
                 "crashing thread and never left it.",
                 strength=Strength.STRONG,
                 where=f"{LOG}, entries of thread {thread:#x}",
                 points_to=(balance.image,),
             )
-        elif not negative and balance.extra_leaves and facts.accusable(balance.image):
-            told = True
+
+
+def _left_too_often(facts: Facts, verifier: VerifierFacts, thread: int) -> Iterator[Evidence]:
+    """Drivers that left more often than they entered; a full log may have lost their enters."""
+    wrapped = is_full(verifier.log, verifier.log_capacity)
+    for balance in balances([entry for entry in verifier.log if entry.thread == thread]):
+        if balance.extra_leaves and facts.accusable(balance.image):
             yield Evidence(
                 rule="0x20.region-log.unbalanced-thread",
                 statement=f"{balance.image} left a critical region {_times(balance.extra_leaves)} on the "
@@ -145,8 +160,6 @@ def _crashing_thread(facts: Facts, verifier: VerifierFacts, thread: int) -> Iter
                 where=f"{LOG}, entries of thread {thread:#x}",
                 points_to=(balance.image,),
             )
-    if not told:
-        yield Note("The crashing thread's calls that are still in the critical-region log are balanced.")
 
 
 def _other_threads(facts: Facts, verifier: VerifierFacts) -> Iterator[Evidence | Note]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lab.analysis.facts import Facts, function
-from lab.analysis.rules.apc_count import signed16
+from lab.analysis.rules.apc_count import left_open, signed16
 from lab.analysis.rules.registry import Note, rule
 from lab.model import DispatchState, Evidence, FilterInstance, Module, Origin, Strength
 
@@ -77,6 +77,15 @@ def named_routine(facts: Facts) -> Iterator[Evidence | Note]:
         )
 
 
+@rule(0xC4)
+def region_log(facts: Facts) -> Iterator[Evidence | Note]:
+    """The critical-region log, when it was on too, may tell several minifilters apart."""
+    sub_code, _, now, before = facts.bugcheck.parameters
+    kind = KINDS.get((facts.bugcheck.code, sub_code))
+    if kind is not None and kind.counts and signed16(now) < signed16(before):
+        yield from left_open(facts, kind.id)
+
+
 def _change(kind: Kind, now: int, before: int) -> Evidence:
     sense = (
         "it disabled APCs and did not enable them again"
@@ -135,7 +144,7 @@ def _minifilters(facts: Facts, kind: Kind) -> Iterator[Evidence | Note]:
         yield Evidence(
             rule=f"{kind.id}.only-minifilter",
             statement=f"{images[0]} is the only third-party minifilter on the volume {state.volume_name}.",
-            strength=Strength.STRONG,
+            strength=Strength.STRONG if state.address else Strength.MODERATE,
             where=where,
             points_to=images,
         )
