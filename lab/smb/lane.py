@@ -104,14 +104,16 @@ class Lane:
                 elapsed = self.run.clock.now() - self.run.start
                 if elapsed >= self.run.seconds:
                     break
-                if not self._alive() and not self._recover():
+                if not self.alive and not self._recover():
                     return
                 self._step(slot_at(self.run.slots, elapsed), elapsed)
             self._drain()
         except Exception as error:  # a defect, or the disk of the server: the run must end and say so
             self.run.fail(error)
 
-    def _alive(self) -> bool:
+    @property
+    def alive(self) -> bool:
+        """False once its connection is known to be lost."""
         return self.share is not None and self.share.alive
 
     def _step(self, slot: Slot, elapsed: float) -> None:
@@ -121,7 +123,7 @@ class Lane:
         try:
             due = self._fill(slot, elapsed)
         except Exception as error:  # also what smbprotocol's receiver thread died of
-            if self._alive() and not isinstance(error, OSError):
+            if self.alive and not isinstance(error, OSError):
                 raise translated(error, self.run.target, f"reading file '{NAME}'") from error
             if self.share is not None:
                 self.share.close(politely=False)  # a failed send may be seen before the closed socket
@@ -190,7 +192,7 @@ class Lane:
     def _drain(self) -> None:
         """Wait for the answers still owed, so that a READ is not given up for nothing."""
         deadline = self.run.clock.now() + DRAIN_SECONDS
-        while self.flights is not None and len(self.flights) and self._alive():
+        while self.flights is not None and len(self.flights) and self.alive:
             left = deadline - self.run.clock.now()
             if left <= 0 or self.run.died.is_set():
                 return

@@ -78,6 +78,7 @@ def run_load(
     try:
         _in_parallel([lambda lane=lane: lane.open(CONNECT_SECONDS) for lane in lanes])  # type: ignore[misc]
         ended = _fly(run, lanes, on_progress, stop)
+        _last_look(run, lanes)
     finally:
         run.over.set()
         _in_parallel([lane.close for lane in lanes])
@@ -123,6 +124,22 @@ def _fly(
             watch.tell(run.clock.now(), on_progress, last=True)
 
 
+def _last_look(run: Run, lanes: Sequence[Lane]) -> None:
+    """See whether the target died in the very last moment, when no lane had to connect again."""
+    lost = [lane for lane in lanes if not lane.alive]
+    owing = [lane for lane in lanes if lane.flights is not None and len(lane.flights)]
+    if (lost or owing) and (len(lost) == len(lanes) or not _takes_connections(run.target)):
+        run.died.set()
+
+
+def _takes_connections(target: SmbTarget) -> bool:
+    try:
+        socket.create_connection((target.host, target.port), timeout=KNOCK_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
 class _Watch:
     """Looks at all lanes from outside: is the target silent, and how far are we?"""
 
@@ -139,11 +156,7 @@ class _Watch:
         if now - self._knocked < SILENCE_SECONDS:
             return
         self._knocked = now
-        try:
-            socket.create_connection(
-                (self._run.target.host, self._run.target.port), timeout=KNOCK_SECONDS
-            ).close()
-        except OSError:
+        if not _takes_connections(self._run.target):
             self._run.declare_dead()
 
     def tell(self, now: float, on_progress: Callable[[Progress], None], *, last: bool = False) -> None:

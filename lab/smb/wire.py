@@ -38,7 +38,27 @@ AuthenticationError: Any = _exceptions.SMBAuthenticationError
 
 STATUS_NAMES: dict[int, str] = {
     value: name for name, value in vars(_header.NtStatus).items() if name.startswith("STATUS_")
+} | {
+    0xC0000008: "STATUS_INVALID_HANDLE",
+    0xC0000017: "STATUS_NO_MEMORY",
+    0xC0000054: "STATUS_FILE_LOCK_CONFLICT",
+    0xC000006E: "STATUS_ACCOUNT_RESTRICTION",
+    0xC0000072: "STATUS_ACCOUNT_DISABLED",
+    0xC000009C: "STATUS_DEVICE_DATA_ERROR",
+    0xC00000C4: "STATUS_UNEXPECTED_NETWORK_ERROR",
+    0xC000011F: "STATUS_TOO_MANY_OPENED_FILES",
+    0xC000013B: "STATUS_LOCAL_DISCONNECT",
+    0xC000015B: "STATUS_LOGON_TYPE_NOT_GRANTED",
+    0xC0000185: "STATUS_IO_DEVICE_ERROR",
+    0xC000020C: "STATUS_CONNECTION_DISCONNECTED",
+    0xC000020D: "STATUS_CONNECTION_RESET",
+    0xC0000224: "STATUS_PASSWORD_MUST_CHANGE",
+    0xC0000234: "STATUS_ACCOUNT_LOCKED_OUT",
+    0xC000026E: "STATUS_VOLUME_DISMOUNTED",
+    0xC00002FE: "STATUS_SHUTDOWN_IN_PROGRESS",
+    0xC000035C: "STATUS_NETWORK_SESSION_EXPIRED",
 }
+"""Names of NTSTATUS values (MS-ERREF 2.3.1): smbprotocol's, and some that it lacks."""
 
 # Its receiver thread logs a lost connection as an error with a traceback. A lost connection is an
 # ordinary event here and reaches the user as one sentence of ours.

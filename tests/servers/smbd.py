@@ -7,9 +7,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from lab.smb import SmbTarget
 
 USER = "daemon"  # an account that every Debian has; its Samba password lives in our own folder only
 PASSWORD = "Samba-Test-1"
@@ -43,6 +47,11 @@ CONFIGURATION = """\
   path = {admin}
   read only = yes
   force user = root
+[Locked]
+  path = {data}
+  read only = no
+  force user = root
+  strict locking = yes
 [Denied]
   path = {data}
   valid users = nobody
@@ -78,23 +87,27 @@ def free_port() -> int:
 class Smbd:
     """One smbd of our own. `data` and `admin` are the folders behind its shares Data and Admin."""
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.data, self.admin, self._state = folder / "data", folder / "admin", folder / "state"
         for each in (self.data, self.admin, self._state):
             each.mkdir()
         self._configuration = folder / "smb.conf"
-        self._configuration.write_text(
-            CONFIGURATION.format(
-                port=self.port, state=self._state, data=self.data, admin=self.admin, extra=extra
-            )
-        )
         self._process: subprocess.Popen[bytes] | None = None
+        self.configure("")
         subprocess.run(
             ["smbpasswd", "-c", str(self._configuration), "-L", "-s", "-a", USER],
             input=f"{PASSWORD}\n{PASSWORD}\n".encode(),
             check=True,
             capture_output=True,
+        )
+
+    def configure(self, extra: str) -> None:
+        """Write the configuration with more lines for [global]; holds from the next start."""
+        self._configuration.write_text(
+            CONFIGURATION.format(
+                port=self.port, state=self._state, data=self.data, admin=self.admin, extra=extra
+            )
         )
 
     def start(self) -> None:
@@ -124,6 +137,27 @@ class Smbd:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def target(self, **change: object) -> SmbTarget:
+        """This server as a target, with some of its fields changed."""
+        values: dict[str, object] = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": USER,
+            "password": PASSWORD,
+            "data_share": "Data",
+            "admin_share": "Admin",
+        }
+        return SmbTarget(**(values | change))  # type: ignore[arg-type]
+
+    def no_connections_left(self) -> bool:
+        """True as soon as no process of ours serves a connection; False after 3 s."""
+        deadline = time.monotonic() + 3
+        while self.children_serving():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
 
     def children_serving(self) -> list[int]:
         """Process ids of our smbd processes that serve a connection."""
@@ -155,3 +189,10 @@ class Smbd:
             check=False,
         )
         return [int(pid) for pid in listing.stdout.split()]
+
+
+def after(seconds: float, action: Callable[[], object]) -> None:
+    """Do `action` in a thread of its own after so many seconds."""
+    timer = threading.Timer(seconds, action)
+    timer.daemon = True
+    timer.start()

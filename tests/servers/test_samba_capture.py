@@ -6,10 +6,11 @@ import hashlib
 import random
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from smbd import PASSWORD, USER, Smbd
+from smbd import Smbd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
@@ -22,10 +23,8 @@ CLOCK = SystemClock()
 
 
 @pytest.fixture
-def source(smbd: Smbd):  # type: ignore[no-untyped-def]
-    from lab.smb import SmbTarget
-
-    source = ShareSource(SmbTarget("127.0.0.1", smbd.port, USER, PASSWORD, "Data", "Admin"))
+def source(smbd: Smbd) -> Iterator[ShareSource]:
+    source = ShareSource(smbd.target())
     yield source
     source.close()
 
