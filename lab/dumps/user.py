@@ -80,6 +80,9 @@ def summarise(path: Path | str) -> UserDumpSummary:
     if not 0 < count <= _MAX_STREAMS or len(table) < count * 12:
         raise DumpError(f"{path.name} is damaged: its directory of {count} streams is not within the file")
     warnings: list[str] = []
+    lost = sum(1 for _kind, length, offset in struct.iter_unpack("<III", table) if offset + length > size)
+    if lost:
+        warnings.append(f"{lost} of {count} streams are not within the file: the dump is cut off")
     with path.open("rb") as file:
         found = {
             kind: parsed

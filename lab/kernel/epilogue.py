@@ -12,11 +12,13 @@ _MASK = 0xFFFF_FFFF_FFFF_FFFF
 _MAX_POPS = 9
 
 
-def simulate(memory: Memory, rip: int, registers: dict[int, int], end: int) -> dict[int, int] | None:
+def simulate(
+    memory: Memory, rip: int, registers: dict[int, int], function: tuple[int, int]
+) -> dict[int, int] | None:
     """Registers at the `ret` that the code at `rip` leads to, if that is an epilogue; else None.
 
     The legal form is `add rsp, n` or `lea rsp, [reg+n]`, then pops, then `ret` or a jump out of the
-    function ("x64 prolog and epilog"). `end` is where the function ends. `registers` are not changed.
+    function ("x64 prolog and epilog"). `function` is (begin, end). `registers` are not changed.
     """
     try:
         code = memory.read(rip, min(64, 0x1000 - (rip & 0xFFF)))
@@ -38,7 +40,7 @@ def simulate(memory: Memory, rip: int, registers: dict[int, int], end: int) -> d
             at += 1 + rex
     except DumpError:
         return None
-    return found if _leaves(code, at, rip, end) else None
+    return found if _leaves(code, at, rip, function) else None
 
 
 def _release(code: bytes, registers: dict[int, int]) -> int:
@@ -58,16 +60,19 @@ def _release(code: bytes, registers: dict[int, int]) -> int:
     return 0
 
 
-def _leaves(code: bytes, at: int, rip: int, end: int) -> bool:
+def _leaves(code: bytes, at: int, rip: int, function: tuple[int, int]) -> bool:
     rest = code[at : at + 6]
     if rest[:1] in (b"\xc3", b"\xc2") or rest[:2] == b"\xf3\xc3":  # ret, ret n, rep ret
         return True
     if at == 0:
         return False  # a lone jump is an ordinary jump unless something was freed before it
     if rest[:1] == b"\xe9" and len(rest) >= 5:  # jmp rel32, to another function
-        target = rip + at + 5 + struct.unpack_from("<i", rest, 1)[0]
-        return not rip <= target < end
+        return _outside(rip + at + 5 + struct.unpack_from("<i", rest, 1)[0], function)
     if rest[:1] == b"\xeb" and len(rest) >= 2:
-        target = rip + at + 2 + struct.unpack_from("<b", rest, 1)[0]
-        return not rip <= target < end
+        return _outside(rip + at + 2 + struct.unpack_from("<b", rest, 1)[0], function)
     return rest[:2] == b"\xff\x25" or rest[:3] == b"\x48\xff\x25" or rest[:2] == b"\x48\xff"
+
+
+def _outside(target: int, function: tuple[int, int]) -> bool:
+    """A jump to the function's own beginning also leaves it: a call of itself in tail position."""
+    return not function[0] < target < function[1]

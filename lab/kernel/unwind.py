@@ -147,8 +147,9 @@ def unwind(kernel: Kernel, state: State) -> State:
             raise DumpError(f"{module.name} has no unwind data for a function that calls others")
         return _return(kernel, registers)  # a leaf function: nothing on the stack but the return address
     if state.exact:
-        done = simulate(kernel.memory, control, registers, module.base + function.end)
-        if done is not None and control - module.base > function.begin:
+        extent = (module.base + function.begin, module.base + function.end)
+        done = simulate(kernel.memory, control, registers, extent)
+        if done is not None and control > extent[0]:
             return _return(kernel, done)
     return _undo(kernel, image, function, control - module.base, registers)
 

@@ -1,0 +1,148 @@
+"""Whatever happened to a dump file, the reader says so in a DumpError, soon, and never otherwise."""
+
+from __future__ import annotations
+
+import struct
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))  # dumps_builder lives with the unit tests
+
+from dumps_builder import DRIVER, STACK, context, dump, small_world
+
+from lab.dumps import expected_length, open_dump, why_not_whole
+from lab.dumps.blocks import Block, BlockMemory
+from lab.dumps.source import BytesSource
+from lab.dumps.user import summarise
+from lab.kernel.target import open_kernel
+from lab.kernel.unwind import walk
+from lab.model import DumpError
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+TRIAGE = SHARED / "kernel-dumps" / "rizin-triage_x64.dmp"
+USER = SHARED / "user-dumps" / "rust-minidump-test.dmp"
+
+WHOLE = {
+    kind: dump(small_world(), kind, record=context(DRIVER + 0x1000, STACK + 0x2F00))
+    for kind in (1, 2, 5, 6, 8, 0xA)
+}
+if TRIAGE.exists():
+    WHOLE[4] = TRIAGE.read_bytes()
+LIMIT = 5.0  # seconds; far above what any of it takes, far below a hang
+
+relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def _use(data: bytes) -> None:
+    """All that the analyser does with a file."""
+    started = time.monotonic()
+    with tempfile.NamedTemporaryFile(suffix=".dmp") as file:
+        file.write(data)
+        file.flush()
+        for allow in (False, True):
+            try:
+                with open_dump(file.name, allow_incomplete=allow) as opened:
+                    opened.facts()
+                    kernel = open_kernel(opened)
+                    walk(kernel)
+                    kernel.symbol(kernel.nt.base + 0x1000)
+                    _ = kernel.thread
+            except DumpError as error:
+                assert str(error)
+    expected_length(data[:0x2100])
+    why_not_whole(data[:0x2100], len(data))
+    assert time.monotonic() - started < LIMIT
+
+
+@relaxed
+@given(st.sampled_from(sorted(WHOLE)), st.floats(0, 1))
+def test_truncations(kind: int, share: float) -> None:
+    data = WHOLE[kind]
+    _use(data[: int(len(data) * share)])
+
+
+# Where a change matters: headers, second headers, tables; and anywhere.
+places = st.one_of(
+    st.integers(0, 0x100),
+    st.integers(0xF98, 0xFB0),
+    st.integers(0x1030, 0x1058),
+    st.integers(0x2000, 0x2100),
+    st.integers(0, 1 << 22),
+)
+values = st.one_of(
+    st.binary(min_size=1, max_size=1),
+    st.sampled_from(
+        [b"\xff" * 4, b"\xff" * 8, bytes(8), struct.pack("<Q", 1 << 63), struct.pack("<I", 0x7FFFFFFF)]
+    ),
+)
+
+
+@relaxed
+@given(st.sampled_from(sorted(WHOLE)), st.lists(st.tuples(places, values), min_size=1, max_size=6))
+def test_changed_bytes(kind: int, changes: list[tuple[int, bytes]]) -> None:
+    data = bytearray(WHOLE[kind])
+    for place, value in changes:
+        place %= len(data)
+        data[place : place + len(value)] = value
+    _use(bytes(data))
+
+
+@relaxed
+@given(st.sampled_from(sorted(WHOLE)), st.binary(min_size=0x200, max_size=0x200))
+def test_a_second_header_of_noise(kind: int, noise: bytes) -> None:
+    data = bytearray(WHOLE[kind])
+    keep = 12 if kind in (8, 0xA) else 8  # with its signature, so that it is looked into
+    data[0x2000 + keep : 0x2000 + len(noise)] = noise[keep:]
+    _use(bytes(data))
+
+
+@relaxed
+@given(st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 400), st.integers(0, 5000)), max_size=40))
+def test_blocks_read_as_if_written_last_to_first(listed: list[tuple[int, int, int]]) -> None:
+    """Against a plain model: a byte comes from the first block in the list that holds it."""
+    content = bytes(index * 7 & 0xFF for index in range(5500))
+    blocks = [Block(*entry) for entry in listed]
+    model: dict[int, int] = {}
+    for block in reversed(blocks):
+        for inside in range(block.size):
+            model[block.address + inside] = content[block.offset + inside]
+    memory = BlockMemory(BytesSource(content), blocks)
+    for address in range(0, 3500, 3):
+        if address in model:
+            assert memory.read(address, 1)[0] == model[address]
+        else:
+            with pytest.raises(DumpError):
+                memory.read(address, 1)
+
+
+def test_many_overlapping_blocks_stay_quick() -> None:
+    started = time.monotonic()
+    small = [Block(16 * index, 8, 0) for index in range(30_000)]
+    large = [Block(0, 16 * 30_000 + index, 0) for index in range(30_000)]
+    BlockMemory(BytesSource(bytes(64)), small + large)
+    assert time.monotonic() - started < LIMIT
+
+
+@pytest.mark.skipif(not USER.exists(), reason="the shared test data are not here")
+@relaxed
+@given(st.lists(st.tuples(st.integers(0, 3000), values), min_size=1, max_size=5), st.floats(0.2, 1))
+def test_user_mode_dumps(changes: list[tuple[int, bytes]], share: float) -> None:
+    started = time.monotonic()
+    data = bytearray(USER.read_bytes())
+    data = data[: int(len(data) * share)]
+    for place, value in changes:
+        data[place : place + len(value)] = value
+    with tempfile.NamedTemporaryFile(suffix=".dmp") as file:
+        file.write(data)
+        file.flush()
+        try:
+            summarise(file.name)
+        except DumpError as error:
+            assert str(error)
+    assert time.monotonic() - started < LIMIT
