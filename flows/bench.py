@@ -11,20 +11,25 @@ from pathlib import Path
 
 from lab.inventory import Inventory, load, register_secret_source
 from lab.journal import Journal, open_journal
+from lab.model import ConfigurationError
 from lab.trials import Bench, open_bench
 
 LEASE_SECONDS = 120.0
 
 
-def _prefect_secret(block: str) -> str | None:
-    """The value of a Prefect Secret block, None when there is no such block."""
+def _prefect_secret(block: str, where: str) -> str:
+    """The value of a Prefect Secret block. Raises ConfigurationError when there is no such block."""
     from prefect.blocks.system import Secret  # only when an inventory asks for one
 
     try:
-        value = Secret.load(block)
+        loaded = Secret.load(block)
     except ValueError:
-        return None
-    return str(value.get())  # type: ignore[union-attr]
+        raise ConfigurationError(
+            f"{where}: there is no Prefect Secret block '{block}'",
+            help="Create it in the Prefect UI, or by Secret(value=...).save(name).",
+        ) from None
+    assert isinstance(loaded, Secret)
+    return str(loaded.get())
 
 
 register_secret_source("prefect", _prefect_secret)

@@ -28,7 +28,7 @@ from lab.model import (
     Verdict,
 )
 from lab.playbook import Abort, Conclude, next_step
-from lab.report import render_markdown
+from lab.report.markdown import render_markdown
 from lab.trials import Bench, prepare, restore, run_trial
 
 

@@ -10,14 +10,14 @@ from prefect.cache_policies import NO_CACHE
 
 from lab.analysis import triage as analyse
 from lab.model import Triage
-from lab.report import render_triage
+from lab.report.triage_text import render
 from lab.symbols import Symbols
 
 
 @task(name="triage", cache_policy=NO_CACHE, persist_result=False)
 def triage_one(dump: Path, symbols: tuple[Path, ...]) -> Triage:
     found = analyse(dump, Symbols(symbols))
-    create_markdown_artifact(f"```\n{render_triage(found)}\n```", key="triage", description=dump.name)
+    create_markdown_artifact(f"```\n{render(found)}\n```", key="triage", description=dump.name)
     return found
 
 

@@ -12,7 +12,9 @@ from rich.table import Table
 from flows.bench import journal_at
 from lab.cli.console import out
 from lab.cli.options import DEFAULT_DATA, Data, Json
-from lab.report import render_json, render_markdown, write_report
+from lab.report.data import render_json
+from lab.report.files import write_report
+from lab.report.markdown import render_markdown
 
 app = typer.Typer(help="Cases in the journal.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="A case, or the beginning of its id.")]

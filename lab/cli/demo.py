@@ -21,12 +21,11 @@ from rich.markup import escape
 
 import flows  # noqa: F401  sets Prefect's surroundings first
 from flows.bench import journal_at, vault_at
-from lab.cli.console import errors, out
+from lab.cli.console import errors, out, to_json
 from lab.cli.options import DEFAULT_DATA, Data, Json
 from lab.cli.reproduce import investigate
 from lab.cli.twin import PASSWORD, Build, checked_build
 from lab.model import InfrastructureError, LoadPlan, VerdictKind
-from lab.report import to_json
 from lab.trials import open_case
 
 LOAD_SECONDS = 6.0

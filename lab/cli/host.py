@@ -13,8 +13,9 @@ from flows.bench import journal_at
 from lab.cli.console import out
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json
 from lab.inventory import json_schema, load
+from lab.machines import open_machine
 from lab.trials import restore as put_back
-from lab.windows import check_host
+from lab.windows.check import check_host
 
 app = typer.Typer(help="Hosts of the inventory.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="A host of the inventory.")]
@@ -41,7 +42,7 @@ def list_hosts(inventory: Inventories = DEFAULT_INVENTORY, json: Json = False) -
 @app.command()
 def check(name: Name, inventory: Inventories = DEFAULT_INVENTORY, json: Json = False) -> None:
     """Is each thing reachable, are credentials right, dump settings sane, disk space enough?"""
-    checks = check_host(load(inventory).host(name))
+    checks = check_host(load(inventory).host(name), open_machine)
     if json:
         rows = [{"name": c.name, "ok": c.ok, "detail": c.detail, "help": c.help} for c in checks]
         typer.echo(jsonlib.dumps(rows))

@@ -8,11 +8,10 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from lab.cli.console import errors, out
+from lab.cli.console import errors, out, to_json
 from lab.cli.options import DEFAULT_INVENTORY, Inventories, Json
 from lab.inventory import load as load_inventory
 from lab.model import LoadPlan, SystemClock
-from lab.report import to_json
 from lab.smb import Progress, run_load
 from lab.trials.bench import target_of
 

@@ -9,12 +9,12 @@ import typer
 
 import flows  # noqa: F401  sets Prefect's surroundings first
 from flows.bench import journal_at, vault_at
-from lab.cli.console import errors, out
+from lab.cli.console import errors, out, to_json
 from lab.cli.narrator import Narrator
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json, Symbols
 from lab.inventory import load
 from lab.model import Case, ConfigurationError, LoadPlan, Signature, VerdictKind
-from lab.report import to_json, write_report
+from lab.report.files import write_report
 from lab.trials import open_case
 
 

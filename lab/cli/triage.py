@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from lab.analysis import triage as analyse
-from lab.cli.console import out
+from lab.cli.console import out, to_json
 from lab.cli.options import Json, Symbols
-from lab.dumps import is_user_dump, summarise
-from lab.report import render_triage, to_json
+from lab.dumps.user import summarise
+from lab.model import DumpError
+from lab.report.triage_text import render
+from lab.report.user_dump_text import describe
 from lab.symbols import Symbols as Store
 
 
@@ -24,12 +26,25 @@ def triage(
 
     Known debugger words: !analyze, kn, lm, !thread, !verifier, !devstack, !fltkd.volume.
     """
-    if is_user_dump(dump):
+    if _first_bytes(dump) == b"MDMP":
         summary = summarise(dump)
-        typer.echo(to_json(summary) if json else str(summary))
+        if json:
+            typer.echo(to_json(summary))
+        else:
+            out.print(describe(summary), soft_wrap=True, markup=False)
         return
     found = analyse(dump, Store(tuple(symbols)))
     if json:
         typer.echo(to_json(found))
     else:
-        out.print(render_triage(found), soft_wrap=True, markup=False)
+        out.print(render(found), soft_wrap=True, markup=False)
+
+
+def _first_bytes(dump: Path) -> bytes:
+    try:
+        with dump.open("rb") as file:
+            return file.read(4)
+    except OSError as error:
+        raise DumpError(
+            f"{dump} cannot be read: {error.strerror}", help="Check the path and its permissions."
+        ) from None

@@ -36,7 +36,7 @@ def checked_build(build: int) -> int:
 @app.command()
 def drivers(build: Build = 17763, json: Json = False) -> None:
     """The services that can be planted as the culprit."""
-    from lab.twin import plantable
+    from lab.twin.catalogue import plantable
 
     rows = plantable(checked_build(build))
     if json:
@@ -70,7 +70,7 @@ def serve(
 
     The administrator's password comes from BUGCHECK_LAB_TWIN_PASSWORD. The last line opens the seal.
     """
-    from lab.twin import Twin, TwinSettings
+    from lab.twin.server import Twin, TwinSettings
 
     password = os.environ.get(PASSWORD)
     if not password:

@@ -6,7 +6,7 @@ from lab.inventory import Host
 from lab.journal import Journal
 from lab.machines import open_machine
 from lab.model import PowerState, SystemClock
-from lab.windows import Guest, Script, open_shell
+from lab.windows import Guest, Script, open_shell, undo
 
 
 def restore(host: Host, journal: Journal) -> list[str]:
@@ -27,7 +27,7 @@ def restore(host: Host, journal: Journal) -> list[str]:
         guest = Guest(shell, SystemClock(), host.timeouts, pinned=host.pinned)
         boot = guest.wait_until_reachable()
         for entry in pending:
-            shell.run(Script(entry.script), **entry.parameters)
+            shell.run(Script(entry.script), **undo.parameters(entry.parameters))
         guest.restart("bugcheck-lab: as found")
         guest.wait_for_new_boot(boot)
     finally:

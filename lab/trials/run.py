@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from lab.analysis import triage
@@ -164,7 +165,7 @@ def _without_dump(
     bench: Bench,
     case: Case,
     stops: list[Bugcheck],
-    events: list[BugcheckEvent],
+    events: Sequence[BugcheckEvent],
     after: float,
     error: LabError,
 ) -> Outcome:

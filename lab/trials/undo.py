@@ -19,4 +19,4 @@ def remember_as_found(
     if bench.journal.undo_pending(bench.host.name):
         return
     for what, script, parameters in undo.as_found(drivers, verifier, crash_control):
-        bench.journal.undo_push(bench.host.name, what, script.name, parameters)
+        bench.journal.undo_push(bench.host.name, what, script.name, dict(parameters))

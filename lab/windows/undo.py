@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
 
-from lab.model import CrashControl, Driver, VerifierState
+from lab.model import ConfigurationError, CrashControl, Driver, VerifierState
 from lab.windows.shell import Parameter, Script
 from lab.windows.surgery import settings, switchable
 
-Undoing = tuple[str, Script, dict[str, Parameter]]
+Undoing = tuple[str, Script, Mapping[str, Any]]
+"""What it puts back, the script, and its parameters, fit for JSON."""
 
 
 def as_found(
     drivers: Sequence[Driver], verifier: VerifierState, crash_control: CrashControl
 ) -> list[Undoing]:
-    """(what it puts back, script, parameters) for everything the lab may change on a guest.
+    """The inverses of everything the lab may change on a guest.
 
     Only switchable drivers are in it; the others are never touched.
     """
@@ -55,3 +57,20 @@ def as_found(
             )
         )
     return undoings
+
+
+def parameters(stored: Mapping[str, object]) -> dict[str, Parameter]:
+    """Parameters as the journal gives them back. Raises ConfigurationError for what no script takes."""
+    wrong = [name for name, value in stored.items() if not _fits(value)]
+    if wrong:
+        raise ConfigurationError(
+            f"the undo entry's parameter '{wrong[0]}' is nothing a guest script takes",
+            help="The journal was changed by hand, or by another version.",
+        )
+    return {name: value for name, value in stored.items() if _fits(value)}
+
+
+def _fits(value: object) -> TypeGuard[Parameter]:
+    if isinstance(value, list):
+        return all(isinstance(v, str) for v in value) or all(isinstance(v, int) for v in value)
+    return isinstance(value, str | int)

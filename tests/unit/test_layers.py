@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 LAYERS: list[set[str]] = [
     {"model"},
     {"dumps", "symbols"},
-    {"machines", "windows", "smb", "kernel", "inventory"},
+    {"inventory"},
+    {"machines", "windows", "smb", "kernel"},
     {"bisect", "analysis", "capture", "journal"},
     {"playbook", "report"},
     {"trials"},
