@@ -130,10 +130,9 @@ def layout(state: CrashState) -> Layout:
         base = 0xFFFFF80001600000 + rng.randrange(0x40) * 0x1000
         self_map = 0x1ED
         pool = 0xFFFFFA8048000000 + rng.randrange(0x20) * 0x200000
-        stacks = 0xFFFFF88007000000 + rng.randrange(0x100) * 0x10000
+        stacks = 0xFFFFF88005000000 + rng.randrange(0x80) * 0x10000
         cursor = 0xFFFFF88000C00000 + rng.randrange(0x40) * 0x1000
         cr3, system_start, pfn_database = 0x187000, 0xFFFF080000000000, 0xFFFFFA8000000000
-    processors = 0xFFFFF880009E4000 if not nt.new else stacks + 0x40000000
     modules = []
     for image in state.images:
         key = image.name.casefold()
@@ -149,6 +148,9 @@ def layout(state: CrashState) -> Layout:
                 cursor = max(cursor, 0xFFFFF88003A00000 + rng.randrange(0x80) * 0x10000)
             at, cursor = cursor, cursor + size + rng.randrange(8) * 0x1000
         modules.append(_module(state, image.name, prefix, at, size, image.third_party, own, nt))
+    if not nt.new:
+        stacks = max(stacks, up(cursor, 0x200000))  # system PTEs: the same area as the drivers
+    processors = stacks + 0x40000000 if nt.new else 0xFFFFF880009E4000
     return Layout(
         nt,
         known,
