@@ -55,7 +55,7 @@ class CrashState:
     images: tuple[Image, ...]  # load order, ntoskrnl.exe first; with hal.dll, fltmgr.sys, Ntfs.sys, srv2.sys
     thread: int  # key of the crashing thread
     apc_before: int = 0  # signed kernel APC disable count before the dispatch routine was called
-    apc_now: int = -1  # signed kernel APC disable count at the stop
+    apc_now: int = -1  # the same at the stop; give 0 for stops that the lab causes itself
     dispatch_owner: str = "fltmgr.sys"  # image whose dispatch routine 0xC4/0xC5 names
     instances: tuple[Instance, ...] = ()  # on the volume, in any order
     volume: str = r"\Device\HarddiskVolume3"

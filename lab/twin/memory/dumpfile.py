@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from lab.twin.crash import CrashState
-from lab.twin.memory.machine import Machine, context_pages, saved_context
+from lab.twin.memory.machine import Machine, stored_pages, saved_context
 from lab.twin.memory.physical import PAGE
 from lab.twin.memory.records import Record, filetime, up
 
@@ -37,7 +37,7 @@ def write_file(machine: Machine, state: CrashState, path: Path) -> None:
         unfinished = Path(out.name)
         try:
             out.write(head.data)
-            for _, page in context_pages(machine):
+            for _, page in stored_pages(machine):
                 out.write(page)
         except BaseException:
             unfinished.unlink()

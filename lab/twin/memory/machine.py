@@ -217,7 +217,7 @@ def _pool_page(state: CrashState, index: int) -> bytes:
     return bytes(page)
 
 
-def context_pages(machine: Machine) -> Iterator[tuple[int, bytes]]:
+def stored_pages(machine: Machine) -> Iterator[tuple[int, bytes]]:
     """All pages that exist, as (frame, contents), by frame."""
     memory = machine.memory
     for frame in sorted({*memory.pages, *memory.lazy}):
@@ -226,4 +226,5 @@ def context_pages(machine: Machine) -> Iterator[tuple[int, bytes]]:
 
 
 def saved_context(machine: Machine) -> bytes:
+    """CONTEXT of the processor that crashed."""
     return context(machine.registers)

@@ -20,12 +20,7 @@ _PDB = {
 }
 _COLUMN = {7601: 0, 17763: 1, 20348: 2}
 _MORE: dict[str, tuple[int, int, int]] = {
-    "PspTerminateThreadByPointer": (0x2D19B8, 0x6C0A40, 0x79B580),
-    "PsTerminateSystemThread": (0x321F04, 0x6798D0, 0x79B4E0),
-    "IopLoadUnloadDriver": (0x43B380, 0x673C50, 0x7B04E0),
-    "ExpWorkerThread": (0x43CB8, 0x943C0, 0x2B16A0),
     "KiIdleLoop": (0x973D0, 0x1BE670, 0x424C60),
-    "KiNmiInterrupt": (0x9D680, 0x1C6800, 0x42D840),
     "KxNmiInterrupt": (0x9D980, 0x1C6BC0, 0x42DC80),
     "KiProcessNMI": (0x107C50, 0x28D500, 0x254410),
     "HalBugCheckSystem": (0, 0, 0x4FC190),  # in hal.dll before 20348
@@ -45,7 +40,6 @@ _MORE: dict[str, tuple[int, int, int]] = {
     "KiCommitThreadWait": (0x32280, 0x5C800, 0x2D5610),
     "KiSwapContext": (0x962E0, 0x1C20C0, 0x4293B0),
     "SwapContext": (0x96600, 0x1C2410, 0x429700),
-    "VfBugcheckTmpData": (0x524098, 0x985A60, 0xD64470),
     "MmPfnDatabase": (0x29D280, 0x5413A8, 0xD108D0),
     "MmSystemRangeStart": (0x29D100, 0x361538, 0x24B28),
     "MmHighestUserAddress": (0x29D010, 0x361550, 0x24B30),
