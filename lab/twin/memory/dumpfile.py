@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from lab.twin.crash import CrashState
-from lab.twin.memory.machine import Machine, stored_pages, saved_context
+from lab.twin.memory.machine import Machine, saved_context, stored_pages
 from lab.twin.memory.physical import PAGE
 from lab.twin.memory.records import Record, filetime, up
 
