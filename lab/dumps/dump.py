@@ -179,9 +179,7 @@ def _load(dump: Dump, source: Source) -> None:
         _load_triage(dump, source)
         return
     if kind not in (COMPLETE, SUMMARY, BITMAP_COMPLETE, BITMAP_KERNEL, *_LIVE_TYPES):
-        raise DumpError(
-            f"{dump.path.name}: there is no dump type {kind:#x}", help="Use the debugger for it."
-        )
+        raise DumpError(f"{dump.path.name}: there is no dump type {kind:#x}", help="Use the debugger for it.")
     pages = _page_map(dump, source, kind)
     if pages is None:
         return
