@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from types import TracebackType
 
 from lab.capture.source import DumpRef, RandomAccessFile
 from lab.smb import FileInfo, NotThere, Share, SmbTarget, Unreachable, connect
@@ -21,6 +22,14 @@ class ShareSource:
     def __init__(self, target: SmbTarget, *, seconds: float = 5.0) -> None:
         self._target, self._seconds = target, seconds
         self._share: Share | None = None
+
+    def __enter__(self) -> ShareSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
 
     def dumps(self) -> list[DumpRef]:
         """The full dump first, then the small ones by name."""

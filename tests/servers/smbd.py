@@ -62,7 +62,7 @@ def missing() -> str:
     """Why smbd cannot be started here, or ""."""
     if os.geteuid() != 0:
         return "smbd keeps its users in files that only root may write"
-    if shutil.which("smbd") and shutil.which("smbpasswd"):
+    if _program("smbd") and _program("smbpasswd"):
         return ""
     if os.environ.get("BUGCHECK_LAB_INSTALL") != "1":
         return "samba is not installed; set BUGCHECK_LAB_INSTALL=1 to install it"
@@ -74,7 +74,12 @@ def missing() -> str:
         text=True,
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
     )
-    return "" if shutil.which("smbd") else f"samba could not be installed: {done.stderr.strip()[-200:]}"
+    return "" if _program("smbd") else f"samba could not be installed: {done.stderr.strip()[-200:]}"
+
+
+def _program(name: str) -> str:
+    """Its path, or ""; the system's own folders are searched also when PATH lacks them."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin") or ""
 
 
 def free_port() -> int:
@@ -96,7 +101,7 @@ class Smbd:
         self._process: subprocess.Popen[bytes] | None = None
         self.configure("")
         subprocess.run(
-            ["smbpasswd", "-c", str(self._configuration), "-L", "-s", "-a", USER],
+            [_program("smbpasswd"), "-c", str(self._configuration), "-L", "-s", "-a", USER],
             input=f"{PASSWORD}\n{PASSWORD}\n".encode(),
             check=True,
             capture_output=True,
@@ -112,7 +117,7 @@ class Smbd:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            ["smbd", "-F", "--no-process-group", "-s", str(self._configuration)],
+            [_program("smbd"), "-F", "--no-process-group", "-s", str(self._configuration)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
