@@ -178,6 +178,8 @@ class PsrpGuestShell:
             self._drop()
             if reused and error.code == UNKNOWN_SHELL:
                 raise _PoolGone from None
+            if error.code is None and error.reason is None:
+                raise self._trouble("does not answer as WinRM", "Is this the port of WinRM?") from None
             what = error.reason or error.provider_fault or "no reason given"
             raise self._trouble(f"answered with a fault ({error.code}): {_first_lines(str(what))}") from None
         except Exception as error:  # pypsrp passes on whatever its parsers stumble over

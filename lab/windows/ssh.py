@@ -47,6 +47,9 @@ exit $code
 
 CHUNK = 1 << 16
 
+_SILENCE = ("No existing session", "protocol banner", "Timeout opening channel")
+"""Of paramiko's messages, those of a server that accepts connections and says nothing useful."""
+
 
 class SshGuestShell:
     """See `lab.windows.shell.Shell`. Safe to use from several threads, one script at a time."""
@@ -192,8 +195,8 @@ class SshGuestShell:
             )
         if isinstance(error, FileNotFoundError) and self._key_file:
             return ConfigurationError(f"the key file {self._key_file} does not exist")
-        if isinstance(error, TimeoutError):
-            return self._trouble(f"did not answer within {self._timeouts.connect:g} s")
+        if isinstance(error, TimeoutError) or any(sign in str(error) for sign in _SILENCE):
+            return self._trouble(f"did not answer as an SSH server within {self._timeouts.connect:g} s")
         return self._trouble(f"could not be reached: {_reason(error)}")
 
     def _trouble(self, what: str, help: str | None = None) -> InfrastructureError:

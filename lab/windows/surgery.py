@@ -64,10 +64,15 @@ def plan(
             continue
         target = _target(found[key], off, filters)
         now = settings([driver])[0]
-        if target != now:
+        if _kind(target) != _kind(now):
             wanted.append(target)
             inverse.append(now)
     return wanted, inverse
+
+
+def _kind(setting: DriverSetting) -> tuple[StartType, frozenset[tuple[str, str]]]:
+    """A setting without positions: those move by themselves when a neighbour in the list comes or goes."""
+    return setting.start, frozenset((f.class_guid, f.position) for f in setting.class_filters)
 
 
 def _target(

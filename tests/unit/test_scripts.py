@@ -10,6 +10,7 @@ import tree_sitter_powershell
 from tree_sitter import Language, Node, Parser
 
 from lab.windows import Script
+from lab.windows.ssh import LOADER
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "lab/windows/scripts").glob("*.ps1"))
@@ -126,6 +127,10 @@ def test_it_runs_no_text_as_code_and_sleeps_nowhere(path: Path) -> None:
 )
 def test_a_broken_script_would_be_seen(broken: str) -> None:
     assert problems(broken.encode())
+
+
+def test_the_loader_of_the_ssh_shell_parses() -> None:
+    assert problems(LOADER.encode()) == []
 
 
 def test_cutting_a_script_short_would_be_seen() -> None:

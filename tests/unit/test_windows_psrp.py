@@ -1,0 +1,164 @@
+"""The PSRP shell's errors, against ports that are closed, silent or speak something else."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.inventory import PsrpShell, Timeouts
+from lab.inventory.secrets import Secret
+from lab.model import ConfigurationError, InfrastructureError, SystemClock
+from lab.windows.psrp import PsrpGuestShell, open_shell
+from lab.windows.shell import Script
+
+SCRIPT = Script("Get-LabBoot")
+PASSWORD = "hunter2-äöü"
+
+
+def shell(port: int, **changed: Any) -> PsrpGuestShell:
+    settings: dict[str, Any] = {
+        "user": "crash",
+        "password": PASSWORD,
+        "tls": False,
+        "ca_file": None,
+        "auth": "ntlm",
+        "timeouts": Timeouts(connect=1, script=5),
+        "clock": SystemClock(),
+    } | changed
+    return PsrpGuestShell("127.0.0.1", port, **settings)
+
+
+@dataclass
+class Listener:
+    """Accepts connections and gives each the same answer; None keeps silent."""
+
+    port: int
+    connections: int = 0
+
+
+@contextmanager
+def listener(answer: bytes | None) -> Iterator[Listener]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = Listener(server.getsockname()[1])
+        kept = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                found.connections += 1
+                kept.append(connection)
+                if answer is not None:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+                    connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield found
+        server.shutdown(socket.SHUT_RDWR)
+        for connection in kept:
+            connection.close()
+
+
+def http(status: str, *headers: str, body: bytes = b"") -> bytes:
+    lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "Connection: close", "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def failure(port: int, **changed: Any) -> InfrastructureError:
+    with pytest.raises(InfrastructureError) as caught:
+        shell(port, **changed).run(SCRIPT)
+    message = str(caught.value)
+    assert message.startswith(f"WinRM of 127.0.0.1:{port} ") and "\n" not in message
+    assert PASSWORD not in message + caught.value.help
+    return caught.value
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_a_closed_port() -> None:
+    assert str(failure(closed_port())).endswith("could not be reached: Connection refused")
+
+
+def test_a_port_that_never_answers() -> None:
+    with listener(None) as silent:
+        assert "did not answer in time" in str(failure(silent.port))
+        assert silent.connections == 1  # not tried again and again
+
+
+def test_a_server_that_hangs_up() -> None:
+    with listener(b"") as rude:
+        assert "could not be reached" in str(failure(rude.port))
+
+
+def test_a_name_that_does_not_exist() -> None:
+    broken = PsrpGuestShell(
+        "no-such-host.invalid",
+        5985,
+        user="crash",
+        password=PASSWORD,
+        tls=False,
+        ca_file=None,
+        auth="ntlm",
+        timeouts=Timeouts(connect=1),
+        clock=SystemClock(),
+    )
+    with pytest.raises(InfrastructureError, match=r"no-such-host\.invalid:5985 could not be reached: "):
+        broken.run(SCRIPT)
+
+
+def test_refused_credentials() -> None:
+    """A server that asks for NTLM again after the log-on has refused it."""
+    challenge = http("401 Unauthorized", "WWW-Authenticate: Negotiate")
+    with listener(challenge) as strict:
+        error = failure(strict.port)
+    assert "refused the credentials of crash" in str(error)
+    assert "password" in error.help
+
+
+def test_a_server_that_offers_only_basic() -> None:
+    with listener(http("401 Unauthorized", "WWW-Authenticate: Basic")) as basic:
+        assert "does not offer the log-on ntlm" in str(failure(basic.port))
+
+
+def test_a_web_server_that_is_not_winrm() -> None:
+    with listener(http("404 Not Found", body=b"<html>nope</html>")) as web:
+        assert "does not answer as WinRM" in str(failure(web.port))
+    with listener(http("404 Not Found", body=b"nope")) as web:
+        assert "HTTP status 404" in str(failure(web.port))
+    with listener(http("200 OK", body=b"hello")) as web:
+        assert "broke the protocol" in str(failure(web.port))
+
+
+def test_tls_on_a_port_without() -> None:
+    with listener(b"") as plain:
+        error = failure(plain.port, tls=True)
+        assert "does not speak TLS" in str(error) or "could not be reached" in str(error)
+
+
+def test_a_missing_certificate_file_and_a_missing_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WEB_PASSWORD", raising=False)
+    settings = PsrpShell(kind="psrp", user="crash", password=Secret("env", "WEB_PASSWORD"))
+    with pytest.raises(ConfigurationError, match="WEB_PASSWORD is not set"):
+        open_shell("127.0.0.1", settings, Timeouts(), SystemClock())
+    without = settings.model_copy(update={"ca_file": tmp_path / "ca.pem"})
+    with pytest.raises(ConfigurationError, match=r"ca\.pem of guest\.shell\.ca_file does not exist"):
+        open_shell("127.0.0.1", without, Timeouts(), SystemClock())
+
+
+def test_closing_what_was_never_opened() -> None:
+    shell(closed_port()).close()
