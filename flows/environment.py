@@ -1,4 +1,4 @@
-"""Prefect's surroundings: no telemetry, quiet logs, our own home unless the user has one."""
+"""Prefect's surroundings: no telemetry, unless the user's environment says otherwise."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
-    "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
 }
 

@@ -19,7 +19,7 @@ import typer
 import yaml
 from rich.markup import escape
 
-import flows  # noqa: F401  sets Prefect's surroundings first
+import lab.cli.engine  # noqa: F401  before Prefect is imported
 from flows.bench import journal_at, vault_at
 from lab.cli.console import errors, out, to_json
 from lab.cli.options import DEFAULT_DATA, Data, Json
@@ -45,7 +45,7 @@ def demo(
     """
     checked_build(build)
     started = time.monotonic()
-    folder = data / f"demo-{seed}-{build}-{time.strftime('%H%M%S')}-{os.getpid()}"
+    folder = data.resolve() / f"demo-{seed}-{build}-{time.strftime('%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
     errors.print(f"[bold]Bugcheck Lab[/]: a simulated Windows Server, build {build}, seed {seed}")
     with running_twin(folder, seed, culprit, build) as twin:
@@ -167,7 +167,7 @@ def _inventory(folder: Path, endpoints: dict[str, Any]) -> Path:
             }
         },
         "smb": {"port": endpoints["smb_port"]},
-        "symbols": [str((folder / "symbols").resolve())],
+        "symbols": [str(folder / "symbols")],
         "timeouts": {"boot": 60, "dump": 30, "poll": 0.1},
     }
     path = folder / "inventory.yaml"

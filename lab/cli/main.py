@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from typing import Annotated
 
@@ -61,7 +63,12 @@ app.info.epilog = EXIT_CODES
 
 
 def main() -> None:
-    """Run the command. Errors of this project become one sentence and their class's exit code."""
+    """Run the command. Errors of this project become one sentence and their class's exit code.
+
+    Libraries' own log lines are kept off the terminal: what matters of them is in our errors.
+    """
+    if not os.environ.get("BUGCHECK_LAB_DEBUG"):
+        logging.disable(logging.CRITICAL)
     try:
         app(standalone_mode=True)
     except LabError as error:

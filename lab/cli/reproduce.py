@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-import flows  # noqa: F401  sets Prefect's surroundings first
+import lab.cli.engine  # noqa: F401  before Prefect is imported
 from flows.bench import journal_at, vault_at
 from lab.cli.console import errors, out, to_json
 from lab.cli.narrator import Narrator

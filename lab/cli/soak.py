@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-import flows  # noqa: F401  sets Prefect's surroundings first
+import lab.cli.engine  # noqa: F401  before Prefect is imported
 from flows.bench import journal_at
 from lab.cli.console import out
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories

@@ -6,6 +6,7 @@ import json as jsonlib
 import os
 import signal
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -97,7 +98,7 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     endpoints = twin.start()
-    print(jsonlib.dumps(endpoints.as_json()), flush=True)
+    print(jsonlib.dumps(asdict(endpoints)), flush=True)
     errors.print("the twin is up; Ctrl-C ends it")
     done.wait()
     twin.stop()
