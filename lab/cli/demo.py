@@ -33,7 +33,7 @@ STOP_SECONDS = 15.0
 
 
 def demo(
-    seed: Annotated[int, typer.Option(help="Chooses the culprit and everything random.")] = 7,
+    seed: Annotated[int, typer.Option(help="Chooses the culprit and everything random.")] = 5,
     culprit: Annotated[str | None, typer.Option(help="Plant this service (see 'lab twin drivers').")] = None,
     build: Build = 17763,
     json: Json = False,

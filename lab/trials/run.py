@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from lab.analysis import triage
 from lab.capture import fetch, header_of, wait_until_whole, why_no_dump
-from lab.dumps import expected_length
 from lab.model import (
     Boot,
     Bugcheck,
@@ -35,6 +34,8 @@ from lab.model import (
 from lab.smb import run_load
 from lab.trials.apply import apply
 from lab.trials.bench import Bench
+
+DUMP = "MEMORY.DMP"
 
 
 def run_trial(bench: Bench, recipe: Recipe, why: str = "") -> Trial:
@@ -82,7 +83,8 @@ def _tell(bench: Bench, outcome: Outcome) -> None:
 def _load_and_watch(bench: Bench, case: Case, recipe: Recipe) -> tuple[LoadReport, Outcome]:
     boot = bench.guest.boot()
     position = bench.guest.log_position()
-    stale = header_of(bench.dumps(), "MEMORY.DMP")
+    with bench.dumps() as source:
+        stale = header_of(source, DUMP)
     plan = recipe.load
     bench.tell(
         EntryKind.ACTION, f"read load '{plan.profile}', {plan.seconds:g} s, {plan.connections} connections"
@@ -93,11 +95,19 @@ def _load_and_watch(bench: Bench, case: Case, recipe: Recipe) -> tuple[LoadRepor
     if load.reads_answered == 0:
         why = ", ".join(f"{n} × {s}" for s, n in load.failed) or "no READ was answered"
         return load, Invalid(InvalidReason.LOAD_NOT_DELIVERED, why)
-    if not load.target_died and bench.guest.boot().identity == boot.identity:
+    if not load.target_died and _still_up(bench, boot):
         return load, Survived(load.seconds)
     after = load.died_after if load.died_after is not None else load.seconds
     bench.tell(EntryKind.FINDING, f"the host stopped answering {after:.1f} s into the load")
     return load, _after_the_stop(bench, case, boot, position, stale, after)
+
+
+def _still_up(bench: Bench, boot: Boot) -> bool:
+    """Whether the same boot still answers; a guest that stopped just after the load does not."""
+    try:
+        return bench.guest.boot().identity == boot.identity
+    except InfrastructureError:
+        return False
 
 
 def _after_the_stop(
@@ -145,20 +155,17 @@ def _bring_back(bench: Bench, boot: Boot) -> None:
 
 
 def _capture(bench: Bench, stale: bytes | None) -> str:
-    source = bench.dumps()
-    try:
+    with bench.dumps() as source:
         ref = wait_until_whole(
             source,
-            "MEMORY.DMP",
+            DUMP,
             not_like=stale,
-            expected_length=expected_length,
             clock=bench.clock,
             seconds=bench.host.timeouts.dump,
+            every=bench.host.timeouts.poll,
         )
         bench.tell(EntryKind.ACTION, f"fetching {ref.name}, {ref.length / 1e6:.1f} MB")
-        return fetch(source, ref, bench.vault)
-    finally:
-        source.close()
+        return fetch(source, ref, bench.vault, clock=bench.clock)
 
 
 def _without_dump(
