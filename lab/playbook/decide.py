@@ -117,7 +117,7 @@ def _verify(view: View, setting: Setting, quiet: frozenset[str], why: str) -> Ru
         _recipe(
             view, Rung.VERIFIER, disabled=view.switched_off_by(quiet), flags=setting.flags, load_factor=2
         ),
-        f"Verifier: {setting.title}{off}",
+        f"Verifier with {setting.title}{off}",
         why,
     )
 
@@ -145,7 +145,7 @@ def _bisect(view: View) -> Step | None:
     leading = max(view.units, key=lambda u: posterior[u])
     return RunTrial(
         recipe,
-        f"Bisect: {len(chosen)} of {len(view.units)} candidates on",
+        f"Bisect with {len(chosen)} of {len(view.units)} candidates on",
         f"the set whose outcome tells most; leading: {leading} at {posterior[leading]:.0%}",
     )
 
@@ -182,13 +182,13 @@ def _confirm(view: View) -> Step | None:
     if not stood or (alone and posterior[accused] < CONVICT and len(stood) < CONFIRMATIONS):
         return RunTrial(
             _recipe(view, Rung.WITHOUT, disabled=alone_off, seconds=_soak(view, view.units, confidence=0.97)),
-            f"Confirm: everything but {image}",
+            f"Confirm with everything but {image}",
             f"if {image} is the cause, the host must now stand",
         )
     if not alone and len(only) < CONFIRMATIONS:
         return RunTrial(
             _recipe(view, Rung.ONLY, disabled=others, seconds=_soak(view, {accused}, confidence=0.97)),
-            f"Confirm: only {image}",
+            f"Confirm with only {image}",
             f"if {image} alone is enough, the crash must come back",
         )
     if not alone:

@@ -30,12 +30,12 @@ class Ladder:
 
 MISCELLANEOUS = Setting(
     0x800,
-    "Miscellaneous checks (0x800)",
+    "miscellaneous checks (0x800)",
     "the critical-region log shows who entered a critical region and did not leave it",
 )
 IO_VERIFICATION = Setting(
     0x810,
-    "Miscellaneous checks and I/O verification (0x810)",
+    "miscellaneous checks and I/O verification (0x810)",
     "verifier compares the APC disable count around every IoCallDriver and stops at the guilty call",
 )
 
@@ -44,7 +44,7 @@ LADDERS = (
     Ladder(
         "pool corruption",
         frozenset({0x19, 0xC1, 0xC2, 0x13A, 0x50}),
-        (Setting(0x9, "Special pool and pool tracking (0x9)", "an overrun or a bad free stops at once"),),
+        (Setting(0x9, "special pool and pool tracking (0x9)", "an overrun or a bad free stops at once"),),
     ),
     Ladder(
         "IRQL",
@@ -52,7 +52,7 @@ LADDERS = (
         (
             Setting(
                 0x3,
-                "Special pool and forced IRQL checking (0x3)",
+                "special pool and forced IRQL checking (0x3)",
                 "a touch of pageable or freed memory at raised IRQL stops at once",
             ),
         ),
@@ -61,7 +61,7 @@ LADDERS = (
 GENERAL = Ladder(
     "general",
     frozenset(),
-    (Setting(0x209BB, "Standard settings (0x209BB)", "the standard checks stop nearer to the cause"),),
+    (Setting(0x209BB, "standard settings (0x209BB)", "the standard checks stop nearer to the cause"),),
 )
 
 
