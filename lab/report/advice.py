@@ -76,7 +76,9 @@ def _send(case: Case, cards: tuple[DriverCard, ...]) -> tuple[Action, ...]:
     best = crash.best_dump(case)
     if not best:
         return (Action(f"Send this page to {to}", "There is no dump to go with it."),)
-    text = "The dump holds kernel memory of a server: send it by a way that keeps it private. Its SHA-256:"
+    text = (
+        "The dump holds kernel memory of a server: send it by a way that keeps it private. Its SHA\u2011256:"
+    )
     return (Action(f"Send this page and the dump to {to}", text, best),)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lab.model import Case, Crashed, EntryKind, Invalid, Relation, Survived, Trial
 from lab.report import drivers, words
@@ -75,7 +75,7 @@ def off(case: Case, trial: Trial) -> str:
         )
     if len(disabled) <= 3:
         return f"Off: {words.names(disabled)}"
-    return f"{len(disabled)} of {len(disabled) + len(enabled)} drivers off"
+    return f"{len(disabled)} of {len({*disabled, *enabled})} drivers off"
 
 
 def rung(case: Case, trial: Trial) -> str:
@@ -100,6 +100,9 @@ def steps(case: Case, anchors: dict[str, str]) -> tuple[Step, ...]:
 def _step(case: Case, trial: Trial, anchors: dict[str, str]) -> Step:
     plan = trial.recipe.verifier
     outcome = trial.outcome
+    ended, learned = end(trial), lessons(case, trial)
+    if any(ended.note and ended.note in lesson.text for lesson in learned):
+        ended = replace(ended, note="")
     load = trial.recipe.load
     return Step(
         number=trial.number,
@@ -109,8 +112,8 @@ def _step(case: Case, trial: Trial, anchors: dict[str, str]) -> Step:
         verified=len(plan.drivers),
         off=off(case, trial),
         load=f"{load.profile} load, up to {words.seconds(load.seconds)}",
-        end=end(trial),
-        lessons=lessons(case, trial),
+        end=ended,
+        lessons=learned,
         confirms=bool(case.verdict and trial.number in case.verdict.confirmed_by),
         started=words.moment(trial.started),
         crash=anchors.get(outcome.dump, "") if isinstance(outcome, Crashed) else "",

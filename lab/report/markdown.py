@@ -79,7 +79,7 @@ def _verdict(view: Page) -> Iterator[str]:
     if answer.percent:
         yield f"**How sure:** {answer.percent}, {answer.sure}."
         yield ""
-    yield from _bullets((*answer.proof, *answer.because))
+    yield from _bullets((*answer.proof, *((answer.against,) if answer.against else ()), *answer.because))
     for d in answer.culprits:
         yield f"- {_driver(d)}"
     yield ""
@@ -122,6 +122,9 @@ def _trials(view: Page) -> Iterator[str]:
     if view.matrix:
         yield "## Drivers and trials"
         yield ""
+        if view.matrix.finding:
+            yield text(view.matrix.finding)
+            yield ""
         marks = {"on": "●", "off": "○", "unknown": "·"}
         yield from _table(
             ("Driver", *(str(c.number) for c in view.matrix.columns)),

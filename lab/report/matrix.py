@@ -52,6 +52,7 @@ class Matrix:
     outcome_y: int
     rest: str
     summary: str
+    finding: str  # what the picture says, in a sentence, or ""
 
 
 def matrix(case: Case) -> Matrix | None:
@@ -83,7 +84,29 @@ def matrix(case: Case) -> Matrix | None:
         rest=rest,
         summary=f"{words.count(len(rows), 'driver')} in {words.count(len(columns), 'trial')}; "
         "the table of trials below says the same in words.",
+        finding=_finding(case, services),
     )
+
+
+def _finding(case: Case, services: tuple[str, ...]) -> str:
+    """Which drivers agree with every trial: on in each crash, off in each trial that stood."""
+    ends = [(t, ladder.end(t).state) for t in case.trials]
+    crashed = [t for t, state in ends if state == "crashed"]
+    stood = [t for t, state in ends if state == "stood"]
+    if not crashed:
+        return ""
+    always = [s for s in services if all(_state(t, s) == "on" for t in crashed)]
+    fits = [s for s in always if all(_state(t, s) == "off" for t in stood)]
+    if not stood:
+        if not always:
+            return "No driver ran in every trial that crashed."
+        ran = words.count(len(always), "driver")
+        return f"{ran[0].upper()}{ran[1:]} ran in every trial that crashed; no trial has stood yet."
+    images = words.names([drivers.image(case, s) for s in fits])
+    if not fits:
+        return "No single driver was on in every trial that crashed and off in every trial that stood."
+    were = "was the only one" if len(fits) == 1 else "were those"
+    return f"{images} {were} on in every trial that crashed and off in every trial that stood."
 
 
 def _state(trial: Trial, service: str) -> str:

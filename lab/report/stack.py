@@ -76,6 +76,5 @@ def _join(own: str, general: str) -> str:
     """The analysis's note, after what the function is for."""
     if not own:
         return general
-    own = own[0].upper() + own[1:]
     own = own if own.endswith((".", "!", "?")) else own + "."
     return f"{general} {own}" if general and own != general else own

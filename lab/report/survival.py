@@ -109,7 +109,7 @@ def survival(case: Case) -> Survival | None:
     else:
         parts = (("All trials", with_them), ("", []))
     groups = tuple(_group(case, label, part, edge, culprits) for label, part in parts if part)
-    ticks = tuple((100 * i * step / edge, words.seconds(i * step)) for i in range(round(edge / step) + 1))
+    ticks = tuple((round(100 * i * step / edge, 2), _tick(i * step)) for i in range(round(edge / step) + 1))
     return Survival(groups, ticks, _chance(with_them, without))
 
 
@@ -128,6 +128,10 @@ def _group(case: Case, label: str, trials: list[Trial], edge: float, culprits: t
         note += f", after {words.seconds(mean)} on average"
     exposure = sum(r.after for r in runs)
     return Group(label, note, tuple(runs), mean, round(100 * (mean or 0.0) / edge, 2), exposure)
+
+
+def _tick(value: float) -> str:
+    return f"{value:g} s" if value < 120 else words.seconds(value)
 
 
 def _step(longest: float) -> float:

@@ -22,6 +22,7 @@ class Answer:
     share: float  # 0..100
     sure: str
     proof: tuple[str, ...]
+    against: str  # trials that contradict the verdict, in a sentence, or ""
     because: tuple[str, ...]
     actions: tuple[Action, ...]
     decide: tuple[str, ...]
@@ -54,6 +55,7 @@ def answer(case: Case) -> Answer:
         share=round(100 * min(max(verdict.probability, 0.0), 1.0), 1) if verdict else 0.0,
         sure=words.sure(verdict.probability) if verdict else "",
         proof=_proof(case),
+        against=_against(case),
         because=verdict.because if verdict else (),
         actions=advice.actions(case, verdict, cards),
         decide=advice.decide(case, verdict),
@@ -156,6 +158,17 @@ def _proof(case: Case) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _against(case: Case) -> str:
+    """Crashes that came with every culprit off: a verdict must not hide them."""
+    _, without = survival.split(case)
+    crashed = [str(t.number) for t in without if isinstance(t.outcome, Crashed)]
+    if not crashed or case.verdict is None:
+        return ""
+    trials = f"trial{'s' if len(crashed) > 1 else ''} {words.names(crashed)}"
+    it = "it" if len(case.verdict.culprits) == 1 else "all of them"
+    return f"Against this verdict: {trials} crashed with {it} off."
+
+
 def _proof_of(case: Case, trial: Trial, it: str, mean: float | None) -> str:
     assert case.verdict is not None
     culprits = case.verdict.culprits
@@ -165,7 +178,11 @@ def _proof_of(case: Case, trial: Trial, it: str, mean: float | None) -> str:
         return (
             f"Trial {trial.number}, {words.count(len(trial.enabled), 'third-party driver')} on: {end} {time}."
         )
-    if survival.has(trial, culprits):
+    on = [drivers.image(case, s) for s in culprits if survival.has(trial, (s,))]
+    off = [drivers.image(case, s) for s in culprits if not survival.has(trial, (s,))]
+    if on and off:
+        how = f"With {words.names(on)} on and {words.names(off)} off"
+    elif on:
         how = f"With {it} alone" if survival.alone(case, trial, culprits) else f"With {it} on"
     else:
         how = f"Without {it}"

@@ -514,31 +514,26 @@ def minifilter_case() -> Case:
 
 def callback_case() -> Case:
     """A driver that does its damage in a callback: verifier sees nothing, halving the set finds it."""
-    names = sorted(SERVICES - {"hvstor"})
-    half = frozenset(n for n in names if n in names[:6])
+    half = frozenset({"AdvNetLwf", "BadDriver", "CohoPower", "FourthUsb", "LucernaMon", "ProseLog"})
+    pair = frozenset({"GuardHook", "Suspect"})
+    refused = trial(
+        5,
+        "Halve the rest: GuardHook and Suspect off too",
+        Invalid(InvalidReason.NOT_APPLIED, "Suspect was running after the restart"),
+        disabled=half | pair,
+    )
     trials = (
         trial(1, "Reproduce the customer's crash", crashed(9.4, 11)),
         trial(2, "See who enters and leaves critical regions", crashed(12.1, 12), flags=0x800),
         trial(3, "Stop in the guilty call itself", crashed(7.7, 13), flags=0x810),
-        trial(4, "Halve: first six off", crashed(10.6, 14), disabled=half),
-        trial(
-            5,
-            "Halve: two groups off",
-            Invalid(InvalidReason.NOT_APPLIED, "TreyCrypt was running after the restart"),
-            disabled=half | {"TreyCrypt"},
-        ),
-        trial(
-            6,
-            "Halve: two groups off, again",
-            Survived(42.0),
-            disabled=half | {"GuardHook", "LucernaMon", "Suspect"},
-            seconds=42.0,
-        ),
+        trial(4, "Halve: six drivers off", crashed(10.6, 14), disabled=half),
+        replace(refused, enabled=refused.enabled | {"Suspect"}),
+        trial(6, "The same again", Survived(42.0), disabled=half | pair, seconds=42.0),
         trial(
             7,
-            "Halve: GuardHook back on",
+            "GuardHook back on, the other four off",
             crashed(8.8, 17, dump=False, because="the page file was too small for a kernel dump"),
-            disabled=half | {"LucernaMon", "Suspect", "TreyCrypt"},
+            disabled=half | {"Suspect", "TailDisk", "TreyCrypt", "WoodVault"},
         ),
         trial(
             8, "Confirm: without GuardHook", Survived(60.0), disabled=frozenset({"GuardHook"}), seconds=60.0
@@ -589,8 +584,8 @@ def callback_case() -> Case:
                 3,
             ),
             (F, "Six drivers are cleared: the crash comes without them.", 4),
-            (W, "TreyCrypt was running after the restart; the trial says nothing.", 5),
-            (F, "Without GuardHook, LucernaMon and Suspect it stands.", 6),
+            (W, "Suspect was running after the restart; the trial says nothing.", 5),
+            (F, "Without GuardHook and Suspect it stands.", 6),
             (W, "No dump: the page file was too small for a kernel dump.", 7),
             (V, "GuardHook leaves APCs disabled (96.7 %).", None),
         ),
