@@ -92,7 +92,8 @@ class RedfishMachine:
                 server_side_retries=1,
                 server_side_retries_delay=1,
             )
-            credentials = auth.BasicAuth(self._user, self._password)
+            # As UTF-8 (RFC 7617); requests would send text as Latin-1.
+            credentials = auth.BasicAuth(self._user.encode(), self._password.encode())
             root: Any = sushy.Sushy(self._url, auth=credentials, connector=connector)
             self._system = root.get_system(self._path())
         return self._system

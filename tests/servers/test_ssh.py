@@ -6,6 +6,7 @@ This tests the transport: command line, standard input and output, exit codes, k
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import shutil
 import socket
@@ -19,8 +20,10 @@ from typing import Any
 
 import pytest
 
-from lab.inventory import Timeouts
+from lab.inventory import Host, Timeouts, load
+from lab.machines import open_machine
 from lab.model import ConfigurationError, GuestError, InfrastructureError, SystemClock, TimedOut
+from lab.windows.check import check_host
 from lab.windows.shell import Script
 from lab.windows.ssh import LOADER, SshGuestShell, command
 
@@ -36,7 +39,11 @@ with open(os.path.join(os.path.dirname(__file__), "loader"), "w", encoding="utf-
 task = json.loads(sys.stdin.readline())
 what, _, rest = task["script"].partition(" ")
 code = 0
-if what == "echo":
+if "# Script: " in task["script"]:  # a script of the project: answers as the test has laid down
+    name = task["script"].split("# Script: ")[1].split("\\n")[0]
+    with open(os.path.join(os.path.dirname(__file__), name + ".json"), encoding="utf-8") as prepared:
+        answer = {{"output": prepared.read()}}
+elif what == "echo":
     answer = {{"output": json.dumps([task["parameters"]])}}
 elif what == "large":
     answer = {{"output": json.dumps([{{"text": "x" * int(rest)}}])}}
@@ -253,3 +260,93 @@ def test_somebody_who_never_answers(server: Server) -> None:
 def test_a_powershell_that_is_not_a_plain_path() -> None:
     with pytest.raises(ConfigurationError, match="not a plain path"):
         command("powershell.exe & calc.exe")
+
+
+BOOT = {
+    "bootId": 7,
+    "bootTime": "2026-01-02T03:04:05.000Z",
+    "now": "2026-01-02T04:00:00.000Z",
+    "computer": "LAB1",
+    "build": 17763,
+    "osName": "Windows Server 2019",
+    "uuid": "4C4C4544-0000",
+    "processors": 4,
+    "memoryBytes": 16 << 30,
+}
+CRASH = {
+    "crashDumpEnabled": 2,
+    "autoReboot": 1,
+    "overwrite": 1,
+    "alwaysKeepMemoryDump": 1,
+    "dumpFile": "C:\\Windows\\MEMORY.DMP",
+    "systemDriveFreeBytes": 40 << 30,
+    "dumpInitializationFailed": False,
+}
+
+
+def host(server: Server, folder: Path, *, expendable: bool = True) -> Host:
+    """The server as a host of an inventory; its SMB port is closed."""
+    (folder / "lab.yaml").write_text(
+        f"hosts:\n  lab1:\n    address: 127.0.0.1\n    expendable: {str(expendable).lower()}\n"
+        f"    machine: {{kind: fixed, state: [{sys.executable}, -c, print('on')]}}\n"
+        f"    guest:\n      shell: {{kind: ssh, port: {server.port}, user: {getpass.getuser()}, "
+        f"key_file: {server.folder}/user, host_key: {server.host_key}}}\n"
+        f"    smb: {{port: 1, password: {{env: LAB1}}}}\n    timeouts: {{connect: 5}}\n"
+    )
+    return load([folder / "lab.yaml"]).host("lab1")
+
+
+def prepare(server: Server, **answers: dict[str, object]) -> None:
+    for name, row in answers.items():
+        path = server.folder / "bin" / f"{name.replace('_', '-')}.json"
+        path.write_text(json.dumps([row]), "utf-8")
+
+
+def test_checking_a_host(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB1", "hunter2")
+    prepare(server, Get_LabBoot=BOOT, Get_LabCrashControl=CRASH)
+    checks = check_host(host(server, tmp_path), open_machine)
+    assert {c.name: c.ok for c in checks} == {
+        "expendable": True,
+        "machine (fixed)": True,
+        "ssh port": True,
+        "smb port": False,
+        "smb password": True,
+        "shell": True,
+        "guest": True,
+        "crash dump": True,
+        "disk space": True,
+    }
+    told = {c.name: c.detail for c in checks}
+    assert "Connection refused" in told["smb port"]
+    assert told["guest"].startswith("LAB1: Windows Server 2019, build 17763, 4 processors, 16 GiB")
+    assert all(c.help for c in checks if not c.ok)
+    assert "hunter2" not in repr(checks)
+
+
+@pytest.mark.parametrize(
+    ("changed", "name", "says"),
+    [
+        ({"dumpInitializationFailed": True}, "crash dump", "event 46"),
+        ({"crashDumpEnabled": 3}, "crash dump", "the dump kind is 'small'"),
+        ({"autoReboot": 0, "overwrite": 0}, "crash dump", "does not restart by itself, an old dump"),
+        ({"systemDriveFreeBytes": 8 << 30}, "disk space", "8.0 GiB free on the system drive, up to 16.0"),
+    ],
+)
+def test_what_a_check_finds_wrong(
+    server: Server, tmp_path: Path, changed: dict[str, object], name: str, says: str
+) -> None:
+    prepare(server, Get_LabBoot=BOOT, Get_LabCrashControl=CRASH | changed)
+    (wrong,) = [c for c in check_host(host(server, tmp_path)) if c.name == name]
+    assert not wrong.ok and says in wrong.detail and wrong.help
+
+
+def test_a_check_of_a_host_that_lacks_everything(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAB1", raising=False)
+    (server.folder / "bin" / "Get-LabBoot.json").write_text("Access denied")
+    wrong = {c.name: c for c in check_host(host(server, tmp_path, expendable=False)) if not c.ok}
+    assert set(wrong) == {"expendable", "smb port", "smb password", "shell"}
+    assert "LAB1 is not set" in wrong["smb password"].detail
+    assert "did not answer with a JSON array" in wrong["shell"].detail
