@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.bench import bench_for, journal_at, leased
 from flows.reproduce import prepare_host, restore_host, trial
-from lab.bisect.soak import rate_bound
+from lab.bisect import rate_bound
 from lab.model import Crashed, EntryKind, LoadPlan, Recipe, Signature, Survived, Trial, VerifierPlan
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lab import bisect
-from lab.bisect.greedy import information
 from lab.model import (
     Case,
     Crashed,
@@ -32,8 +31,9 @@ QUIETINGS = 4
 ACCUSE = 0.75
 """Posterior at which a driver is put to the confirming trials."""
 CONVICT = 0.95
-"""Posterior below which another confirming soak is asked for."""
+"""Posterior that, with a long enough silence, needs no further confirming soak."""
 CONFIRMATIONS = 3
+"""Soaks of one confirming kind at most, before the verdict is given or given up with what they say."""
 BISECT_TRIALS = 40
 TRIALS = 60
 SETS_TO_WEIGH = 8
@@ -159,7 +159,7 @@ def _most_telling(view: View) -> frozenset[str]:
         suggested += [frozenset({leader}), units - {leader}]
     possible = {units - view.switched_off_by(units - s) for s in suggested}
     possible |= {s | view.needed_by(s) for s in suggested}
-    return max(possible, key=lambda s: (information(view.belief, s), sorted(s)))
+    return max(possible, key=lambda s: (bisect.information(view.belief, s), sorted(s)))
 
 
 def _confirm(view: View) -> Step | None:
@@ -179,7 +179,9 @@ def _confirm(view: View) -> Step | None:
     stood = [t for t in without if isinstance(t.outcome, Survived)]
     only = [t for t in view.at(Rung.ONLY) if t.recipe.disabled == others]
     alone = [t for t in only if reproduced(t)]
-    if not stood or (alone and posterior[accused] < CONVICT and len(stood) < CONFIRMATIONS):
+    silence = sum(t.outcome.after for t in stood if isinstance(t.outcome, Survived))
+    enough = silence >= _soak(view, view.units, confidence=0.95) and posterior[accused] >= CONVICT
+    if not stood or (alone and not enough and len(stood) < CONFIRMATIONS):
         return RunTrial(
             _recipe(view, Rung.WITHOUT, disabled=alone_off, seconds=_soak(view, view.units, confidence=0.97)),
             f"Confirm with everything but {image}",

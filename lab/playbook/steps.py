@@ -20,7 +20,7 @@ class Rung(StrEnum):
 
 @dataclass(frozen=True)
 class RunTrial:
-    """Run `recipe` next. `headline` is for the timeline (no colon in it), `why` the reason in one sentence."""
+    """Run `recipe` next. `headline` is for the timeline, without a colon; `why` is one sentence."""
 
     recipe: Recipe
     headline: str
