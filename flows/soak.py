@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.bench import bench_for, journal_at, leased
-from flows.reproduce import prepare_host, restore_host, trial
+from flows.reproduce import prepare, put_back, trial
 from lab.bisect import rate_bound
 from lab.model import Crashed, EntryKind, LoadPlan, Recipe, Signature, Survived, Trial, VerifierPlan
 
@@ -34,8 +34,9 @@ def soak(
             f"Soak of {host}", Signature(0, 0, "", ()), plan, customer=None, customer_sha=""
         )
         with bench_for(journal, inventory, host, case.id, data) as bench:
+            put_back(bench)
             try:
-                prepare_host(bench, host)
+                prepare(bench)
                 left = minutes * 60
                 while left > 0 and not (rounds and isinstance(rounds[-1].outcome, Crashed)):
                     load = LoadPlan(profile, min(600.0, left), seed + len(rounds), plan.connections)
@@ -43,8 +44,7 @@ def soak(
                     rounds.append(trial(bench, recipe, f"soak, round {len(rounds) + 1}"))
                     left -= load.seconds
             finally:
-                bench.trial = None
-                restore_host(bench, host)
+                put_back(bench)
     stood = sum(t.outcome.after for t in rounds if isinstance(t.outcome, Survived))
     stops = sum(isinstance(t.outcome, Crashed) for t in rounds)
     text = (

@@ -13,7 +13,7 @@ from lab.cli.options import DEFAULT_INVENTORY, Inventories, Json
 from lab.inventory import load as load_inventory
 from lab.model import LoadPlan, SystemClock
 from lab.smb import Progress, run_load
-from lab.trials.bench import target_of
+from lab.trials import target_of
 
 
 def load(
