@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from lab.inventory import PsrpShell, Timeouts
 from lab.inventory.secrets import Secret
@@ -44,7 +51,7 @@ class Listener:
 
 
 @contextmanager
-def listener(answer: bytes | None) -> Iterator[Listener]:
+def listener(answer: bytes | None, tls: ssl.SSLContext | None = None) -> Iterator[Listener]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = Listener(server.getsockname()[1])
         kept = []
@@ -56,6 +63,10 @@ def listener(answer: bytes | None) -> Iterator[Listener]:
                 except OSError:
                     return
                 found.connections += 1
+                try:
+                    connection = tls.wrap_socket(connection, server_side=True) if tls else connection
+                except OSError:
+                    continue
                 kept.append(connection)
                 if answer is not None:
                     connection.recv(65536)
@@ -146,6 +157,47 @@ def test_tls_on_a_port_without() -> None:
     with listener(b"") as plain:
         error = failure(plain.port, tls=True)
         assert "does not speak TLS" in str(error) or "could not be reached" in str(error)
+
+
+def certificate(folder: Path, name: str) -> Path:
+    """A self-signed certificate for 127.0.0.1 and its key, in one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / f"{name}.pem"
+    path.write_bytes(made.public_bytes(pem) + private)
+    return path
+
+
+def test_certificates_are_verified_against_the_inventorys_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, other = certificate(tmp_path, "good"), certificate(tmp_path, "other")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(good)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(good))
+    with listener(http("401 Unauthorized", "WWW-Authenticate: Basic"), context) as server:
+        error = failure(server.port, tls=True, ca_file=other)
+        assert "certificate that was not accepted: " in str(error)
+        assert "guest.shell.ca_file" in error.help
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
+        assert "certificate that was not accepted" in str(failure(server.port, tls=True))
+        # with its issuer's file the handshake is done, and the next thing goes wrong
+        assert "does not offer the log-on ntlm" in str(failure(server.port, tls=True, ca_file=good))
 
 
 def test_a_missing_certificate_file_and_a_missing_secret(

@@ -35,7 +35,7 @@ foreach ($line in Invoke-Verifier '/query') {
         if ($activeDrivers -notcontains $Matches[1]) { $null = $activeDrivers.Add($Matches[1]) }
     }
 }
-if ($null -eq $activeFlags -or $activeDrivers.Count -eq 0) { $activeFlags = 0 }
+if ($null -eq $activeFlags) { $activeFlags = 0 }
 
 $row = [pscustomobject] @{
     pendingFlags   = [long] $memory.GetValue('VerifyDriverLevel', 0) -band [long] 4294967295
