@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.model import Case, Crashed, Evidence, Relation, Triage, Trial, compare
-from lab.report import bugchecks, drivers, words
+from lab.report import bugchecks, drivers, ladder, words
 from lab.report.facts import Fact
 from lab.report.path import Path, path
 from lab.report.regions import Regions, regions
@@ -114,7 +114,7 @@ def _crash(case: Case, sha: str, anchor: str, is_open: bool) -> CrashView:
     return CrashView(
         anchor=anchor,
         title="The customer’s crash" if customers else f"Trial {trial.number}" if trial else "Another dump",
-        subtitle=trial.recipe.purpose if trial and not customers else "",
+        subtitle=ladder.title(case, trial) if trial and not customers else "",
         relation="what the case is about"
         if customers
         else RELATIONS[compare(case.expected, triage.signature)],
@@ -133,7 +133,7 @@ def _crash(case: Case, sha: str, anchor: str, is_open: bool) -> CrashView:
         regions=regions(triage),
         verifier=_verifier(triage),
         path=path(case, triage),
-        evidence=tuple(_evidence(e) for e in triage.evidence),
+        evidence=tuple(sorted((_evidence(e) for e in triage.evidence), key=lambda e: -e.level)),
         suspects=_suspects(case, triage),
         notes=triage.notes,
         sha256=sha,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lab.model import Case, Crashed, EntryKind, Invalid, Relation, Survived, Trial
@@ -33,6 +35,7 @@ class Step:
     number: int
     rung: str
     title: str
+    why: str
     verifier: str
     verified: int  # drivers under verifier
     off: str
@@ -43,6 +46,11 @@ class Step:
     started: str
     crash: str  # anchor of the crash below, or ""
 
+
+_ECHO = re.compile(
+    r"\d+ READs? answered|the host stopped answering|STOP: |stood \d|invalid, |no dump: ", re.I
+)
+"""Findings of the journal that a step shows by its end, or the table of trials by its numbers."""
 
 _SIBLING = "another face of the same defect"
 
@@ -81,7 +89,8 @@ def off(case: Case, trial: Trial) -> str:
 def rung(case: Case, trial: Trial) -> str:
     """The rung of the ladder a trial stands on."""
     flags = trial.recipe.verifier.flags
-    if case.verdict and trial.number in case.verdict.confirmed_by:
+    confirmed = case.verdict is not None and trial.number in case.verdict.confirmed_by
+    if confirmed or trial.recipe.purpose.startswith("confirm"):
         return "Confirm"
     if flags & 0x10:
         return "I/O verification"
@@ -92,22 +101,75 @@ def rung(case: Case, trial: Trial) -> str:
     return "Bisect" if trial.recipe.disabled else "Reproduce"
 
 
-def steps(case: Case, anchors: dict[str, str]) -> tuple[Step, ...]:
+def title(case: Case, trial: Trial) -> str:
+    """What the trial was for: the headline of the journal's step, else the recipe's own words."""
+    headline, _ = _announced(case, trial)
+    if headline:
+        return headline
+    purpose = trial.recipe.purpose
+    if " " in purpose and not purpose.startswith("confirm: "):
+        return purpose
+    if not trial.recipe.verifier.off:
+        return f"Look closer with {words.verifier(trial.recipe.verifier.flags)}"
+    return "See if it crashes with fewer drivers" if trial.recipe.disabled else "Reproduce the crash"
+
+
+def _announced(case: Case, trial: Trial) -> tuple[str, str]:
+    """Headline and reason of the journal's step entry for the trial ("headline: reason"), or empty."""
+    steps = (e.text for e in case.entries if e.trial == trial.number and e.kind is EntryKind.STEP)
+    headline, _, why = next(steps, "").partition(": ")
+    if headline == trial.recipe.purpose:
+        return "", ""
+    return headline.rstrip("."), words.sentence(why)
+
+
+def steps(case: Case, anchors: Mapping[str, str]) -> tuple[Step, ...]:
     """The trials in order. `anchors` maps a dump's SHA-256 to the id of its section."""
-    return tuple(_step(case, trial, anchors) for trial in case.trials)
+    seen = _rules(case, case.customer)
+    cleared: set[str] = set()
+    found = []
+    again = False
+    for trial in case.trials:
+        learned = lessons(case, trial, frozenset(seen), frozenset(cleared))
+        if not learned and _reproduced(trial):
+            learned = (
+                Lesson("evidence", "It crashes again." if again else "The crash comes back in the lab."),
+            )
+        found.append(_step(case, trial, anchors, learned))
+        again = again or _reproduced(trial)
+        if isinstance(trial.outcome, Crashed):
+            seen |= _rules(case, trial.outcome.dump)
+            cleared |= _cleared(trial)
+    return tuple(found)
 
 
-def _step(case: Case, trial: Trial, anchors: dict[str, str]) -> Step:
+def _rules(case: Case, sha: str) -> set[str]:
+    triage = case.crashes.get(sha)
+    return {e.rule for e in triage.evidence} if triage else set()
+
+
+def _reproduced(trial: Trial) -> bool:
+    """The crash the case is about, or another face of it."""
+    return isinstance(trial.outcome, Crashed) and trial.outcome.relation in (Relation.SAME, Relation.SIBLING)
+
+
+def _cleared(trial: Trial) -> frozenset[str]:
+    """Services the crash came without."""
+    return trial.recipe.disabled - trial.enabled if _reproduced(trial) else frozenset()
+
+
+def _step(case: Case, trial: Trial, anchors: Mapping[str, str], learned: tuple[Lesson, ...]) -> Step:
     plan = trial.recipe.verifier
     outcome = trial.outcome
-    ended, learned = end(trial), lessons(case, trial)
+    ended = end(trial)
     if any(ended.note and ended.note in lesson.text for lesson in learned):
         ended = replace(ended, note="")
     load = trial.recipe.load
     return Step(
         number=trial.number,
         rung=rung(case, trial),
-        title=trial.recipe.purpose or _title(trial),
+        title=title(case, trial),
+        why=_announced(case, trial)[1],
         verifier=words.verifier(plan.flags),
         verified=len(plan.drivers),
         off=off(case, trial),
@@ -120,21 +182,43 @@ def _step(case: Case, trial: Trial, anchors: dict[str, str]) -> Step:
     )
 
 
-def _title(trial: Trial) -> str:
-    if not trial.recipe.verifier.off:
-        return f"Look closer: {words.verifier(trial.recipe.verifier.flags)}"
-    return "Does it crash with fewer drivers?" if trial.recipe.disabled else "Does the crash come back?"
+def lessons(
+    case: Case, trial: Trial, seen: frozenset[str] = frozenset(), cleared: frozenset[str] = frozenset()
+) -> tuple[Lesson, ...]:
+    """What the trial taught: the journal's notes, the dump's new evidence, what follows for the drivers.
 
-
-def lessons(case: Case, trial: Trial) -> tuple[Lesson, ...]:
-    """What the journal noted for the trial; without such notes, what the crash's evidence says."""
-    noted = tuple(
-        Lesson(e.kind.value, e.text)
+    `seen` are rules of evidence that earlier dumps have shown, `cleared` services that earlier
+    crashes came without.
+    """
+    outcome = trial.outcome
+    triage = case.crashes.get(outcome.dump) if isinstance(outcome, Crashed) else None
+    evidence = triage.evidence if triage else ()
+    said = {e.statement for e in evidence}
+    found = [
+        Lesson(e.kind.value, words.sentence(e.text))
         for e in case.entries
-        if e.trial == trial.number and e.kind in (EntryKind.FINDING, EntryKind.WARNING)
-    )
-    if any(n.kind == EntryKind.FINDING for n in noted) or not isinstance(trial.outcome, Crashed):
-        return noted
-    triage = case.crashes.get(trial.outcome.dump)
-    said = tuple(Lesson("evidence", e.statement) for e in triage.evidence) if triage else ()
-    return noted + said
+        if e.trial == trial.number
+        and e.kind in (EntryKind.FINDING, EntryKind.WARNING)
+        and not _ECHO.match(e.text)
+        and e.text not in said
+    ]
+    if not any(lesson.kind == EntryKind.FINDING for lesson in found):
+        found += [Lesson("evidence", e.statement) for e in evidence if e.rule not in seen]
+        found += _about_drivers(case, trial, cleared)
+    return tuple(found)
+
+
+def _about_drivers(case: Case, trial: Trial, cleared: frozenset[str]) -> list[Lesson]:
+    """What the outcome means for the drivers that were off."""
+    off = trial.recipe.disabled - trial.enabled - cleared
+    images = sorted(drivers.image(case, s) for s in off)
+    if not images:
+        return []
+    few = len(images) <= 3
+    if isinstance(trial.outcome, Survived):
+        among = words.names(images, "or") if few else f"among the {len(images)} suspects that were off"
+        return [Lesson("evidence", f"No crash: the cause may be {among}.")]
+    if _cleared(trial):
+        these = words.names(images) if few else f"{len(images)} more drivers"
+        return [Lesson("evidence", f"The crash comes without {these}.")]
+    return []

@@ -76,9 +76,8 @@ def _verdict(view: Page) -> Iterator[str]:
     where = f" on {text(view.hosts)}" if view.hosts else ""
     yield f"{text(view.title)} (case {text(view.case_id)}, opened {text(view.opened)}{where})"
     yield ""
-    if answer.percent:
-        yield f"**How sure:** {answer.percent}, {answer.sure}."
-        yield ""
+    yield f"**How sure:** {answer.percent}, {answer.sure}." if answer.percent else answer.sure
+    yield ""
     yield from _bullets((*answer.proof, *((answer.against,) if answer.against else ()), *answer.because))
     for d in answer.culprits:
         yield f"- {_driver(d)}"
@@ -107,7 +106,8 @@ def _ladder(view: Page) -> Iterator[str]:
         yield f"- **Observe.** {text(lesson.text)}"
     for step in view.steps:
         settings = "; ".join((step.verifier, step.off, step.load))
-        yield f"- **Trial {step.number}, {text(step.rung)}.** {text(step.title)}. {text(settings)}."
+        why = f" {text(step.why)}" if step.why else ""
+        yield f"- **Trial {step.number}, {text(step.rung)}.** {text(step.title)}.{why} {text(settings)}."
         note = f" {text(step.end.note)}" if step.end.note else ""
         yield f"  {step.end.word} {text(step.end.detail)}.{note}"
         for lesson in step.lessons:

@@ -57,7 +57,9 @@ class Matrix:
 
 def matrix(case: Case) -> Matrix | None:
     """The picture, or None when there is nothing to compare."""
-    services = drivers.third_party_services(case)
+    services = tuple(
+        s for s in drivers.third_party_services(case) if any(_state(t, s) != "unknown" for t in case.trials)
+    )
     if not services or not case.trials:
         return None
     culprits = drivers.culprit_names(case)

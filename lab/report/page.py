@@ -141,7 +141,8 @@ def _opening(case: Case) -> tuple[ladder.Lesson, ...]:
     for entry in case.entries:
         if entry.trial is not None or entry.kind is EntryKind.VERDICT:
             break
-        found.append(ladder.Lesson(entry.kind.value, entry.text))
+        if entry.kind is not EntryKind.ACTION:
+            found.append(ladder.Lesson(entry.kind.value, words.sentence(entry.text)))
     return tuple(found)
 
 
@@ -152,7 +153,7 @@ def _row(case: Case, trial: Trial) -> TrialRow:
         reads = words.grouped(load.reads_answered)
         rate = words.grouped(round(load.reads_answered / load.seconds)) if load.seconds > 0 else "–"
         data = words.size(load.bytes_read)
-        latency = " / ".join(f"{value:g}" for value in load.latency_ms)
+        latency = " / ".join(f"{value:.3g}" for value in load.latency_ms)
         unanswered = load.reads_sent - load.reads_answered
         kinds = [f"{name} × {number}" for name, number in load.failed]
         kinds += [f"{unanswered} unanswered"] if unanswered else []

@@ -50,10 +50,12 @@ class FrameView:
 
 def frames(triage: Triage) -> tuple[FrameView, ...]:
     foreign = {m.name.casefold() for m in triage.modules if m.origin is not Origin.IN_BOX}
-    return tuple(_view(frame, frame.module.casefold() in foreign) for frame in triage.stack)
+    saved = triage.dispatch.address if triage.dispatch else 0
+    return tuple(_view(frame, frame.module.casefold() in foreign, saved) for frame in triage.stack)
 
 
-def _view(frame: Frame, foreign: bool) -> FrameView:
+def _view(frame: Frame, foreign: bool, saved: int) -> FrameView:
+    """`saved` is the address of verifier's saved state, worth a word where a register holds it."""
     tone, said = _NOTES.get(frame.symbol.partition("+")[0], ("", ""))
     if foreign:
         tone = "third-party"
@@ -66,10 +68,17 @@ def _view(frame: Frame, foreign: bool) -> FrameView:
         return_address=words.address(frame.return_address),
         symbol=frame.symbol or words.address(frame.instruction),
         tone=tone,
-        note=_join(frame.note, said),
+        note=_join(frame.note or _holds(frame, saved), said),
         doubt="found by scanning the stack: may be left over" if frame.how == "scanned" else "",
         registers=tuple(f"{name} {words.address(value)}" for name, value in frame.registers),
     )
+
+
+def _holds(frame: Frame, saved: int) -> str:
+    if not saved or not frame.symbol.startswith("nt!VfAfterCallDriver"):
+        return ""
+    name = next((name for name, value in frame.registers if value == saved), "")
+    return f"{name} holds the saved state of the call, {words.address(saved)}." if name else ""
 
 
 def _join(own: str, general: str) -> str:

@@ -51,12 +51,12 @@ def answer(case: Case) -> Answer:
         label=LABELS[verdict.kind] if verdict else "Case open",
         headline=_headline(case, verdict),
         plain=_plain(case),
-        percent=words.percent(verdict.probability) if verdict else "",
+        percent=words.percent(verdict.probability) if verdict and _has_number(verdict) else "",
         share=round(100 * min(max(verdict.probability, 0.0), 1.0), 1) if verdict else 0.0,
-        sure=words.sure(verdict.probability) if verdict else "",
+        sure=_sure(verdict),
         proof=_proof(case),
         against=_against(case),
-        because=verdict.because if verdict else (),
+        because=_because(verdict),
         actions=advice.actions(case, verdict, cards),
         decide=advice.decide(case, verdict),
         culprits=cards,
@@ -64,12 +64,43 @@ def answer(case: Case) -> Answer:
     )
 
 
+def _has_number(verdict: Verdict) -> bool:
+    """A verdict that names nobody and claims nothing has no probability worth showing."""
+    return verdict.probability > 0 and verdict.kind is not VerdictKind.NOT_REPRODUCIBLE
+
+
+def _sure(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "No verdict has been given yet, so there is no probability to show."
+    if verdict.kind is VerdictKind.NOT_REPRODUCIBLE:
+        return "This clears no driver: a crash that did not come may still come."
+    if not _has_number(verdict):
+        return "Nothing points to a driver clearly enough for a number."
+    if verdict.kind is VerdictKind.UNDECIDED and verdict.culprits:
+        return f"{words.sure(verdict.probability)}: a lead, no result"
+    return words.sure(verdict.probability)
+
+
+_REPEATS = ("without it the host stood", "with it as the only removable")
+"""How reasons begin that say what the confirming trials, shown above them, say."""
+
+
+def _because(verdict: Verdict | None) -> tuple[str, ...]:
+    if verdict is None:
+        return ()
+    told = verdict.because
+    if verdict.kind is VerdictKind.DRIVER and verdict.confirmed_by:
+        told = tuple(reason for reason in told if not reason.startswith(_REPEATS))
+    return tuple(words.sentence(reason) for reason in told)
+
+
 def apc_count(case: Case) -> str:
     """The signed count, from the dumps or else from the trials' bugchecks."""
     if not bugchecks.about_apc(case.expected):
         return ""
     ours = (Relation.SAME, Relation.SIBLING)
-    stops = [t.bugcheck for t in case.crashes.values()]
+    first = [case.crashes[case.customer]] if case.customer in case.crashes else []
+    stops = [t.bugcheck for t in (*first, *case.crashes.values())]
     stops += [
         t.outcome.bugcheck
         for t in case.trials
@@ -144,18 +175,42 @@ def _plain(case: Case) -> str:
 
 
 def _proof(case: Case) -> tuple[str, ...]:
-    """The confirming trials in a sentence each."""
+    """The confirming trials, those of one kind in one sentence."""
     verdict = case.verdict
     if verdict is None:
         return ()
     with_them, _ = survival.split(case)
     mean = survival.mean_time_to_crash(with_them)
-    it = "it" if len(verdict.culprits) == 1 else "them"
-    found = []
+    kinds: dict[tuple[str, bool], list[Trial]] = {}
     for trial in case.trials:
         if trial.number in verdict.confirmed_by and survival.counts(trial):
-            found.append(_proof_of(case, trial, it, mean))
-    return tuple(found)
+            ended = isinstance(trial.outcome, Crashed)
+            kinds.setdefault((_setting(case, trial, verdict.culprits), ended), []).append(trial)
+    return tuple(_confirmed(how, ended, trials, mean) for (how, ended), trials in kinds.items())
+
+
+def _setting(case: Case, trial: Trial, culprits: tuple[str, ...]) -> str:
+    """How the culprits stood in a trial: "With it alone", "Without it"."""
+    it = "it" if len(culprits) == 1 else "them"
+    on = [drivers.image(case, s) for s in culprits if survival.has(trial, (s,))]
+    off = [drivers.image(case, s) for s in culprits if not survival.has(trial, (s,))]
+    if not culprits:
+        return f"With {words.count(len(trial.enabled), 'third-party driver')} on"
+    if on and off:
+        return f"With {words.names(on)} on and {words.names(off)} off"
+    if off:
+        return f"Without {it}"
+    return f"With {it} alone" if survival.alone(case, trial, culprits) else f"With {it} on"
+
+
+def _confirmed(how: str, ended: bool, trials: list[Trial], mean: float | None) -> str:
+    times = [survival.time_under_load(t) for t in trials]
+    which = f"trial{'s' if len(trials) > 1 else ''} {words.names([str(t.number) for t in trials])}"
+    if ended:
+        after = words.names([words.seconds(t) for t in times])
+        return f"{how}: crashed after {after} of load ({which})."
+    usual = f" where crashes came after {words.seconds(mean)} on average" if mean else ""
+    return f"{how}: stood {words.seconds(sum(times))} of load{usual} ({which})."
 
 
 def _against(case: Case) -> str:
@@ -167,26 +222,3 @@ def _against(case: Case) -> str:
     trials = f"trial{'s' if len(crashed) > 1 else ''} {words.names(crashed)}"
     it = "it" if len(case.verdict.culprits) == 1 else "all of them"
     return f"Against this verdict: {trials} crashed with {it} off."
-
-
-def _proof_of(case: Case, trial: Trial, it: str, mean: float | None) -> str:
-    assert case.verdict is not None
-    culprits = case.verdict.culprits
-    time = words.seconds(survival.time_under_load(trial))
-    if not culprits:
-        end = "crashed after" if isinstance(trial.outcome, Crashed) else "stood"
-        return (
-            f"Trial {trial.number}, {words.count(len(trial.enabled), 'third-party driver')} on: {end} {time}."
-        )
-    on = [drivers.image(case, s) for s in culprits if survival.has(trial, (s,))]
-    off = [drivers.image(case, s) for s in culprits if not survival.has(trial, (s,))]
-    if on and off:
-        how = f"With {words.names(on)} on and {words.names(off)} off"
-    elif on:
-        how = f"With {it} alone" if survival.alone(case, trial, culprits) else f"With {it} on"
-    else:
-        how = f"Without {it}"
-    if isinstance(trial.outcome, Crashed):
-        return f"{how}: crashed after {time} of load (trial {trial.number})."
-    usual = f" where crashes came after {words.seconds(mean)} on average" if mean else ""
-    return f"{how}: stood {time} of load{usual} (trial {trial.number})."

@@ -62,11 +62,13 @@ def address(value: int) -> str:
 
 
 def seconds(value: float) -> str:
-    """6.2 s, 40 s, 3 min 5 s, 2 h 10 min, 4 days 3 h."""
-    if value < 0.05:
+    """6 ms, 6.2 s, 40 s, 3 min 5 s, 2 h 10 min, 4 days 3 h."""
+    if value <= 0:
         return "0 s"
+    if value < 0.095:
+        return f"{max(1, round(value * 1000))} ms"
     if value < 9.95:
-        return f"{value:.1f} s"
+        return f"{value:.1f}".removesuffix(".0") + " s"
     whole = round(value)
     if whole < 120:
         return f"{whole} s"
@@ -126,6 +128,14 @@ def names(items: tuple[str, ...] | list[str], last: str = "and") -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} {last} {items[-1]}"
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital and a full stop, unless it begins with a name such as fltmgr!FltpDispatch."""
+    first = text.partition(" ")[0]
+    if first.isalpha() and first.islower():
+        text = text[0].upper() + text[1:]
+    return text if not text or text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def moment(iso: str) -> str:

@@ -512,6 +512,37 @@ def minifilter_case() -> Case:
     )
 
 
+def played_case() -> Case:
+    """The same story with the entries that the program itself writes while it plays."""
+    base = minifilter_case()
+    purposes = ("reproduce", "verifier", "verifier", "verifier", "confirm: without", "confirm: only")
+    trials = tuple(
+        replace(t, recipe=replace(t.recipe, purpose=p)) for t, p in zip(base.trials, purposes, strict=True)
+    )
+    headlines = (
+        "Reproduce the crash as found: all drivers on, verifier off",
+        "Verifier with miscellaneous checks (0x800): the log shows who entered and did not leave",
+        "Verifier with miscellaneous checks (0x800), Suspect.sys off: Suspect.sys fills the whole log",
+        "Verifier with miscellaneous checks and I/O verification (0x810): it stops at the guilty call",
+        "Confirm with everything but BadDriver.sys: the host must now stand",
+        "Confirm with only BadDriver.sys: the crash must come back",
+    )
+    lines: list[tuple[EntryKind, str, int | None]] = [
+        (F, "the customer's dump: KERNEL_APC_PENDING_DURING_EXIT (20), build 7601", None),
+        (A, "setting a kernel dump with automatic restart", None),
+    ]
+    for t, headline in zip(trials, headlines, strict=True):
+        n = t.number
+        lines += [(S, headline, n), (A, "restarting", n), (F, "2322 READs answered (2340/s)", n)]
+        if isinstance(t.outcome, Crashed):
+            lines += [(F, "the host stopped answering 6.2 s into the load", n)]
+            lines += [(F, f"STOP: {t.outcome.bugcheck.title}, dump {t.outcome.dump[:12]}", n)]
+            lines += [(F, e.statement, n) for e in base.crashes[t.outcome.dump].evidence]
+        else:
+            lines += [(F, "stood 40 s of load", n)]
+    return replace(base, id="case-play", trials=trials, entries=journal(*lines))
+
+
 def callback_case() -> Case:
     """A driver that does its damage in a callback: verifier sees nothing, halving the set finds it."""
     half = frozenset({"AdvNetLwf", "BadDriver", "CohoPower", "FourthUsb", "LucernaMon", "ProseLog"})
@@ -759,6 +790,7 @@ def hostile_case() -> Case:
 
 ALL = {
     "minifilter": minifilter_case,
+    "played": played_case,
     "callback": callback_case,
     "undecided": undecided_case,
     "one-of": one_of_case,

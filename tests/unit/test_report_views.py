@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import report_samples as samples
 
-from lab.model import Bugcheck, ClassFilter
+from lab.model import Bugcheck, ClassFilter, Verdict, VerdictKind
 from lab.report import (
     bugchecks,
     crash,
@@ -27,6 +27,8 @@ from lab.report import (
     ("value", "text"),
     [
         (0.0, "0 s"),
+        (0.006, "6 ms"),
+        (1.0, "1 s"),
         (6.24, "6.2 s"),
         (9.96, "10 s"),
         (40.0, "40 s"),
@@ -233,6 +235,55 @@ def test_a_step_tells_what_was_learned() -> None:
     assert steps[1].lessons[0].text.startswith("The critical-region log is full of Suspect.sys")
     assert steps[3].crash == "crash-5"
     assert steps[5].off == "Only BadDriver.sys and hvstor.sys on"
+
+
+def test_a_step_is_titled_as_the_playbook_announced_it() -> None:
+    case = samples.played_case()
+    steps = ladder.steps(case, {})
+    assert (steps[0].title, steps[0].why) == ("Reproduce the crash as found", "All drivers on, verifier off.")
+    assert [s.rung for s in steps][-2:] == ["Confirm", "Confirm"]
+    bare = ladder.steps(replace(case, entries=()), {})
+    assert bare[0].title == "Reproduce the crash"
+    assert bare[3].title.startswith("Look closer with I/O verification")
+
+
+def test_a_step_says_what_is_new_and_nothing_twice() -> None:
+    steps = ladder.steps(samples.played_case(), {})
+    assert [lesson.text for lesson in steps[0].lessons] == ["The crash comes back in the lab."]
+    assert [lesson.text[:30] for lesson in steps[1].lessons] == ["All 128 entries of the log are"]
+    assert [lesson.text for lesson in steps[2].lessons] == ["The crash comes without Suspect.sys."]
+    assert [lesson.text for lesson in steps[4].lessons] == ["No crash: the cause may be BadDriver.sys."]
+    said = [lesson.text for step in steps for lesson in step.lessons]
+    assert not [text for text in said if "READs answered" in text or text.startswith("STOP:")]
+    assert len(said) == len(set(said))
+
+
+def test_a_verdict_that_claims_nothing_shows_no_number() -> None:
+    case = samples.not_reproducible_case()
+    said = verdict.answer(case)
+    assert said.percent == ""
+    assert said.sure == "This clears no driver: a crash that did not come may still come."
+    undecided = replace(samples.undecided_case(), verdict=Verdict(VerdictKind.UNDECIDED, (), 0.0, ("no",)))
+    assert verdict.answer(undecided).percent == ""
+
+
+def test_registers_that_hold_the_saved_state_are_pointed_out() -> None:
+    triage = samples.dispatch_triage()
+    silent = replace(triage, stack=tuple(replace(f, note="") for f in triage.stack))
+    assert stack.frames(silent)[2].note.endswith("rbx holds the saved state of the call, fffffa80`4b729790.")
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("stood up", "Stood up."),
+        ("tvscout.sys fills the log.", "tvscout.sys fills the log."),
+        ("srv2!X is idle", "srv2!X is idle."),
+        ("", ""),
+    ],
+)
+def test_sentences_begin_and_end_as_such(given: str, shown: str) -> None:
+    assert words.sentence(given) == shown
 
 
 def test_without_notes_a_step_says_what_the_dump_says() -> None:
