@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.bench import journal_at
+from flows.bench import journal_at, leased
 from lab.cli.console import out
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json
 from lab.inventory import json_schema, load
@@ -59,7 +59,9 @@ def check(name: Name, inventory: Inventories = DEFAULT_INVENTORY, json: Json = F
 @app.command()
 def restore(name: Name, inventory: Inventories = DEFAULT_INVENTORY, data: Data = DEFAULT_DATA) -> None:
     """Put a host back as the journal says it was found (after an interrupted run)."""
-    done = put_back(load(inventory).host(name, for_use=True), journal_at(data))
+    journal = journal_at(data)
+    with leased(journal, inventory, name):
+        done = put_back(load(inventory).host(name, for_use=True), journal)
     for what in done:
         out.print(f"put back: {escape(what)}", soft_wrap=True)
     if not done:

@@ -41,7 +41,8 @@ class Bench:
 
 
 def target_of(host: Host) -> SmbTarget:
-    """Where a host's shares are."""
+    """Where a host's shares are. Raises ConfigurationError when the password is missing, before any use."""
+    host.smb_password.reveal()
     return SmbTarget(
         host=host.address,
         port=host.smb.port,
