@@ -159,12 +159,12 @@ class Machine:
     # What the guest does
 
     def restart(self, comment: str) -> None:
-        """A planned restart."""
-        with self.lock:
-            self._expect_up()
-            self.events.add(1074, "User32", self.clock.seconds(), text=comment)
-            self.phase = Phase.ENDING
-            self._timeline(self._shut_down)
+        """A planned restart. Raises Down."""
+        self._end_windows(comment, self._start)
+
+    def shut_down(self, comment: str) -> None:
+        """A planned shutdown. Raises Down."""
+        self._end_windows(comment, self._switch_off)
 
     def read(self, connection: int) -> None:
         """A READ of the data share on this connection. Raises Down when it gets no answer."""
@@ -183,6 +183,13 @@ class Machine:
             assert self.kernel is not None
             return self.kernel
 
+    def _end_windows(self, comment: str, then: Callable[[], None]) -> None:
+        with self.lock:
+            self._expect_up()
+            self.events.add(1074, "User32", self.clock.seconds(), text=comment)
+            self.phase = Phase.ENDING
+            self._timeline(lambda turn: self._shut_down(turn, then))
+
     # Inside, with the lock held
 
     def _expect_up(self) -> None:
@@ -200,6 +207,9 @@ class Machine:
         if self.phase in (Phase.UP, Phase.ENDING):
             self._last = LastEnd(unusual=True)
         self._overtake()
+
+    def _switch_off(self) -> None:
+        self.phase = Phase.OFF
 
     def _start(self) -> None:
         self.phase = Phase.STARTING
@@ -229,14 +239,14 @@ class Machine:
         with self.lock:
             return not self._changed.wait_for(lambda: self._turn != turn, self.clock.real(seconds))
 
-    def _shut_down(self, turn: int) -> None:
+    def _shut_down(self, turn: int, then: Callable[[], None]) -> None:
         if self._wait(turn, max(_SHUTDOWN, _LEAST_SHUTDOWN * self.clock.speed)):
             with self.lock:
                 if self._going_on(turn):
                     self._overtake()
                     self.events.add(6006, "EventLog", self.clock.seconds())
                     self._last = LastEnd()
-                    self._start()
+                    then()
 
     def _dump(self, turn: int, state: CrashState) -> None:
         began = self.clock.seconds()

@@ -5,6 +5,7 @@ It has power of its own, so it answers while the guest is down.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -18,7 +19,7 @@ from sushy_tools.emulator.resources.systems.base import AbstractSystemsDriver
 from werkzeug.serving import make_server
 
 from lab.twin.certificate import make_certificate
-from lab.twin.machine import Machine
+from lab.twin.machine import Down, Machine
 
 _CHEAP = 4  # bcrypt's least cost: each request is checked
 
@@ -59,13 +60,17 @@ class MachineDriver(AbstractSystemsDriver):
             "ForceOn": machine.power_on,
             "ForceOff": machine.power_off,
             "ForceRestart": machine.reset,
+            "GracefulShutdown": lambda: machine.shut_down("power button"),
+            "GracefulRestart": lambda: machine.restart("management controller"),
             "Nmi": machine.nmi,
         }
         if state not in actions:
             raise error.BadRequest(f"ResetType {state} is not supported")
         if state in ("ForceRestart", "Nmi") and not machine.powered:
             raise error.Conflict(f"The system is off; {state} is not possible")
-        actions[state]()
+        # A guest that is down cannot be asked, as a real controller finds out by waiting in vain.
+        with contextlib.suppress(Down):
+            actions[state]()
 
     def get_boot_device(self, identity: str) -> str:
         self.uuid(identity)

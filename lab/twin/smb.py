@@ -14,21 +14,26 @@ import os
 import secrets
 import socket
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from impacket import smb3structs as smb2
 from impacket.nt_errors import (
     STATUS_ACCESS_DENIED,
+    STATUS_BAD_NETWORK_NAME,
     STATUS_END_OF_FILE,
     STATUS_INVALID_HANDLE,
     STATUS_LOGON_FAILURE,
     STATUS_MORE_PROCESSING_REQUIRED,
+    STATUS_NO_SUCH_FILE,
+    STATUS_OBJECT_NAME_NOT_FOUND,
     STATUS_SUCCESS,
 )
 from impacket.ntlm import compute_nthash
 from impacket.smbserver import SMBSERVER, STATUS_SMB_BAD_TID, SMB2Commands
 
+from lab.twin import smbread
 from lab.twin.disk import Disk
 from lab.twin.listener import Listener
 from lab.twin.machine import Machine
@@ -37,6 +42,8 @@ ADMIN_SHARE = "ADMIN$"
 DATA_SHARE = "LabData"
 
 _LARGEST_MESSAGE = 1 << 20
+_LARGEST_READ = 1 << 16  # what impacket negotiates
+_RELATED = b"\xff" * 16  # the file of the CREATE before, in the same message
 
 Answer = tuple[list[Any] | None, list[Any] | None, int]
 
@@ -53,6 +60,7 @@ class SmbServer:
         self._engine.addCredential(user, 0, "", compute_nthash(password).hex())
         for command, hook in (
             (smb2.SMB2_SESSION_SETUP, self._session_setup),
+            (smb2.SMB2_TREE_CONNECT, self._tree_connect),
             (smb2.SMB2_CREATE, self._create),
             (smb2.SMB2_READ, self._read),
         ):
@@ -78,6 +86,10 @@ class SmbServer:
         stream = connection.makefile("rb")
         try:
             while (message := _message(stream)) is not None:
+                quick = self._lone_read(number, message)
+                if quick is not None:
+                    connection.sendall(struct.pack(">I", len(quick)) + quick)
+                    continue
                 try:
                     answers = self._engine.processRequest(number, message)
                 except OSError:
@@ -110,38 +122,41 @@ class SmbServer:
             commands = [smb2.SMB2Error()]
         return commands, packets, status
 
+    def _tree_connect(self, number: int, engine: Any, packet: Any) -> Answer:
+        """Windows has a status of its own for a share that does not exist."""
+        commands, packets, status = SMB2Commands.smb2TreeConnect(number, engine, packet)
+        if status == STATUS_SUCCESS:
+            return commands, packets, status
+        return [smb2.SMB2Error()], None, STATUS_BAD_NETWORK_NAME
+
     def _create(self, number: int, engine: Any, packet: Any) -> Answer:
         """File names on Windows compare without case."""
         shares = engine.getConnectionData(number)["ConnectedShares"]
         share = shares.get(packet["TreeID"])
+        existed = False
         if share is not None and share.get("path"):
             request = smb2.SMB2Create(packet["Data"])
             name = request["Buffer"][: request["NameLength"]]
-            found = _as_on_disk(Path(share["path"]), name.decode("utf-16le")).encode("utf-16le")
-            if found != name and len(found) == len(name):
-                packet["Data"] = packet["Data"].replace(name, found)
-        answer: Answer = SMB2Commands.smb2Create(number, engine, packet)
-        return answer
+            found = _as_on_disk(Path(share["path"]), name.decode("utf-16le"))
+            existed = Path(share["path"], *found.split("\\")).exists()
+            spelt = found.encode("utf-16le")
+            if spelt != name and len(spelt) == len(name):
+                packet["Data"] = packet["Data"].replace(name, spelt)
+        commands, packets, status = SMB2Commands.smb2Create(number, engine, packet)
+        if status == STATUS_SUCCESS:
+            disposition = smb2.SMB2Create(packet["Data"])["CreateDisposition"]
+            commands[0]["CreateAction"] = _create_action(disposition, existed)
+        return commands, packets, STATUS_OBJECT_NAME_NOT_FOUND if status == STATUS_NO_SUCH_FILE else status
 
     def _read(self, number: int, engine: Any, packet: Any) -> Answer:
+        """A READ among related commands; one by itself never gets here."""
         connection = engine.getConnectionData(number)
-        _, length, offset, file_id = _READ_REQUEST.unpack_from(packet["Data"])
-        if file_id == b"\xff" * 16 and "SMB2_CREATE" in connection["LastRequest"]:
+        file_id, length, offset = smbread.parse(packet["Data"])
+        if file_id == _RELATED and "SMB2_CREATE" in connection["LastRequest"]:
             file_id = connection["LastRequest"]["SMB2_CREATE"]["FileID"]
-        share = connection["ConnectedShares"].get(packet["TreeID"])
-        if share is None:
-            return [smb2.SMB2Error()], None, STATUS_SMB_BAD_TID
-        file = connection["OpenedFiles"].get(file_id)
-        if file is None:
-            return [smb2.SMB2Error()], None, STATUS_INVALID_HANDLE
-        if share["path"] == self._data:
-            self._machine.read(number)
-        try:
-            content = os.pread(file["FileHandle"], length, offset)
-        except OSError:
-            return [smb2.SMB2Error()], None, STATUS_ACCESS_DENIED
-        if not content:
-            return [smb2.SMB2Error()], None, STATUS_END_OF_FILE
+        status, content = self._content(number, packet["TreeID"], file_id, length, offset)
+        if status:
+            return [smb2.SMB2Error()], None, status
         response = smb2.SMB2Read_Response()
         response["DataOffset"] = 0x50
         response["DataLength"] = len(content)
@@ -149,9 +164,38 @@ class SmbServer:
         response["Buffer"] = content
         return [response], None, STATUS_SUCCESS
 
+    def _lone_read(self, number: int, message: bytes) -> bytes | None:
+        connection = self._engine.getConnectionData(number, False)
+        if not connection["Authenticated"]:
+            return None
+        key = connection["SigningSessionKey"] if connection["SignatureEnabled"] else None
+        return smbread.answer(message, connection["Uid"], key, partial(self._content, number))
 
-_READ_REQUEST = struct.Struct("<4sIQ16s")
-"""SMB2 READ request (MS-SMB2 2.2.19): size, padding and flags; Length; Offset; FileId."""
+    def _content(self, number: int, tree: int, file_id: bytes, length: int, offset: int) -> tuple[int, bytes]:
+        """NTSTATUS and what the file holds there. Raises Down when the machine stops over it."""
+        connection = self._engine.getConnectionData(number)
+        share = connection["ConnectedShares"].get(tree)
+        if share is None:
+            return STATUS_SMB_BAD_TID, b""
+        file = connection["OpenedFiles"].get(file_id)
+        if file is None:
+            return STATUS_INVALID_HANDLE, b""
+        if share["path"] == self._data:
+            self._machine.read(number)
+        try:
+            content = os.pread(file["FileHandle"], min(length, _LARGEST_READ), offset)
+        except OSError:
+            return STATUS_ACCESS_DENIED, b""
+        return (STATUS_SUCCESS, content) if content else (STATUS_END_OF_FILE, b"")
+
+
+def _create_action(disposition: int, existed: bool) -> int:
+    """What a successful CREATE did (MS-SMB2 2.2.14); impacket answers with the disposition asked for."""
+    if not existed:
+        return 2  # FILE_CREATED
+    if disposition == smb2.FILE_SUPERSEDE:
+        return 0  # FILE_SUPERSEDED
+    return 3 if disposition in (smb2.FILE_OVERWRITE, smb2.FILE_OVERWRITE_IF) else 1  # _OVERWRITTEN, _OPENED
 
 
 def _engine(computer: str, disk: Disk) -> Any:
