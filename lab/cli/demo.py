@@ -19,7 +19,6 @@ import typer
 import yaml
 from rich.markup import escape
 
-import lab.cli.engine  # noqa: F401  before Prefect is imported
 from flows.bench import journal_at, vault_at
 from lab.cli.console import errors, out, to_json
 from lab.cli.options import DEFAULT_DATA, Data, Json

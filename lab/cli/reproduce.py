@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-import lab.cli.engine  # noqa: F401  before Prefect is imported
 from flows.bench import journal_at, vault_at
+from lab.cli import engine
 from lab.cli.console import errors, out, to_json
 from lab.cli.narrator import Narrator
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json, Symbols
@@ -84,6 +84,7 @@ def investigate(case: Case, inventory: list[Path], host: str, data: Path) -> tup
     report = data / "reports" / f"{case.id}.html"
     with Narrator(errors, journal, case.id):
         try:
+            engine.start()
             from flows.reproduce import reproduce as flow  # Prefect takes seconds to import
 
             flow(case=case.id, inventory=inventory, host=host, data=data)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-import lab.cli.engine  # noqa: F401  before Prefect is imported
 from flows.bench import journal_at
+from lab.cli import engine
 from lab.cli.console import out
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories
 from lab.model import Crashed
@@ -22,6 +22,7 @@ def soak(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Read load until the time is up or the host stops; a stop is captured and analysed."""
+    engine.start()
     from flows.soak import soak as flow  # Prefect takes seconds to import
 
     rounds = flow(inventory=inventory, host=host, minutes=minutes, profile=profile, seed=seed, data=data)

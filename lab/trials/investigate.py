@@ -30,6 +30,10 @@ def put_back(bench: Bench) -> None:
         bench.tell(EntryKind.ACTION, f"put back: {what}")
 
 
+_put_back_now = put_back
+"""After an error or Ctrl-C the host is put back directly: the scheduler may be what failed."""
+
+
 def investigate(
     bench: Bench,
     *,
@@ -58,14 +62,17 @@ def investigate(
             if isinstance(step, Conclude):
                 bench.journal.set_verdict(bench.case, step.verdict)
                 bench.tell(EntryKind.VERDICT, _sentence(case, step.verdict))
-                return step.verdict
+                break
             if isinstance(step, Abort):
                 kind = GuestError if step.reason is InvalidReason.NOT_APPLIED else InfrastructureError
                 raise kind(step.why)
             run(bench, step.recipe, f"{step.headline}: {step.why}")
             after_trial(bench.journal.case(bench.case))
-    finally:
         put_back(bench)
+        return step.verdict
+    except BaseException:
+        _put_back_now(bench)
+        raise
 
 
 def _sentence(case: Case, verdict: Verdict) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from lab.inventory import Host
 from lab.journal import Journal
 from lab.machines import open_machine
-from lab.model import PowerState, SystemClock
-from lab.windows import Guest, Script, open_shell, undo
+from lab.model import InfrastructureError, PowerState
+from lab.windows import Script, open_guest, undo
+
+ATTEMPTS = 3
+"""Tries in all: the guest may just be going down for a restart that was asked for before."""
 
 
 def restore(host: Host, journal: Journal) -> list[str]:
@@ -22,16 +25,18 @@ def restore(host: Host, journal: Journal) -> list[str]:
     machine = open_machine(host)
     if machine.power_state() is PowerState.OFF:
         machine.power_on()
-    shell = open_shell(host)
-    try:
-        guest = Guest(shell, SystemClock(), host.timeouts, pinned=host.pinned)
-        boot = guest.wait_until_reachable()
-        for entry in pending:
-            shell.run(Script(entry.script), **undo.parameters(entry.parameters))
-        guest.restart("bugcheck-lab: as found")
-        guest.wait_for_new_boot(boot)
-    finally:
-        shell.close()
+    with open_guest(host) as guest:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                boot = guest.wait_until_reachable()
+                for entry in pending:
+                    guest.run(Script(entry.script), **undo.parameters(entry.parameters))
+                guest.restart("bugcheck-lab: as found")
+                guest.wait_for_new_boot(boot)
+                break
+            except InfrastructureError:
+                if attempt == ATTEMPTS:
+                    raise
     for entry in pending:
         journal.undo_done(entry.id)
     return [entry.what for entry in pending]

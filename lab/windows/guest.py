@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from lab.inventory import Timeouts
 from lab.model import (
@@ -23,7 +23,7 @@ from lab.model import (
     wait_until,
 )
 from lab.windows import rows
-from lab.windows.shell import Script, Shell
+from lab.windows.shell import Parameter, Script, Shell
 
 T = TypeVar("T")
 
@@ -55,6 +55,10 @@ class Guest:
 
     def close(self) -> None:
         self._shell.close()
+
+    def run(self, script: Script, **parameters: Parameter) -> list[dict[str, Any]]:
+        """A script as it is, e.g. an undo entry's."""
+        return self._shell.run(script, **parameters)
 
     def boot(self) -> Boot:
         """The boot that is running."""
