@@ -36,8 +36,9 @@ types: $(VENV)/.dev
 servers:
 	tests/servers/install.sh
 
+# Not bin/pytest: impacket puts scripts named like modules (smbclient.py) into bin, and they would be found first.
 unit: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/python -m pytest
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
