@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from lab.inventory import PsrpShell, RedfishMachine, Secret, json_schema, load, register_secret_source
+from lab.inventory import (
+    PsrpShell,
+    RedfishMachine,
+    Secret,
+    json_schema,
+    load,
+    register_secret_source,
+    secrets,
+)
 from lab.model import ConfigurationError, Refused
 
 GOOD = """\
@@ -185,17 +193,14 @@ def test_a_missing_keyring_entry_names_it(tmp_path: Path, monkeypatch: pytest.Mo
         secret(tmp_path, "{keyring: {service: lab}}")
 
 
-def test_another_source_of_secrets_can_be_registered(tmp_path: Path) -> None:
+def test_another_source_of_secrets_can_be_registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {name: source for name, source in secrets._SOURCES.items() if name != "prefect"}
+    monkeypatch.setattr(secrets, "_SOURCES", known)
     found = secret(tmp_path, "{prefect: web-password}")
     with pytest.raises(ConfigurationError, match="kind 'prefect'"):
         found.reveal()
     register_secret_source("prefect", lambda block, where: f"secret of {block}")
-    try:
-        assert found.reveal() == "secret of web-password"
-    finally:
-        from lab.inventory import secrets
-
-        del secrets._SOURCES["prefect"]
+    assert found.reveal() == "secret of web-password"
 
 
 def test_the_schema_documents_every_key_of_a_host() -> None:
