@@ -56,6 +56,10 @@ class Listener:
                 # Wakes the thread that reads, and sends nothing; that thread's close() sends the RST.
                 connection.shutdown(socket.SHUT_RD)
 
+    def alive(self, number: int) -> bool:
+        """False once the connection was cut: what still arrives on it must not be answered."""
+        return number in self._connections
+
     def close(self) -> None:
         """Give the port back."""
         self.cut()

@@ -90,9 +90,11 @@ class Session:
                 self._finish(pipeline_id)
 
     def close(self) -> None:
-        with self._changed:
-            self._closed = True
+        """Never waits: a script that holds the session may itself wait for the machine that closes it."""
+        self._closed = True
+        if self._changed.acquire(blocking=False):
             self._changed.notify_all()
+            self._changed.release()
 
     def _feed(
         self, data: bytes, pipeline_id: uuid.UUID | None, stream: StreamType = StreamType.default

@@ -85,7 +85,7 @@ class SmbServer:
         self._engine.addConnection(number, host, port)
         stream = connection.makefile("rb")
         try:
-            while (message := _message(stream)) is not None:
+            while (message := _message(stream)) is not None and self._listener.alive(number):
                 quick = self._lone_read(number, message)
                 if quick is not None:
                     connection.sendall(struct.pack(">I", len(quick)) + quick)

@@ -14,7 +14,8 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class WinRm:
         self._endpoint.forget()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
-        _Connection(connection, self._accounts, self._endpoint)
+        _Connection(connection, self._accounts, self._endpoint, partial(self._listener.alive, number))
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -94,7 +95,14 @@ class _Connection(BaseHTTPRequestHandler):
     server_version = "Microsoft-HTTPAPI/2.0"
     sys_version = ""
 
-    def __init__(self, connection: socket.socket, accounts: Accounts, endpoint: Endpoint) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        accounts: Accounts,
+        endpoint: Endpoint,
+        alive: Callable[[], bool],
+    ) -> None:
+        self._alive = alive
         self._accounts = accounts
         self._endpoint = endpoint
         self._context: Any = None
@@ -180,6 +188,8 @@ class _Connection(BaseHTTPRequestHandler):
         )
 
     def _reply(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        if not self._alive():
+            raise ConnectionAbortedError
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
