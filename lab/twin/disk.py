@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +27,7 @@ class Disk:
         self._page_file = folder / "pagefile.sys"
         for path in (self.windows, self.data):
             path.mkdir(parents=True, exist_ok=True)
+        self.forget_dump()  # of another machine that had this folder
         for number in range(DATA_FILES):
             path = self.data / f"data-{number:02}.bin"
             if not path.exists():
@@ -59,8 +59,3 @@ class Disk:
                         target.write(data)
                         time.sleep(_COPY_SECONDS / _COPY_CHUNKS)
             self.forget_dump()
-
-    def erase(self) -> None:
-        """Remove the data files and what is left of the page file; dumps stay."""
-        shutil.rmtree(self.data, ignore_errors=True)
-        self.forget_dump()

@@ -44,6 +44,8 @@ _BOOTING = 40.0
 _SLOW_BOOT_FACTOR = 8
 _WINRM_REFUSES = 60.0
 
+_DORMANT = 0.15  # share of time in which the culprit does no harm
+
 _HEARTBEAT = 0.02  # real seconds between looks at idle threads
 _LEAST_SHUTDOWN = 0.3  # real seconds, so that the answer to the request gets out
 
@@ -166,12 +168,12 @@ class Machine:
         """A planned shutdown. Raises Down."""
         self._end_windows(comment, self._switch_off)
 
-    def read(self, connection: int) -> None:
-        """A READ of the data share on this connection. Raises Down when it gets no answer."""
+    def read(self, connection: int, waiting: int) -> None:
+        """A READ of the data share, with `waiting` more behind it. Raises Down when it gets no answer."""
         with self.lock:
             if self.phase is not Phase.UP:
                 raise Down
-            request = self._workers.read(connection, self.clock.seconds())
+            request = self._workers.read(connection, waiting, self.clock.seconds())
             if request is not None:
                 self._stop(request)
                 raise Down
@@ -326,8 +328,9 @@ class Machine:
                 self.hidden.leak,
                 checked=checked and culprit.kind in (Kind.MINIFILTER, Kind.CLASS_FILTER),
                 logged=logging and culprit.image in watched and not self.hidden.inlined,
+                dormant=_DORMANT,
             )
-        self._workers = Workers(defect, self._log, PROCESSORS, random)
+        self._workers = Workers(defect, self._log, PROCESSORS, random, kernel.booted)
 
     def _write_boot_events(self, now: float) -> None:
         add = self.events.add

@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import ssl
 import threading
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,15 @@ class RedfishServer:
                 "SUSHY_EMULATOR_IGNORE_BOOT_DEVICE": True,
             },
         )
-        self._server = make_server(
-            host, port, application, threaded=True, ssl_context=(str(self.ca_file), str(key))
+        self._server = make_server(host, port, application, threaded=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.ca_file, key)
+        # The handshake is left to the thread of the request: a client that never begins it must not keep
+        # others from being accepted.
+        self._server.socket = context.wrap_socket(
+            self._server.socket, server_side=True, do_handshake_on_connect=False
         )
+        self._server.ssl_context = context
         self.url = f"https://{host}:{self._server.server_port}"
 
     def start(self) -> None:

@@ -29,6 +29,22 @@ _OS_NAMES = {
 _BUGCHECK_EVENTS = frozenset({1001, 41, 46})
 _SECOND_LINE = re.compile(r"\A\ufeff?[^\n]*\n# Script: ([A-Za-z-]+)\s*$", re.MULTILINE)
 
+_DEFAULTS: Mapping[str, object] = {
+    "AfterRecord": 0,
+    "AlwaysKeepMemoryDump": 1,
+    "AutoReboot": 1,
+    "BootMode": "persistent",
+    "ClassFilter": [],
+    "CrashDumpEnabled": 2,
+    "Driver": [],
+    "Flags": 0,
+    "Overwrite": 1,
+    "Service": [],
+    "Start": [],
+    "Token": "",
+}
+"""What the scripts take for a parameter that is not given."""
+
 Row = dict[str, Any]
 
 
@@ -84,13 +100,7 @@ def _bind(script: _Script, parameters: Mapping[str, object]) -> dict[str, object
                 f"Cannot process argument transformation on parameter '{name}'. Cannot convert the value "
                 f'"{value}" to the type of the parameter.'
             ) from None
-    missing = [name for name in script.types if name not in bound]
-    if missing:
-        raise _binding(
-            "Cannot process command because of one or more missing mandatory parameters: "
-            f"{' '.join(missing)}."
-        )
-    return {_snake(name): value for name, value in bound.items()}
+    return {_snake(name): bound.get(name, _DEFAULTS[name]) for name in script.types}
 
 
 def _binding(message: str) -> PowerShellError:
@@ -172,20 +182,22 @@ def _filter_rows(machine: Machine, service: str) -> list[Row]:
 
 
 def _set_driver(machine: Machine, service: list[str], start: list[int], class_filter: list[str]) -> list[Row]:
-    if len(service) != len(start):
-        raise PowerShellError("Service and Start must have the same length.", "LabBadArgument")
+    if not service or len(service) != len(start):
+        raise PowerShellError(
+            f"Service has {len(service)} names and Start has {len(start)} numbers", "RuntimeException"
+        )
     if any(value not in tuple(StartType) for value in start):
-        raise PowerShellError("Start must be 0, 1, 2, 3 or 4.", "LabBadArgument")
+        raise PowerShellError("Start must be 0, 1, 2, 3 or 4.", "RuntimeException")
     try:
         names = [machine.registry.find(name).service for name in service]
     except UnknownService as unknown:
-        raise PowerShellError(f"There is no driver service '{unknown}'.", "LabNoSuchService") from None
+        raise PowerShellError(f"There is no driver service '{unknown}'.", "RuntimeException") from None
     places: dict[str, list[tuple[str, str, int]]] = {name: [] for name in names}
     for text in class_filter:
         name, guid, position, index = _class_filter(text)
         owner = next((known for known in names if known.casefold() == name.casefold()), None)
         if owner is None:
-            raise PowerShellError(f"Class filter of '{name}', which is not named.", "LabBadArgument")
+            raise PowerShellError(f"Class filter of '{name}', which is not named.", "RuntimeException")
         places[owner].append((guid, position, index))
     for name, value in zip(names, start, strict=True):
         machine.registry.set_driver(name, StartType(value), places[name])
@@ -202,10 +214,10 @@ def _set_driver(machine: Machine, service: list[str], start: list[int], class_fi
 def _class_filter(text: str) -> tuple[str, str, str, int]:
     parts = text.split("|")
     if len(parts) != 4 or parts[2] not in ("upper", "lower") or not parts[3].isdigit():
-        raise PowerShellError(f"'{text}' is not service|classGuid|position|index.", "LabBadArgument")
+        raise PowerShellError(f"'{text}' is not service|classGuid|position|index.", "RuntimeException")
     guid = parts[1].lower()
     if guid not in CLASS_NAMES:
-        raise PowerShellError(f"There is no device setup class '{parts[1]}'.", "LabNoSuchClass")
+        raise PowerShellError(f"There is no device setup class '{parts[1]}'.", "RuntimeException")
     return parts[0], guid, parts[2], int(parts[3])
 
 
@@ -287,6 +299,8 @@ def _get_log_position(machine: Machine) -> list[Row]:
 
 
 def _restart_guest(machine: Machine, token: str) -> list[Row]:
+    if not re.fullmatch(r"[A-Za-z0-9 ._:/#-]{1,200}", token):
+        raise PowerShellError(f"'{token}' is not a token", "RuntimeException")
     machine.restart(token)
     return [{"accepted": True}]
 

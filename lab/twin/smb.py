@@ -83,10 +83,10 @@ class SmbServer:
     def _serve(self, connection: socket.socket, number: int) -> None:
         host, port = connection.getpeername()
         self._engine.addConnection(number, host, port)
-        stream = connection.makefile("rb")
+        messages = _Messages(connection)
         try:
-            while (message := _message(stream)) is not None and self._listener.alive(number):
-                quick = self._lone_read(number, message)
+            while (message := messages.next()) is not None and self._listener.alive(number):
+                quick = self._lone_read(number, message, messages.waiting(len(message)))
                 if quick is not None:
                     connection.sendall(struct.pack(">I", len(quick)) + quick)
                     continue
@@ -100,7 +100,6 @@ class SmbServer:
                     data = answer.getData() if hasattr(answer, "getData") else answer
                     connection.sendall(struct.pack(">I", len(data)) + data)
         finally:
-            stream.close()
             self._forget(number)
 
     def _forget(self, number: int) -> None:
@@ -154,7 +153,7 @@ class SmbServer:
         file_id, length, offset = smbread.parse(packet["Data"])
         if file_id == _RELATED and "SMB2_CREATE" in connection["LastRequest"]:
             file_id = connection["LastRequest"]["SMB2_CREATE"]["FileID"]
-        status, content = self._content(number, packet["TreeID"], file_id, length, offset)
+        status, content = self._content(number, 0, packet["TreeID"], file_id, length, offset)
         if status:
             return [smb2.SMB2Error()], None, status
         response = smb2.SMB2Read_Response()
@@ -164,14 +163,16 @@ class SmbServer:
         response["Buffer"] = content
         return [response], None, STATUS_SUCCESS
 
-    def _lone_read(self, number: int, message: bytes) -> bytes | None:
+    def _lone_read(self, number: int, message: bytes, waiting: int) -> bytes | None:
         connection = self._engine.getConnectionData(number, False)
         if not connection["Authenticated"]:
             return None
         key = connection["SigningSessionKey"] if connection["SignatureEnabled"] else None
-        return smbread.answer(message, connection["Uid"], key, partial(self._content, number))
+        return smbread.answer(message, connection["Uid"], key, partial(self._content, number, waiting))
 
-    def _content(self, number: int, tree: int, file_id: bytes, length: int, offset: int) -> tuple[int, bytes]:
+    def _content(
+        self, number: int, waiting: int, tree: int, file_id: bytes, length: int, offset: int
+    ) -> tuple[int, bytes]:
         """NTSTATUS and what the file holds there. Raises Down when the machine stops over it."""
         connection = self._engine.getConnectionData(number)
         share = connection["ConnectedShares"].get(tree)
@@ -181,7 +182,7 @@ class SmbServer:
         if file is None:
             return STATUS_INVALID_HANDLE, b""
         if share["path"] == self._data:
-            self._machine.read(number)
+            self._machine.read(number, waiting)
         try:
             content = os.pread(file["FileHandle"], min(length, _LARGEST_READ), offset)
         except OSError:
@@ -219,16 +220,35 @@ def _engine(computer: str, disk: Disk) -> Any:
     return engine
 
 
-def _message(stream: Any) -> bytes | None:
-    """The next message (MS-SMB2 2.1: a zero byte, 24 bits of length). None at the end of the stream."""
-    header = stream.read(4)
-    if len(header) < 4:
-        return None
-    (length,) = struct.unpack(">I", header)
-    if length > _LARGEST_MESSAGE:
-        return None
-    message: bytes = stream.read(length)
-    return message if len(message) == length else None
+class _Messages:
+    """Messages of one connection (MS-SMB2 2.1: a zero byte, 24 bits of length, the message)."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = bytearray()
+
+    def next(self) -> bytes | None:
+        """None at the end of the stream, or when it makes no sense."""
+        if not self._fill(4):
+            return None
+        end = 4 + int.from_bytes(self._buffer[:4], "big")
+        if end > _LARGEST_MESSAGE or not self._fill(end):
+            return None
+        message = bytes(self._buffer[4:end])
+        del self._buffer[:end]
+        return message
+
+    def waiting(self, size: int) -> int:
+        """How many more messages of `size` bytes have come in already."""
+        return len(self._buffer) // (size + 4)
+
+    def _fill(self, size: int) -> bool:
+        while len(self._buffer) < size:
+            data = self._connection.recv(65536)
+            if not data:
+                return False
+            self._buffer += data
+        return True
 
 
 def _as_on_disk(share: Path, name: str) -> str:

@@ -220,7 +220,7 @@ THIRD_PARTY: tuple[CatalogueDriver, ...] = (
         "osklane.sys",
         Kind.OTHER,
         _SYSTEM,
-        group="NDIS",
+        group="PnP Filter",
         company=_OSKETH,
         signer=HARDWARE_SIGNER,
         version="7.30.2.5",

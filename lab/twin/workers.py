@@ -16,11 +16,13 @@ from lab.twin.regionlog import RegionLog
 IDLE_EXIT = 15.0
 """Guest seconds after which an idle worker thread exits. Microsoft documents no value."""
 
-THREADS_PER_CONNECTION = 2
 MOST_THREADS_PER_PROCESSOR = 20
 """srv2's limit for each processor of a NUMA node (Windows Server 2016 and later)."""
 
 _ACTIVE = 1.0  # guest seconds a connection counts as busy after a READ
+_WINDOW = 90.0  # guest seconds for which the culprit is either dormant or not
+_AGAIN = 0.02  # a thread that has leaked leaks so much more rarely again: the count is -1, seldom less
+_BALANCED = 0.25  # for each leak, so many critical regions of the culprit that are left as they should be
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,14 @@ class Defect:
 
     `checked`: its leak lies between Verifier's two looks at the APC disable count (I/O verification is
     on, and the culprit is on the path of the IoCallDriver). `logged`: its calls reach the region log.
+    `dormant` is the share of time in which the conditions of the defect are not met at all.
     """
 
     image: str
     leak: float
     checked: bool
     logged: bool
+    dormant: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,24 +64,31 @@ class Workers:
     Times are guest seconds since 1970.
     """
 
-    def __init__(self, defect: Defect | None, log: RegionLog, processors: int, random: Random) -> None:
+    def __init__(
+        self, defect: Defect | None, log: RegionLog, processors: int, random: Random, started: float = 0.0
+    ) -> None:
         self._defect = defect
+        self._started = started
+        self._windows = random.getrandbits(64)
         self._log = log
         self._most = processors * MOST_THREADS_PER_PROCESSOR
         self._random = random
         self._workers: list[_Worker] = []
         self._next_key = 0x100
         self._turn = 0
-        self._busy: dict[int, float] = {}  # connection -> guest time of its last READ
+        self._busy: dict[int, tuple[float, int]] = {}  # connection -> time of its last READ, READs in flight
         self.reads = 0
 
     def __len__(self) -> int:
         return len(self._workers)
 
-    def read(self, connection: int, now: float) -> StopRequest | None:
-        """One READ of `connection` is served. A StopRequest means that it never gets its answer."""
+    def read(self, connection: int, waiting: int, now: float) -> StopRequest | None:
+        """One READ of `connection` is served while `waiting` more of it wait.
+
+        A StopRequest means that it never gets its answer.
+        """
         self.reads += 1
-        self._busy[connection] = now
+        self._busy[connection] = (now, waiting + 1)
         workers = self._workers
         if len(workers) < self._wanted(now):
             workers.append(_Worker(self._next_key, now))
@@ -88,18 +99,25 @@ class Workers:
         defect = self._defect
         if defect is None:
             return None
+        leak = defect.leak if worker.apc == 0 else defect.leak * _AGAIN
         dice = self._random.random()
-        if dice >= 2 * defect.leak:
+        if dice >= leak * (1 + _BALANCED) or self._dormant(defect, now):
             return None
-        return self._critical_region(worker, defect, leaks=dice < defect.leak)
+        return self._critical_region(worker, defect, leaks=dice < leak)
 
     def _wanted(self, now: float) -> int:
-        if len(self._busy) * THREADS_PER_CONNECTION > len(self._workers):
-            self._busy = {c: t for c, t in self._busy.items() if now - t <= _ACTIVE}
-        return min(self._most, max(1, len(self._busy) * THREADS_PER_CONNECTION))
+        """A thread for every READ in flight, within the limit. Looked at only while that is not reached."""
+        if len(self._workers) >= self._most:
+            return self._most
+        self._busy = {c: seen for c, seen in self._busy.items() if now - seen[0] <= _ACTIVE}
+        return min(self._most, sum(depth for _, depth in self._busy.values()))
+
+    def _dormant(self, defect: Defect, now: float) -> bool:
+        window = int((now - self._started) / _WINDOW)
+        return Random(f"{self._windows}/{window}").random() < defect.dormant
 
     def _critical_region(self, worker: _Worker, defect: Defect, *, leaks: bool) -> StopRequest | None:
-        """The rare path on which the culprit disables APCs; half the time it forgets to enable them."""
+        """The rare path on which the culprit disables APCs; mostly it forgets to enable them again."""
         if defect.logged:
             self._log.enter(worker.key, defect.image)
         if not leaks:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -90,6 +92,13 @@ def test_it_answers_while_the_guest_is_down(start: Start) -> None:
     for reset in (sushy.ResetType.NMI, sushy.ResetType.FORCE_RESTART):
         with pytest.raises(sushy.exceptions.HTTPError):
             system.reset_system(reset)
+
+
+def test_a_client_that_says_nothing_keeps_nobody_waiting(start: Start) -> None:
+    twin = start(wait=False)
+    port = urlsplit(twin.ends.redfish_url).port
+    with socket.create_connection(("127.0.0.1", port)):
+        assert twin.system().power_state is sushy.PowerState.ON
 
 
 def test_two_twins_have_controllers_of_their_own(start: Start) -> None:

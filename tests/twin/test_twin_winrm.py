@@ -114,12 +114,17 @@ def test_anything_but_the_named_scripts_fails_as_in_powershell(shared: Running, 
     ("name", "parameters", "message"),
     [
         ("Get-LabBoot", {"Extra": 1}, "parameter name 'Extra'"),
-        ("Get-LabBugcheck", {}, "missing mandatory parameters: AfterRecord"),
         ("Get-LabBugcheck", {"AfterRecord": "soon"}, "argument transformation"),
-        ("Set-LabDriver", {"Service": ["a", "b"], "Start": [4], "ClassFilter": []}, "same length"),
+        (
+            "Set-LabDriver",
+            {"Service": ["a", "b"], "Start": [4], "ClassFilter": []},
+            "has 2 names and Start has 1",
+        ),
         ("Set-LabDriver", {"Service": ["QmShield"], "Start": [9], "ClassFilter": []}, "Start must be"),
         ("Set-LabDriver", {"Service": ["QmShield", "no"], "Start": [4, 4], "ClassFilter": []}, "'no'"),
         ("Set-LabDriver", {"Service": ["HfMirror"], "Start": [0], "ClassFilter": ["x"]}, "is not service"),
+        ("Set-LabDriver", {}, "0 names"),
+        ("Restart-LabGuest", {"Token": "; calc"}, "is not a token"),
     ],
 )
 def test_bad_parameters_are_refused_and_change_nothing(

@@ -19,7 +19,7 @@ def pool(
 
 def burst(workers: Workers, reads: int, connections: int = 4) -> StopRequest | None:
     for number in range(reads):
-        request = workers.read(number % connections, number * 0.001)
+        request = workers.read(number % connections, 1, number * 0.001)
         if request is not None:
             return request
     return None
@@ -57,6 +57,17 @@ def test_a_checked_leak_stops_the_system_at_the_read() -> None:
     assert (request.stop, request.apc_before, request.apc_now) == (Stop.DISPATCH_CHANGED_APC, 0, -1)
 
 
+def test_a_dormant_culprit_does_nothing_for_a_while() -> None:
+    crashed = 0
+    for seed in range(40):
+        log = RegionLog("", Random(seed))
+        defect = Defect("bad.sys", 0.01, checked=False, logged=False, dormant=0.5)
+        workers = Workers(defect, log, 2, Random(seed))
+        burst(workers, 1500)
+        crashed += workers.tick(IDLE_EXIT + 2) is not None
+    assert 10 < crashed < 30
+
+
 def test_a_burst_usually_ends_in_a_crash_but_not_always() -> None:
     crashed = 0
     for seed in range(200):
@@ -79,6 +90,7 @@ def test_the_log_tells_when_the_calls_are_not_inlined() -> None:
     assert request is not None
     mine = [entry for entry in log.snapshot() if entry.thread == request.thread]
     assert {entry.image for entry in mine} == {"bad.sys"}
+    assert request.apc_now in (-1, -2)
     entered = sum(entry.direction == "enter" for entry in mine)
     assert entered - sum(entry.direction == "leave" for entry in mine) == -request.apc_now
 
