@@ -77,7 +77,6 @@ class Workers:
         self._next_key = 0x100
         self._turn = 0
         self._busy: dict[int, tuple[float, int]] = {}  # connection -> time of its last READ, READs in flight
-        self.reads = 0
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -87,7 +86,6 @@ class Workers:
 
         A StopRequest means that it never gets its answer.
         """
-        self.reads += 1
         self._busy[connection] = (now, waiting + 1)
         workers = self._workers
         if len(workers) < self._wanted(now):
