@@ -84,6 +84,7 @@ class PsrpGuestShell:
         self._clock = clock
         self._pool: RunspacePool | None = None
         self._used = 0.0
+        self._begun = False  # whether the running script has reached the guest
         self._lock = threading.Lock()
 
     def run(self, script: Script, **parameters: Parameter) -> list[dict[str, Any]]:
@@ -113,6 +114,7 @@ class PsrpGuestShell:
             for name, value in parameters.items():
                 shell.add_parameter(name, _wire(pool, value))
             shell.begin_invoke()
+            self._begun = True
             while shell.state == PSInvocationState.RUNNING:
                 left = deadline - self._clock.now()
                 if left <= 0:
@@ -168,7 +170,7 @@ class PsrpGuestShell:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        reused = self._pool is not None
+        reused, self._begun = self._pool is not None, False
         try:
             yield
         except LabError:
@@ -184,6 +186,10 @@ class PsrpGuestShell:
             raise self._trouble(f"answered with a fault ({error.code}): {_first_lines(str(what))}") from None
         except Exception as error:  # pypsrp passes on whatever its parsers stumble over
             self._drop()
+            if reused and not self._begun and isinstance(error, WinRMTransportError):
+                # After a restart the first request is still encrypted by the log-on of the old boot,
+                # and the new one refuses what it cannot decrypt.
+                raise _PoolGone from None
             raise self._trouble(*self._explain(error)) from None
         except BaseException:  # Ctrl-C in the middle of an answer spoils the pool, too
             self._drop()
