@@ -11,6 +11,7 @@ from lab.cli import engine
 from lab.cli.console import out
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories
 from lab.model import Crashed
+from lab.trials import meaning
 
 
 def soak(
@@ -26,8 +27,6 @@ def soak(
     from flows.soak import soak as flow  # Prefect takes seconds to import
 
     rounds = flow(inventory=inventory, host=host, minutes=minutes, profile=profile, seed=seed, data=data)
-    journal = journal_at(data)
-    case = journal.case(journal.cases()[0].id)
-    out.print(f"{case.entries[-1].text}\ncase {case.id}", soft_wrap=True)
+    out.print(f"{meaning(host, rounds)}\ncase {journal_at(data).cases()[0].id}", soft_wrap=True)
     if any(isinstance(t.outcome, Crashed) for t in rounds):
         raise typer.Exit(1)

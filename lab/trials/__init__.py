@@ -1,19 +1,24 @@
 """A recipe carried out on one host, from the first setting to the captured dump, and undone again."""
 
+from lab.trials.as_found import left_as_found, put_back
 from lab.trials.bench import Bench, open_bench, target_of
-from lab.trials.investigate import investigate, put_back
+from lab.trials.investigate import investigate
 from lab.trials.prepare import open_case, prepare
 from lab.trials.restore import restore
 from lab.trials.run import run_trial
+from lab.trials.soak import meaning, soak
 
 __all__ = [
     "Bench",
     "investigate",
+    "left_as_found",
+    "meaning",
     "open_bench",
     "open_case",
     "prepare",
     "put_back",
     "restore",
     "run_trial",
+    "soak",
     "target_of",
 ]

@@ -30,6 +30,7 @@ from lab.model import (
     TimedOut,
     Trial,
     compare,
+    wait_until,
 )
 from lab.smb import run_load
 from lab.trials.apply import apply
@@ -92,7 +93,7 @@ def _load_and_watch(bench: Bench, case: Case, recipe: Recipe) -> tuple[LoadRepor
     load = run_load(bench.target, plan, clock=bench.clock)
     rate = load.reads_answered / load.seconds if load.seconds else 0.0
     bench.tell(EntryKind.FINDING, f"{load.reads_answered} READs answered ({rate:.0f}/s)")
-    if load.reads_answered == 0:
+    if load.reads_answered == 0 and not load.target_died:
         why = ", ".join(f"{n} × {s}" for s, n in load.failed) or "no READ was answered"
         return load, Invalid(InvalidReason.LOAD_NOT_DELIVERED, why)
     if not load.target_died and _still_up(bench, boot):
@@ -114,6 +115,11 @@ def _after_the_stop(
     bench: Bench, case: Case, boot: Boot, position: int, stale: bytes | None, after: float
 ) -> Outcome:
     """Wait for the next boot, see what the log and the dump say."""
+    if not _stopped(bench, boot):
+        return Invalid(
+            InvalidReason.INFRASTRUCTURE,
+            f"connections broke, but the guest did not stop within {bench.host.timeouts.stop:g} s",
+        )
     _bring_back(bench, boot)
     events = bench.guest.bugchecks(position)
     stops = [e.bugcheck for e in events if e.bugcheck is not None and e.bugcheck.code]
@@ -137,6 +143,24 @@ def _after_the_stop(
     if relation is Relation.OURS:
         return Invalid(InvalidReason.OURS, f"the lab itself caused {seen.bugcheck.title}")
     return Crashed(after, seen.bugcheck, relation, sha)
+
+
+def _stopped(bench: Bench, boot: Boot) -> bool:
+    """Whether the guest went down: a broken network alone is no stop, and no reason for a reset."""
+
+    def gone() -> bool | None:
+        return None if _still_up(bench, boot) else True
+
+    try:
+        return wait_until(
+            gone,
+            wait="stop",
+            seconds=bench.host.timeouts.stop,
+            clock=bench.clock,
+            every=bench.host.timeouts.poll,
+        )
+    except TimedOut:
+        return False
 
 
 def _bring_back(bench: Bench, boot: Boot) -> None:

@@ -1,0 +1,56 @@
+"""A soak: load on a host as it is, for a while, and what standing it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from lab.bisect import rate_bound
+from lab.model import Crashed, EntryKind, LoadPlan, Recipe, Survived, Trial, VerifierPlan
+from lab.trials.as_found import left_as_found, put_back
+from lab.trials.bench import Bench
+from lab.trials.prepare import prepare
+from lab.trials.run import run_trial
+
+CONFIDENCE = 0.95
+
+
+def soak(
+    bench: Bench,
+    load: LoadPlan,
+    seconds: float,
+    *,
+    prepare: Callable[[Bench], None] = prepare,
+    run: Callable[[Bench, Recipe, str], Trial] = run_trial,
+    put_back: Callable[[Bench], None] = put_back,
+) -> list[Trial]:
+    """Rounds of `load`, drivers as found and verifier off, until `seconds` of load or a stop.
+
+    A stop is captured and analysed like any trial's. The case's journal ends with what it means.
+    """
+    rounds: list[Trial] = []
+    left = seconds
+    with left_as_found(bench, put_back):
+        prepare(bench)
+        while left > 0 and not (rounds and isinstance(rounds[-1].outcome, Crashed)):
+            plan = replace(load, seconds=min(load.seconds, left), seed=load.seed + len(rounds))
+            recipe = Recipe(frozenset(), VerifierPlan(), plan, "soak")
+            rounds.append(run(bench, recipe, f"Soak, round {len(rounds) + 1}: drivers as found"))
+            left -= plan.seconds
+        bench.trial = None
+        bench.tell(EntryKind.FINDING, meaning(bench.host.name, rounds))
+    return rounds
+
+
+def meaning(host: str, rounds: list[Trial]) -> str:
+    """What the rounds of a soak say, in one sentence."""
+    stood = sum(t.outcome.after for t in rounds if isinstance(t.outcome, Survived))
+    if any(isinstance(t.outcome, Crashed) for t in rounds):
+        return f"{host} stopped in round {len(rounds)}, after {stood:.0f} s of load that it stood before"
+    if not stood:
+        return f"no round of the soak of {host} was valid, so it says nothing"
+    rate = rate_bound(stood, CONFIDENCE) * 3600
+    return (
+        f"{host} stood {stood:.0f} s of load; with 95 % confidence it stops less than "
+        f"{rate:.2g} times an hour under this load"
+    )
