@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.bench import bench_for, journal_at, leased
 from flows.reproduce import prepare, put_back, trial
 from lab import trials
-from lab.model import LoadPlan, Signature, Trial
+from lab.model import LoadPlan, Trial
 
 ROUND_SECONDS = 600.0
 
@@ -23,13 +23,17 @@ def soak(
     profile: str = "burst",
     seed: int = 0,
     data: Path = Path("lab-data"),
+    case: str | None = None,
 ) -> list[Trial]:
-    """Read load in rounds of at most ten minutes, drivers as found, until the time is up or a stop."""
+    """Read load in rounds of at most ten minutes, drivers as found, until the time is up or a stop.
+
+    `case` is one that `lab.trials.open_soak` opened; without it a new one is.
+    """
     journal = journal_at(data)
     load = LoadPlan(profile, min(ROUND_SECONDS, minutes * 60), seed)
     with leased(journal, inventory, host):
-        case = journal.new_case(f"Soak of {host}", Signature(0, 0, "", ()), load)
-        with bench_for(journal, inventory, host, case.id, data) as bench:
+        case = case or trials.open_soak(journal, host, load)
+        with bench_for(journal, inventory, host, case, data) as bench:
             rounds = trials.soak(bench, load, minutes * 60, prepare=prepare, run=trial, put_back=put_back)
     create_markdown_artifact(trials.meaning(host, rounds), key="soak", description=f"soak of {host}")
     return rounds

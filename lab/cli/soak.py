@@ -8,10 +8,12 @@ import typer
 
 from flows.bench import journal_at
 from lab.cli import engine
-from lab.cli.console import out
+from lab.cli.console import errors, out
+from lab.cli.narrator import Narrator
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories
-from lab.model import Crashed
-from lab.trials import meaning
+from lab.inventory import load as load_inventory
+from lab.model import Crashed, LoadPlan
+from lab.trials import meaning, open_soak
 
 
 def soak(
@@ -23,10 +25,16 @@ def soak(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Read load until the time is up or the host stops; a stop is captured and analysed."""
-    engine.start()
-    from flows.soak import soak as flow  # Prefect takes seconds to import
+    load_inventory(inventory).host(host, for_use=True)
+    journal = journal_at(data)
+    case = open_soak(journal, host, LoadPlan(profile, minutes * 60, seed))
+    with Narrator(errors, journal, case):
+        engine.start()
+        from flows.soak import soak as flow  # Prefect takes seconds to import
 
-    rounds = flow(inventory=inventory, host=host, minutes=minutes, profile=profile, seed=seed, data=data)
-    out.print(f"{meaning(host, rounds)}\ncase {journal_at(data).cases()[0].id}", soft_wrap=True)
+        rounds = flow(
+            inventory=inventory, host=host, minutes=minutes, profile=profile, seed=seed, data=data, case=case
+        )
+    out.print(f"{meaning(host, rounds)}\ncase {case}", soft_wrap=True)
     if any(isinstance(t.outcome, Crashed) for t in rounds):
         raise typer.Exit(1)

@@ -13,8 +13,8 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is read as another: i 
 
 
 def new_id(opened: datetime, code: int, taken: frozenset[str]) -> str:
-    """`2026-11-22-0x20-k7f3`: day, bugcheck, and four letters that are not yet `taken`."""
-    stem = f"{opened:%Y-%m-%d}-0x{code:x}-"
+    """`2026-11-22-0x20-k7f3`: day, bugcheck (`soak` for none), and four letters that are not yet `taken`."""
+    stem = f"{opened:%Y-%m-%d}-{f'0x{code:x}' if code else 'soak'}-"
     length = 4
     while True:
         found = stem + "".join(secrets.choice(_LETTERS) for _ in range(length))

@@ -6,7 +6,7 @@ from lab.trials.investigate import investigate
 from lab.trials.prepare import open_case, prepare
 from lab.trials.restore import restore
 from lab.trials.run import run_trial
-from lab.trials.soak import meaning, soak
+from lab.trials.soak import meaning, open_soak, soak
 
 __all__ = [
     "Bench",
@@ -15,6 +15,7 @@ __all__ = [
     "meaning",
     "open_bench",
     "open_case",
+    "open_soak",
     "prepare",
     "put_back",
     "restore",

@@ -6,13 +6,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lab.bisect import rate_bound
-from lab.model import Crashed, EntryKind, LoadPlan, Recipe, Survived, Trial, VerifierPlan
+from lab.journal import Journal
+from lab.model import Crashed, EntryKind, LoadPlan, Recipe, Signature, Survived, Trial, VerifierPlan
 from lab.trials.as_found import left_as_found, put_back
 from lab.trials.bench import Bench
 from lab.trials.prepare import prepare
 from lab.trials.run import run_trial
 
 CONFIDENCE = 0.95
+
+
+def open_soak(journal: Journal, host: str, load: LoadPlan) -> str:
+    """A case for a soak, where no certain stop is looked for. Returns its id."""
+    return journal.new_case(f"Soak of {host}", Signature(0, 0, "", ()), load).id
 
 
 def soak(
