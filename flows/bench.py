@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.inventory import Inventory, load, register_secret_source
+from lab.inventory import load, register_secret_source
 from lab.journal import Journal, open_journal
-from lab.model import ConfigurationError
+from lab.model import ConfigurationError, InfrastructureError, LabError
 from lab.trials import Bench, open_bench
 
 LEASE_SECONDS = 120.0
@@ -54,22 +54,33 @@ def _bury_the_dead(journal: Journal, host: str) -> None:
 
 
 @contextmanager
-def leased(journal: Journal, inventory: list[Path], host: str) -> Iterator[None]:
-    """Hold the lease of a host, renewed in the background until the block ends."""
+def leased(journal: Journal, inventory: list[Path], host: str) -> Iterator[Callable[[], None]]:
+    """Hold the lease of a host, renewed in the background until the block ends.
+
+    Gives a function that raises InfrastructureError when the host is not ours any more.
+    """
     load(inventory).host(host, for_use=True)
     _bury_the_dead(journal, host)
     lease = journal.acquire(host, f"{socket.gethostname()}:{os.getpid()}", LEASE_SECONDS)
     done = threading.Event()
+    trouble: LabError | None = None
 
     def renew() -> None:
-        nonlocal lease
+        nonlocal lease, trouble
         while not done.wait(LEASE_SECONDS / 4):
-            lease = journal.renew(lease, LEASE_SECONDS)
+            try:
+                lease, trouble = journal.renew(lease, LEASE_SECONDS), None
+            except LabError as error:  # a locked journal passes; a lease that was taken over does not
+                trouble = error
+
+    def ours() -> None:
+        if trouble is not None:
+            raise InfrastructureError(f"the lease of {host} was not renewed: {trouble.message}")
 
     keeper = threading.Thread(target=renew, name=f"lease-{host}", daemon=True)
     keeper.start()
     try:
-        yield
+        yield ours
     finally:
         done.set()
         keeper.join()
@@ -78,7 +89,10 @@ def leased(journal: Journal, inventory: list[Path], host: str) -> Iterator[None]
 
 @contextmanager
 def bench_for(journal: Journal, inventory: list[Path], host: str, case: str, data: Path) -> Iterator[Bench]:
-    """The bench of one expendable host of the inventory. Raises Refused for any other."""
-    entries: Inventory = load(inventory)
-    with open_bench(entries.host(host, for_use=True), journal, case, vault_at(data)) as bench:
+    """The bench of one expendable host of the inventory, leased. Raises Refused for any other."""
+    entry = load(inventory).host(host, for_use=True)
+    with (
+        leased(journal, inventory, host) as ours,
+        open_bench(entry, journal, case, vault_at(data), ours=ours) as bench,
+    ):
         yield bench

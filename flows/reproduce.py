@@ -13,7 +13,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
-from flows.bench import bench_for, journal_at, leased
+from flows.bench import bench_for, journal_at
 from lab import trials
 from lab.model import Case, Crashed, Recipe, Survived, Trial, Verdict
 from lab.report.markdown import render_markdown
@@ -54,7 +54,7 @@ def reproduce(case: str, inventory: list[Path], host: str, data: Path) -> Verdic
         update_progress_artifact(progress, 100.0 * done / max(USUAL_TRIALS, done + 1))  # type: ignore[arg-type]
         create_table_artifact(_rows(known), key=f"{_key(case)}-trials", description="trials so far")
 
-    with leased(journal, inventory, host), bench_for(journal, inventory, host, case, data) as bench:
+    with bench_for(journal, inventory, host, case, data) as bench:
         verdict = trials.investigate(
             bench, prepare=prepare, run=trial, put_back=put_back, after_trial=after_trial
         )

@@ -24,7 +24,7 @@ from lab.cli.console import errors, out, to_json
 from lab.cli.options import DEFAULT_DATA, Data, Json
 from lab.cli.reproduce import investigate
 from lab.cli.twin import PASSWORD, Build, checked_build
-from lab.model import InfrastructureError, LoadPlan, VerdictKind
+from lab.model import ConfigurationError, InfrastructureError, LoadPlan, VerdictKind
 from lab.trials import open_case
 
 LOAD_SECONDS = 6.0
@@ -43,6 +43,7 @@ def demo(
     The twin seals the name of the driver it planted before the first step, and opens it after the verdict.
     """
     checked_build(build)
+    _check_culprit(build, culprit)
     started = time.monotonic()
     folder = data.resolve() / f"demo-{seed}-{build}-{time.strftime('%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
@@ -61,8 +62,7 @@ def demo(
     verdict = finished.verdict
     assert verdict is not None
     seconds = time.monotonic() - started
-    if twin.revealed:
-        _open_seal(twin.endpoints["commitment"], twin.revealed, verdict.culprits)
+    right = _open_seal(twin.endpoints["commitment"], twin.revealed, verdict.culprits)
     errors.print(f"{len(finished.trials)} trials, {seconds:.0f} s, report: {report}", soft_wrap=True)
     if json:
         answer = {
@@ -79,11 +79,22 @@ def demo(
         typer.echo(to_json(answer))
     else:
         out.print(str(report.resolve()), soft_wrap=True)
-    if verdict.kind is not VerdictKind.DRIVER:
+    if verdict.kind is not VerdictKind.DRIVER or not right:
         raise typer.Exit(1)
 
 
-def _open_seal(commitment: str, revealed: dict[str, str], named: tuple[str, ...]) -> None:
+def _check_culprit(build: int, culprit: str | None) -> None:
+    from lab.twin.catalogue import plantable
+
+    if culprit is not None and culprit.casefold() not in {d["service"].casefold() for d in plantable(build)}:
+        raise ConfigurationError(
+            f"the twin cannot plant '{culprit}' as the culprit",
+            help=f"Choose a service that 'lab twin drivers --build {build}' lists.",
+        )
+
+
+def _open_seal(commitment: str, revealed: dict[str, str], named: tuple[str, ...]) -> bool:
+    """Show what was planted; true when the verdict names it and the seal is whole."""
     honest = hashlib.sha256((revealed["culprit"] + revealed["salt"]).encode()).hexdigest() == commitment
     right = revealed["culprit"] in named
     errors.print(
@@ -91,6 +102,7 @@ def _open_seal(commitment: str, revealed: dict[str, str], named: tuple[str, ...]
         + ("[green]✓[/]" if right else "[red]✗ not what the verdict says[/]")
         + ("" if honest else " [red](the seal does not match)[/]")
     )
+    return right and honest
 
 
 @dataclass

@@ -8,8 +8,9 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
+from flows.bench import journal_at, leased
 from lab.cli.console import errors, out, to_json
-from lab.cli.options import DEFAULT_INVENTORY, Inventories, Json
+from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json
 from lab.inventory import load as load_inventory
 from lab.model import LoadPlan, SystemClock
 from lab.smb import Progress, run_load
@@ -25,12 +26,17 @@ def load(
     connections: Annotated[int, typer.Option(min=1, max=64)] = 4,
     seed: Annotated[int, typer.Option(help="Same seed, same offsets.")] = 0,
     inventory: Inventories = DEFAULT_INVENTORY,
+    data: Data = DEFAULT_DATA,
     json: Json = False,
 ) -> None:
     """Drive SMB2 reads and show the rate. Stops when the target dies or the time is up."""
     target = target_of(load_inventory(inventory).host(host, for_use=True))
+    journal = journal_at(data)
     plan = LoadPlan(profile, seconds, seed, connections)
-    with Live(Text("connecting"), console=errors, refresh_per_second=8, transient=True) as live:
+    with (
+        leased(journal, inventory, host),
+        Live(Text("connecting"), console=errors, refresh_per_second=8, transient=True) as live,
+    ):
 
         def show(progress: Progress) -> None:
             live.update(Text(str(progress)))

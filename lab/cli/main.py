@@ -57,7 +57,7 @@ EXIT_CODES = """\
   5  the guest refused, or a setting did not take
   6  a wait ran out
   7  the dump cannot be read
-130  interrupted; the host was put back, or 'lab host restore NAME' says what is left
+130  interrupted; the host was put back, or 'lab host restore NAME' does it
 """
 app.info.epilog = EXIT_CODES
 

@@ -145,6 +145,7 @@ class Timeouts(Settings):
     power: Annotated[Seconds, Field(description="a power request, until it has taken effect")] = 60
     reachable: Annotated[Seconds, Field(description="the guest's shell, until it answers")] = 300
     boot: Annotated[Seconds, Field(description="a restart or a crash, until the new boot answers")] = 600
+    settle: Annotated[Seconds, Field(description="after a boot, until the planned drivers run")] = 60
     stop: Annotated[Seconds, Field(description="silence, until we know whether the host has stopped")] = 60
     dump: Annotated[Seconds, Field(description="the dump file, until it is whole")] = 900
     transfer: Annotated[Seconds, Field(description="to fetch a dump")] = 3600

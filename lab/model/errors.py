@@ -52,14 +52,17 @@ class GuestError(LabError):
 class NotApplied(GuestError):
     """A change was accepted, but did not hold when read back. Never counts as evidence.
 
-    `services` are the drivers that are not as planned.
+    `services` are the drivers that are not as planned. `final`: waiting longer will not change it.
     """
 
     help = "Look for what protects the setting (tamper protection, group policy), or pin the driver."
 
-    def __init__(self, message: str, *, services: tuple[str, ...] = (), help: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, services: tuple[str, ...] = (), final: bool = False, help: str | None = None
+    ) -> None:
         super().__init__(message, help=help)
         self.services = services
+        self.final = final
 
 
 class TimedOut(LabError):

@@ -43,11 +43,15 @@ LONGEST_SOAK = 6
 """Longest soak, in multiples of the case's load."""
 
 
-def next_step(case: Case) -> Step:
-    """The next trial of a case, or its verdict. The same case always gets the same answer."""
+def next_step(case: Case, *, since: int = 0) -> Step:
+    """The next trial of a case, or its verdict. The same case always gets the same answer.
+
+    Only invalid trials with a number above `since` can abort: a run that goes on with a case after the
+    lab was mended passes the number of trials it found.
+    """
     view = View(case)
     return (
-        _stop_early(view)
+        _stop_early(view, since)
         or _reproduce(view)
         or _confirm(view)
         or _climb(view)
@@ -56,11 +60,11 @@ def next_step(case: Case) -> Step:
     )
 
 
-def _stop_early(view: View) -> Step | None:
+def _stop_early(view: View, since: int) -> Step | None:
     case = view.case
     if not view.third_party:
         return _undecided(view, "no third-party driver runs on this host, so none can be the cause here")
-    tail = case.trials[-INVALID_IN_A_ROW:]
+    tail = [t for t in case.trials if t.number > since][-INVALID_IN_A_ROW:]
     if len(tail) == INVALID_IN_A_ROW and all(isinstance(t.outcome, Invalid) for t in tail):
         last = tail[-1].outcome
         assert isinstance(last, Invalid)
@@ -134,7 +138,7 @@ def _bisect(view: View) -> Step | None:
                     VerdictKind.SYSTEM,
                     (),
                     posterior[bisect.SYSTEM],
-                    ("the crash also came with every removable third-party driver off",),
+                    ("the crash also came with every removable third-party driver off", *_pinned(view)),
                 )
             )
         chosen: frozenset[str] = frozenset()
@@ -227,22 +231,39 @@ def _because(view: View, accused: str, stood: list[Trial], alone: list[Trial]) -
 
 def _undecided(view: View, why: str) -> Conclude:
     if not view.units:
-        return Conclude(Verdict(VerdictKind.UNDECIDED, (), 0.0, (why,)))
+        return Conclude(
+            Verdict(
+                VerdictKind.UNDECIDED, (), 0.0, ("no third-party driver can be switched off", *_pinned(view))
+            )
+            if view.third_party
+            else Verdict(VerdictKind.UNDECIDED, (), 0.0, (why,))
+        )
     posterior = view.belief.posterior()
     ranked = sorted(view.units, key=lambda u: -posterior[u])
     close = [u for u in ranked if posterior[u] >= 0.5 * posterior[ranked[0]] and posterior[u] >= 0.1]
-    pinned = [
-        f"{e.points_to[0]} is named by evidence, but is pinned and was never switched off"
-        for e in view.evidence
-        for d in view.third_party
-        if e.points_to and d.pinned and d.image.casefold() == e.points_to[0].casefold()
-    ]
-    because = (why, *dict.fromkeys(pinned))
+    because = (why, *_pinned(view, only_named=True))
     if 2 <= len(close) <= 4 and view.crash_signature_seen:
         total = sum(posterior[u] for u in close)
         return Conclude(Verdict(VerdictKind.ONE_OF, tuple(close), total, because))
     leading = tuple(ranked[:1]) if posterior[ranked[0]] >= 0.1 else ()
     return Conclude(Verdict(VerdictKind.UNDECIDED, leading, posterior[ranked[0]], because))
+
+
+def _pinned(view: View, *, only_named: bool = False) -> tuple[str, ...]:
+    """What of the third-party drivers was never switched off, and whether evidence names it."""
+    named = {image.casefold() for e in view.evidence for image in e.points_to}
+    said = []
+    for driver in view.third_party:
+        if driver in view.candidates:
+            continue
+        evidence = driver.image.casefold() in named
+        if evidence or not only_named:
+            reason = driver.pinned or "it does not stay off, or a driver that must stay on needs it"
+            said.append(
+                f"{driver.image} was never switched off: {reason}"
+                + ("; evidence names it" if evidence else "")
+            )
+    return tuple(said)
 
 
 def _soak(view: View, enabled: Iterable[str], confidence: float) -> float:

@@ -6,11 +6,12 @@ from lab.trials.investigate import investigate
 from lab.trials.prepare import open_case, prepare
 from lab.trials.restore import restore
 from lab.trials.run import run_trial
-from lab.trials.soak import meaning, open_soak, soak
+from lab.trials.soak import judge, meaning, open_soak, soak
 
 __all__ = [
     "Bench",
     "investigate",
+    "judge",
     "left_as_found",
     "meaning",
     "open_bench",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lab.model import EntryKind
+from lab.model import EntryKind, LabError
 from lab.trials.bench import Bench
 from lab.trials.restore import restore
 
@@ -13,6 +13,7 @@ from lab.trials.restore import restore
 def put_back(bench: Bench) -> None:
     """Put the host back as it was found, and say so in the case's journal."""
     bench.trial = None
+    bench.ours()
     if bench.journal.undo_pending(bench.host.name):
         bench.tell(EntryKind.ACTION, f"putting {bench.host.name} back as it was found")
     for what in restore(bench.host, bench.journal):
@@ -23,17 +24,24 @@ def put_back(bench: Bench) -> None:
 def left_as_found(bench: Bench, scheduled: Callable[[Bench], None] = put_back) -> Iterator[None]:
     """What a dead process left behind is cleared first, what this block changes is undone at its end.
 
-    Trials of this case that are still marked as running belong to a process that died, as the caller
+    Trials on this host that are still marked as running belong to a process that died, as the caller
     holds the host's lease. `scheduled` is `put_back` as a scheduler's task; after an error or Ctrl-C the
     host is put back directly, for the scheduler may be what failed.
     """
     for running in bench.journal.running_trials():
-        if running.case_id == bench.case:
-            bench.journal.abandon(bench.case, running.number, "its process ended before the trial did")
+        if running.host == bench.host.name:
+            bench.journal.abandon(running.case_id, running.number, "its process ended before the trial did")
     scheduled(bench)
     try:
         yield
     except BaseException:
-        put_back(bench)
+        try:
+            put_back(bench)
+        except LabError as failed:  # what went wrong first is what the user must hear
+            name = bench.host.name
+            bench.tell(
+                EntryKind.WARNING,
+                f"{name} is still changed: {failed.message}; 'lab host restore {name}' puts it back",
+            )
         raise
     scheduled(bench)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ class Bench:
     symbols: Symbols
     journal: Journal
     case: str
+    ours: Callable[[], None] = lambda: None  # raises InfrastructureError when the lease is lost
     clock: Clock = field(default_factory=SystemClock)
     trial: int | None = None  # the running one, so that entries carry its number
 
@@ -55,9 +56,18 @@ def target_of(host: Host) -> SmbTarget:
 
 @contextmanager
 def open_bench(
-    host: Host, journal: Journal, case: str, vault: Path, *, symbols: tuple[Path, ...] = ()
+    host: Host,
+    journal: Journal,
+    case: str,
+    vault: Path,
+    *,
+    symbols: tuple[Path, ...] = (),
+    ours: Callable[[], None] = lambda: None,
 ) -> Iterator[Bench]:
-    """Open a host of the inventory. Nothing is changed on it; connections are made when first needed."""
+    """Open a host of the inventory. Nothing is changed on it; connections are made when first needed.
+
+    `ours` raises InfrastructureError once the caller's lease of the host is lost.
+    """
     clock = SystemClock()
     with open_guest(host, clock) as guest:
         yield Bench(
@@ -69,5 +79,6 @@ def open_bench(
             symbols=Symbols((*host.symbols, *symbols)),
             journal=journal,
             case=case,
+            ours=ours,
             clock=clock,
         )

@@ -37,9 +37,10 @@ def investigate(
     """
     with left_as_found(bench, put_back):
         prepare(bench)
+        since = len(bench.journal.case(bench.case).trials)
         while True:
             case = bench.journal.case(bench.case)
-            step = next_step(case)
+            step = next_step(case, since=since)
             if isinstance(step, Conclude):
                 break
             if isinstance(step, Abort):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from lab.inventory import Host
 from lab.journal import Journal
 from lab.machines import open_machine
-from lab.model import InfrastructureError, PowerState
-from lab.windows import Script, open_guest, undo
+from lab.model import InfrastructureError, PowerState, TimedOut
+from lab.windows import open_guest, undo
 
 ATTEMPTS = 3
-"""Tries in all: the guest may just be going down for a restart that was asked for before."""
+"""Tries in all: the guest may just be going down for a restart that was asked for, or hang."""
 
 
 def restore(host: Host, journal: Journal) -> list[str]:
@@ -30,13 +30,15 @@ def restore(host: Host, journal: Journal) -> list[str]:
             try:
                 boot = guest.wait_until_reachable()
                 for entry in pending:
-                    guest.run(Script(entry.script), **undo.parameters(entry.parameters))
+                    undo.replay(guest, entry.script, entry.parameters)
                 guest.restart("bugcheck-lab: as found")
                 guest.wait_for_new_boot(boot)
                 break
-            except InfrastructureError:
+            except (InfrastructureError, TimedOut) as error:
                 if attempt == ATTEMPTS:
                     raise
+                if isinstance(error, TimedOut):
+                    machine.reset()
     for entry in pending:
         journal.undo_done(entry.id)
     return [entry.what for entry in pending]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from lab.analysis import triage
@@ -10,7 +9,6 @@ from lab.capture import fetch, header_of, wait_until_whole, why_no_dump
 from lab.model import (
     Boot,
     Bugcheck,
-    BugcheckEvent,
     Case,
     Crashed,
     EntryKind,
@@ -37,6 +35,8 @@ from lab.trials.apply import apply
 from lab.trials.bench import Bench
 
 DUMP = "MEMORY.DMP"
+DELIVERED = 0.9
+"""Share of the READs that must be answered for standing a load to mean anything."""
 
 
 def run_trial(bench: Bench, recipe: Recipe, why: str = "") -> Trial:
@@ -45,6 +45,7 @@ def run_trial(bench: Bench, recipe: Recipe, why: str = "") -> Trial:
     Trouble on the way is an `Invalid` outcome, never a result; only errors of the user's input and
     interrupts leave this function, and then the trial is journalled as interrupted.
     """
+    bench.ours()
     case = bench.journal.case(bench.case)
     number = bench.journal.begin_trial(bench.case, bench.host.name, recipe)
     bench.trial = number
@@ -93,8 +94,9 @@ def _load_and_watch(bench: Bench, case: Case, recipe: Recipe) -> tuple[LoadRepor
     load = run_load(bench.target, plan, clock=bench.clock)
     rate = load.reads_answered / load.seconds if load.seconds else 0.0
     bench.tell(EntryKind.FINDING, f"{load.reads_answered} READs answered ({rate:.0f}/s)")
-    if load.reads_answered == 0 and not load.target_died:
-        why = ", ".join(f"{n} × {s}" for s, n in load.failed) or "no READ was answered"
+    if not load.target_died and load.reads_answered < DELIVERED * max(1, load.reads_sent):
+        failed = ", ".join(f"{n} × {s}" for s, n in load.failed)
+        why = f"{load.reads_answered} of {load.reads_sent} READs were answered" + (failed and f"; {failed}")
         return load, Invalid(InvalidReason.LOAD_NOT_DELIVERED, why)
     if not load.target_died and _still_up(bench, boot):
         return load, Survived(load.seconds)
@@ -130,9 +132,16 @@ def _after_the_stop(
         )
     try:
         sha = _capture(bench, stale)
+    except TimedOut:
+        why = why_no_dump(bench.guest.crash_control(), events)
+        return _without_dump(bench, case, stops, after, why)
     except LabError as error:
-        return _without_dump(bench, case, stops, events, after, error)
-    seen = triage(bench.vault.path(sha), bench.symbols, known=case.drivers)
+        return _without_dump(bench, case, stops, after, f"it could not be fetched: {error.message}")
+    try:
+        seen = triage(bench.vault.path(sha), bench.symbols, known=case.drivers)
+    except LabError as error:
+        why = f"the dump {sha[:12]} in the vault cannot be read: {error.message}"
+        return _without_dump(bench, case, stops, after, why)
     bench.journal.add_crash(bench.case, sha, seen)
     bench.tell(EntryKind.FINDING, f"STOP: {seen.bugcheck.title}, dump {sha[:12]}")
     if stops and stops[-1].code != seen.bugcheck.code:
@@ -196,12 +205,10 @@ def _without_dump(
     bench: Bench,
     case: Case,
     stops: list[Bugcheck],
-    events: Sequence[BugcheckEvent],
     after: float,
-    error: LabError,
+    why: str,
 ) -> Outcome:
-    why = why_no_dump(bench.guest.crash_control(), events)
-    bench.tell(EntryKind.WARNING, f"no dump: {why} ({error.message})")
+    bench.tell(EntryKind.WARNING, f"no dump to read: {why}")
     if not stops:
         return Invalid(
             InvalidReason.INFRASTRUCTURE, f"the host stopped, but neither log nor dump says why: {why}"

@@ -7,7 +7,18 @@ from dataclasses import replace
 
 from lab.bisect import rate_bound
 from lab.journal import Journal
-from lab.model import Crashed, EntryKind, LoadPlan, Recipe, Signature, Survived, Trial, VerifierPlan
+from lab.model import (
+    Crashed,
+    EntryKind,
+    InfrastructureError,
+    LabError,
+    LoadPlan,
+    Recipe,
+    Signature,
+    Survived,
+    Trial,
+    VerifierPlan,
+)
 from lab.trials.as_found import left_as_found, put_back
 from lab.trials.bench import Bench
 from lab.trials.prepare import prepare
@@ -46,6 +57,22 @@ def soak(
         bench.trial = None
         bench.tell(EntryKind.FINDING, meaning(bench.host.name, rounds))
     return rounds
+
+
+class HostStopped(LabError):
+    """A soak ended in a stop. Not an error of the lab: it is what the soak was for."""
+
+    help = "'lab case list' names the case; 'lab case report ID' shows what was found."
+
+
+def judge(host: str, rounds: list[Trial]) -> str:
+    """What the soak means. Raises HostStopped for a stop, InfrastructureError when no round was valid."""
+    text = meaning(host, rounds)
+    if any(isinstance(t.outcome, Crashed) for t in rounds):
+        raise HostStopped(text)
+    if not any(isinstance(t.outcome, Survived) for t in rounds):
+        raise InfrastructureError(text, help="The case's journal says why each round was invalid.")
+    return text
 
 
 def meaning(host: str, rounds: list[Trial]) -> str:

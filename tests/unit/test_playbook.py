@@ -117,6 +117,30 @@ def test_trials_that_stay_invalid_are_no_verdict() -> None:
     assert len(case.trials) == 3
 
 
+def test_a_case_can_go_on_once_the_lab_is_mended() -> None:
+    """Old invalid trials abort a run once; a later run is told how many trials it found."""
+    broken = Invalid(InvalidReason.INFRASTRUCTURE, "the network is down")
+    case, _ = investigate(World(DRIVERS, "drv08", "callback", invalid=lambda recipe: broken))
+    assert isinstance(next_step(case), Abort)
+    assert isinstance(next_step(case, since=len(case.trials)), RunTrial)
+
+
+def test_a_pinned_driver_that_evidence_names_is_not_kept_quiet() -> None:
+    """What was never switched off cannot be cleared, and a verdict must say so."""
+    world = World(DRIVERS, None, "callback", system=True)
+    _, end = investigate(world)
+    assert isinstance(end, Conclude) and end.verdict.kind is VerdictKind.SYSTEM
+    assert any("nic.sys was never switched off" in b and "network card" in b for b in end.verdict.because)
+
+
+def test_nothing_can_be_switched_off() -> None:
+    only_pinned = tuple(d for d in DRIVERS if d.pinned or d.origin is Origin.IN_BOX)
+    _, end = investigate(World(only_pinned, None, "callback", system=True))
+    assert isinstance(end, Conclude) and end.verdict.kind is VerdictKind.UNDECIDED
+    assert "no third-party driver can be switched off" in end.verdict.because
+    assert any("nic.sys" in b for b in end.verdict.because)
+
+
 def test_pinned_and_windows_drivers_are_never_switched_off() -> None:
     case, _ = investigate(World(DRIVERS, "drv08", "callback"))
     untouchable = {d.service for d in DRIVERS if d.pinned or d.origin is Origin.IN_BOX}
