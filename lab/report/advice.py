@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lab.model import Case, Crashed, Invalid, Verdict, VerdictKind
 from lab.report import bugchecks, crash, drivers, words
 from lab.report.drivers import DriverCard
+from lab.report.untested import Untested, images
 
 
 @dataclass(frozen=True)
@@ -18,31 +19,35 @@ class Action:
     code: str = ""  # a value to copy, such as a hash
 
 
-def actions(case: Case, verdict: Verdict | None, cards: tuple[DriverCard, ...]) -> tuple[Action, ...]:
+def actions(
+    case: Case, verdict: Verdict | None, cards: tuple[DriverCard, ...], untested: tuple[Untested, ...]
+) -> tuple[Action, ...]:
     if verdict is None:
         return ()
     match verdict.kind:
         case VerdictKind.DRIVER:
             return _against(case, cards)
         case VerdictKind.ONE_OF:
-            images = words.names([c.image for c in cards], "or")
+            either = words.names([c.image for c in cards], "or")
             return (
                 Action(
-                    "Update each of them first", f"Look for versions newer than those installed of {images}."
+                    "Update each of them first", f"Look for versions newer than those installed of {either}."
                 ),
                 *_send(case, cards),
             )
         case VerdictKind.SYSTEM:
             return (
+                *_free(untested),
                 Action(
                     "Bring Windows up to date",
                     "Install the newest cumulative update and the firmware of the host.",
                 ),
                 Action("Test memory and processor", "A fault of the hardware can look like any bugcheck."),
-                *_send(case, ()),
+                *_send(case, tuple(u.card for u in untested if u.named), windows=True),
             )
         case _:
             return (
+                *_free(untested),
                 Action(
                     "Change nothing on this evidence alone",
                     "No driver is proven. Keep the server's dumps, and collect the next one.",
@@ -69,10 +74,41 @@ def _against(case: Case, cards: tuple[DriverCard, ...]) -> tuple[Action, ...]:
     return tuple(found)
 
 
-def _send(case: Case, cards: tuple[DriverCard, ...]) -> tuple[Action, ...]:
-    to = words.names(sorted({c.company for c in cards if c.company}), "and") or "the vendor"
-    if not cards:
-        to = "Microsoft's support"
+def _free(untested: tuple[Untested, ...]) -> tuple[Action, ...]:
+    """How to put the drivers to the test that no trial was ever without."""
+    found = []
+    pinned = tuple(u for u in untested if u.card.pinned)
+    rest = tuple(u for u in untested if not u.card.pinned)
+    if pinned:
+        one = len(pinned) == 1
+        how = (
+            f"On a lab host that starts and can be reached without {'it' if one else 'them'}, lift the "
+            f"{'pin' if one else 'pins'} (an empty reason under “pinned” in the inventory) and go on there. "
+            "Or swap the adapter (NIC, HBA) for one with a driver of Windows."
+        )
+        found.append(Action(f"Put {_few(pinned)} to the test", how))
+    if rest:
+        they = "it was" if len(rest) == 1 else "they were"
+        found.append(
+            Action(f"Remove {_few(rest)} from a lab host", f"Go on without: {they} on in every trial so far.")
+        )
+    return tuple(found)
+
+
+def _few(untested: tuple[Untested, ...]) -> str:
+    """Names of up to three; of more those that evidence names, or their number."""
+    if len(untested) <= 3:
+        return words.names(images(untested))
+    named = tuple(u for u in untested if u.named)
+    if 0 < len(named) <= 3:
+        return f"{words.names(images(named))} first, then the others never switched off"
+    return f"the {len(untested)} drivers that were never switched off"
+
+
+def _send(case: Case, cards: tuple[DriverCard, ...], *, windows: bool = False) -> tuple[Action, ...]:
+    """`windows`: to Microsoft too, for Windows itself may be the cause."""
+    vendors = sorted({c.company for c in cards if c.company})
+    to = words.names([*vendors, *(["Microsoft's support"] if windows else [])]) or "the vendor"
     best = crash.best_dump(case)
     if not best:
         return (Action(f"Send this page to {to}", "There is no dump to go with it."),)
@@ -91,7 +127,7 @@ def missing_on_host(case: Case) -> tuple[str, ...]:
     return tuple(m.name for m in customer.third_party if m.name.casefold() not in have)
 
 
-def decide(case: Case, verdict: Verdict | None) -> tuple[str, ...]:
+def decide(case: Case, verdict: Verdict | None, untested: tuple[Untested, ...]) -> tuple[str, ...]:
     """What would settle a case that is not settled."""
     if verdict is None:
         return ("The next trial. This page shows what is known so far.",)
@@ -101,14 +137,16 @@ def decide(case: Case, verdict: Verdict | None) -> tuple[str, ...]:
         if not isinstance(trial.outcome, Invalid):
             flags |= trial.recipe.verifier.flags
     missing = missing_on_host(case)
-    images = tuple(drivers.image(case, s) for s in verdict.culprits)
+    accused = tuple(drivers.image(case, s) for s in verdict.culprits)
+    if untested:
+        found.append(f"Trials without {_few(untested)}, on a host where that is safe.")
     match verdict.kind:
         case VerdictKind.DRIVER if not verdict.confirmed_by:
             found.append(
-                f"A trial without {words.names(images)} that stands, and one with it alone that crashes."
+                f"A trial without {words.names(accused)} that stands, and one with it alone that crashes."
             )
         case VerdictKind.ONE_OF:
-            found.append(f"A trial in which only one of {words.names(images)} is on.")
+            found.append(f"A trial in which only one of {words.names(accused)} is on.")
             for service in verdict.culprits:
                 driver = drivers.find(case, service)
                 if driver and driver.pinned:
@@ -131,9 +169,9 @@ def decide(case: Case, verdict: Verdict | None) -> tuple[str, ...]:
                 "A new dump from the customer's server with Driver Verifier's Miscellaneous checks on."
             )
         case VerdictKind.UNDECIDED:
-            if images:
+            if accused:
                 found.append(
-                    f"More trials that tell {words.names(images)} apart: on and off in different sets."
+                    f"More trials that tell {words.names(accused)} apart: on and off in different sets."
                 )
             if bugchecks.about_apc(case.expected) and not flags & 0x10:
                 found.append(

@@ -82,6 +82,14 @@ def _verdict(view: Page) -> Iterator[str]:
     for d in answer.culprits:
         yield f"- {_driver(d)}"
     yield ""
+    if answer.untested:
+        yield "Never switched off, so not cleared:"
+        yield ""
+        for u in answer.untested:
+            yield f"- {_driver(u.card)}{'' if u.card.pinned else text(f'; {u.why}')}"
+            for sentence in u.named:
+                yield f"  - {text(sentence)}"
+        yield ""
     if answer.plain:
         yield f"> {answer.plain}"
         yield ""

@@ -8,6 +8,7 @@ from lab.model import Case, Crashed, Relation, Survived, Trial, Verdict, Verdict
 from lab.report import advice, bugchecks, drivers, survival, words
 from lab.report.advice import Action
 from lab.report.drivers import DriverCard
+from lab.report.untested import Untested, images, told, untested
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Answer:
     actions: tuple[Action, ...]
     decide: tuple[str, ...]
     culprits: tuple[DriverCard, ...]
+    untested: tuple[Untested, ...]  # never switched off, so not cleared
     count: str  # the APC disable count of the case's crashes, "" when that is not what it is about
 
     @property
@@ -46,22 +48,32 @@ LABELS = {
 def answer(case: Case) -> Answer:
     verdict = case.verdict
     cards = drivers.culprit_cards(case)
+    open_ones = untested(case)
     return Answer(
         kind=verdict.kind.value if verdict else "open",
-        label=LABELS[verdict.kind] if verdict else "Case open",
-        headline=_headline(case, verdict),
+        label=_label(verdict, open_ones),
+        headline=_headline(case, verdict, open_ones),
         plain=_plain(case),
         percent=words.percent(verdict.probability) if verdict and _has_number(verdict) else "",
         share=round(100 * min(max(verdict.probability, 0.0), 1.0), 1) if verdict else 0.0,
-        sure=_sure(verdict),
+        sure=_sure(verdict, open_ones),
         proof=_proof(case),
         against=_against(case),
-        because=_because(verdict),
-        actions=advice.actions(case, verdict, cards),
-        decide=advice.decide(case, verdict),
+        because=_because(verdict, open_ones),
+        actions=advice.actions(case, verdict, cards, open_ones),
+        decide=advice.decide(case, verdict, open_ones),
         culprits=cards,
+        untested=open_ones,
         count=apc_count(case),
     )
+
+
+def _label(verdict: Verdict | None, open_ones: tuple[Untested, ...]) -> str:
+    if verdict is None:
+        return "Case open"
+    if verdict.kind is VerdictKind.SYSTEM and open_ones:
+        return "Not a removable third-party driver"
+    return LABELS[verdict.kind]
 
 
 def _has_number(verdict: Verdict) -> bool:
@@ -69,29 +81,49 @@ def _has_number(verdict: Verdict) -> bool:
     return verdict.probability > 0 and verdict.kind is not VerdictKind.NOT_REPRODUCIBLE
 
 
-def _sure(verdict: Verdict | None) -> str:
+def _sure(verdict: Verdict | None, open_ones: tuple[Untested, ...]) -> str:
     if verdict is None:
         return "No verdict has been given yet, so there is no probability to show."
     if verdict.kind is VerdictKind.NOT_REPRODUCIBLE:
         return "This clears no driver: a crash that did not come may still come."
+    them = _named_or_counted(open_ones)
     if not _has_number(verdict):
+        if open_ones:
+            return f"Evidence names {them}, but no trial was without {_it(open_ones)}, so there is no number."
         return "Nothing points to a driver clearly enough for a number."
     if verdict.kind is VerdictKind.UNDECIDED and verdict.culprits:
-        return f"{words.sure(verdict.probability)}: a lead, no result"
+        also = f"; it says nothing of {them}" if open_ones else ""
+        return f"{words.sure(verdict.probability)}: a lead, no result{also}"
+    if verdict.kind is VerdictKind.SYSTEM and open_ones:
+        them_too = images(open_ones) if len(open_ones) <= 3 else (them,)
+        left = words.names(("Windows", "firmware", "hardware", *them_too))
+        sure = words.sure(verdict.probability)
+        return f"{sure} that it is none of those that were switched off. {left} remain"
     return words.sure(verdict.probability)
+
+
+def _named_or_counted(open_ones: tuple[Untested, ...]) -> str:
+    """Up to three by their names; more by their number, for they are listed beside it."""
+    if len(open_ones) <= 3:
+        return words.names(images(open_ones))
+    return f"{len(open_ones)} third-party drivers that were never switched off"
+
+
+def _it(open_ones: tuple[Untested, ...]) -> str:
+    return "it" if len(open_ones) == 1 else "them"
 
 
 _REPEATS = ("without it the host stood", "with it as the only removable")
 """How reasons begin that say what the confirming trials, shown above them, say."""
 
 
-def _because(verdict: Verdict | None) -> tuple[str, ...]:
+def _because(verdict: Verdict | None, open_ones: tuple[Untested, ...]) -> tuple[str, ...]:
     if verdict is None:
         return ()
-    told = verdict.because
+    reasons = tuple(r for r in verdict.because if not told(r, open_ones))
     if verdict.kind is VerdictKind.DRIVER and verdict.confirmed_by:
-        told = tuple(reason for reason in told if not reason.startswith(_REPEATS))
-    return tuple(words.sentence(reason) for reason in told)
+        reasons = tuple(r for r in reasons if not r.startswith(_REPEATS))
+    return tuple(words.sentence(r) for r in reasons)
 
 
 def apc_count(case: Case) -> str:
@@ -123,28 +155,42 @@ def stops_without(case: Case) -> bool:
     return bool(without) and all(isinstance(t.outcome, Survived) for t in without)
 
 
-def _headline(case: Case, verdict: Verdict | None) -> tuple[tuple[str, bool], ...]:
+def _headline(
+    case: Case, verdict: Verdict | None, open_ones: tuple[Untested, ...]
+) -> tuple[tuple[str, bool], ...]:
     if verdict is None:
         return (("This case is still open.", False),)
-    images = [drivers.image(case, s) for s in verdict.culprits]
+    accused = [drivers.image(case, s) for s in verdict.culprits]
     match verdict.kind:
-        case VerdictKind.DRIVER if len(images) > 1:
+        case VerdictKind.DRIVER if len(accused) > 1:
             what = (
                 "together leave APCs disabled"
                 if bugchecks.about_apc(case.expected)
                 else "together cause the crash"
             )
-            return (*_listed(images, "and"), (f" {what}{_and_stops(case, 'them')}.", False))
+            return (*_listed(accused, "and"), (f" {what}{_and_stops(case, 'them')}.", False))
         case VerdictKind.DRIVER:
-            return (*_listed(images, "and"), (f" {_fault(case)}{_and_stops(case, 'it')}.", False))
+            return (*_listed(accused, "and"), (f" {_fault(case)}{_and_stops(case, 'it')}.", False))
         case VerdictKind.ONE_OF:
-            return (("Either ", False), *_listed(images, "or"), (f" {_fault(case)}.", False))
+            return (("Either ", False), *_listed(accused, "or"), (f" {_fault(case)}.", False))
+        case VerdictKind.SYSTEM if open_ones:
+            none = "None of the removable third-party drivers is to blame: the crash comes without them."
+            return ((none, False),)
         case VerdictKind.SYSTEM:
             return (("No third-party driver is to blame: the crash comes without them.", False),)
         case VerdictKind.NOT_REPRODUCIBLE:
             return (("The crash did not come back in the lab.", False),)
-        case VerdictKind.UNDECIDED if images:
-            return (("Not decided yet: it may be ", False), *_listed(images, "or"), (".", False))
+        case VerdictKind.UNDECIDED if accused and open_ones:
+            maybe = (("Not decided yet: it may be ", False), *_listed(accused, "or"))
+            were = "was" if len(open_ones) == 1 else "were"
+            rest = (f", which {were} never switched off.", False)
+            return (*maybe, ("; or ", False), *_listed([*images(open_ones)], "or"), rest)
+        case VerdictKind.UNDECIDED if accused:
+            return (("Not decided yet: it may be ", False), *_listed(accused, "or"), (".", False))
+        case VerdictKind.UNDECIDED if open_ones:
+            were = "was" if len(open_ones) == 1 else "were"
+            rest = (f", which {were} never switched off.", False)
+            return (("Not decided yet: evidence names ", False), *_listed([*images(open_ones)], "and"), rest)
         case _:
             return (("Not decided yet: the trials do not single out a driver.", False),)
 
@@ -195,12 +241,20 @@ def _setting(case: Case, trial: Trial, culprits: tuple[str, ...]) -> str:
     on = [drivers.image(case, s) for s in culprits if survival.has(trial, (s,))]
     off = [drivers.image(case, s) for s in culprits if not survival.has(trial, (s,))]
     if not culprits:
+        if case.verdict and case.verdict.kind is VerdictKind.SYSTEM and not _removable(case, trial):
+            return "With every removable third-party driver off"
         return f"With {words.count(len(trial.enabled), 'third-party driver')} on"
     if on and off:
         return f"With {words.names(on)} on and {words.names(off)} off"
     if off:
         return f"Without {it}"
     return f"With {it} alone" if survival.alone(case, trial, culprits) else f"With {it} on"
+
+
+def _removable(case: Case, trial: Trial) -> bool:
+    """True if a driver ran in the trial that the verdict does not name as never switched off."""
+    kept = {u.card.service.casefold() for u in untested(case)}
+    return any(s.casefold() not in kept for s in trial.enabled)
 
 
 def _confirmed(how: str, ended: bool, trials: list[Trial], mean: float | None) -> str:

@@ -655,19 +655,42 @@ def one_of_case() -> Case:
     )
 
 
+def accusing(triage: Triage, *images: str) -> Triage:
+    """The same dump, with a frame's evidence against `images`."""
+    found = Evidence(
+        "fault.module",
+        f"The faulting instruction lies in {images[0]}.",
+        Strength.MODERATE,
+        "frame 3 of the crashing thread",
+        points_to=images,
+    )
+    return replace(triage, evidence=(*triage.evidence, found))
+
+
 def system_case() -> Case:
-    bare = frozenset(SERVICES - {"hvstor"})
+    """Everything that could be switched off was; two pinned drivers remain, the dump names one of them."""
+    network = driver("AdvNetLwf", "Adventure Networks", "8.6.2.19", group="NDIS", pinned="the NIC's driver")
+    bare = frozenset(SERVICES - {"hvstor", "AdvNetLwf"})
     return replace(
         minifilter_case(),
         id="case-0c11",
+        drivers=tuple(network if d.service == "AdvNetLwf" else d for d in (*THIRD_PARTY, *IN_BOX)),
         trials=(
             trial(1, "Reproduce the customer's crash", crashed(6.2, 1)),
-            trial(2, "All third-party drivers off", crashed(5.5, 2), disabled=bare),
+            trial(2, "All removable third-party drivers off", crashed(5.5, 2), disabled=bare),
         ),
-        crashes={SHA[0]: exit_triage("customer", "2026-02-27T03:12:44Z")},
+        crashes={SHA[0]: accusing(exit_triage("customer", "2026-02-27T03:12:44Z"), "hvstor.sys")},
         verdict=Verdict(
-            VerdictKind.SYSTEM, (), 0.9, ("It crashes with every third-party driver off.",), (2,)
+            VerdictKind.SYSTEM,
+            (),
+            0.97,
+            (
+                "the crash also came with every removable third-party driver off",
+                "AdvNetLwf.sys was never switched off: it is pinned (the NIC's driver)",
+                "hvstor.sys is named by evidence, but is pinned and was never switched off",
+            ),
         ),
+        entries=(),
     )
 
 

@@ -19,7 +19,7 @@ from lab.report.markdown import code, render_markdown, text
 GOLDEN = Path(__file__).parents[1] / "golden" / "report"
 
 
-@pytest.mark.parametrize("name", ["played", "callback", "not-reproducible"])
+@pytest.mark.parametrize("name", ["played", "callback", "not-reproducible", "system"])
 def test_markdown_is_as_last_approved(name: str) -> None:
     """Set BUGCHECK_LAB_APPROVE=1 to write the files anew, then read the difference."""
     golden = GOLDEN / f"{name}.md"

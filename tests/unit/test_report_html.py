@@ -149,7 +149,7 @@ def test_equal_cases_give_equal_pages_in_every_process() -> None:
         ("callback", "GuardHook.sys leaves APCs disabled; removing it stops the crash."),
         ("undecided", "Not decided yet: it may be GuardHook.sys, LucernaMon.sys or Suspect.sys."),
         ("one-of", "Either GuardHook.sys or hvstor.sys leaves APCs disabled."),
-        ("system", "No third-party driver is to blame: the crash comes without them."),
+        ("system", "None of the removable third-party drivers is to blame: the crash comes without them."),
         ("not-reproducible", "The crash did not come back in the lab."),
         ("open", "This case is still open."),
     ],
