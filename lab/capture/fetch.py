@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
 from lab.capture.incoming import Incoming
 from lab.capture.source import HEAD, DumpRef, DumpSource, RandomAccessFile, find, head_of
 from lab.capture.vault import CHUNK, Vault
-from lab.model import Clock, InfrastructureError, SystemClock
+from lab.model import Clock, InfrastructureError, SystemClock, TimedOut
 from lab.smb import AccessDenied, CredentialsRefused, NotThere
 
 TRIES = 6
@@ -39,16 +40,19 @@ def fetch(
     *,
     on_progress: Callable[[int, int], None] | None = None,
     clock: Clock | None = None,
+    seconds: float | None = None,
 ) -> str:
     """Copy a whole dump into the vault; returns its SHA-256.
 
     `on_progress` gets (bytes received, bytes in all). A partial file is kept by the dump's first bytes,
     name and length, so that this call, or a later one in another process, goes on where the last one
     stopped. Raises InfrastructureError when the source is lost for good, the dump was replaced or cut
-    short on the way, or the vault's disk is full.
+    short on the way, or the vault's disk is full, and TimedOut (`transfer`) after `seconds` (None: no
+    limit); what was received until then is kept, too.
     """
     clock = clock or SystemClock()
-    head = _patiently(lambda: head_of(source, ref), clock, ref, 0)
+    patiently = _Patience(ref, clock, clock.now(), seconds)
+    head = patiently(lambda: head_of(source, ref), 0)
     with vault.incoming(_key(ref, head)) as incoming:
         if incoming.offset > ref.length:
             incoming.restart()
@@ -56,8 +60,8 @@ def fetch(
         if on_progress is not None:
             on_progress(incoming.offset, ref.length)
         try:
-            _receive(source, ref, head, incoming, on_progress, clock)
-            if _patiently(lambda: _look(source, ref), clock, ref, incoming.offset) != (ref.length, head):
+            _receive(source, ref, head, incoming, on_progress, patiently)
+            if patiently(lambda: _look(source, ref), incoming.offset) != (ref.length, head):
                 raise Replaced(ref)
         except Replaced:
             incoming.discard()
@@ -71,11 +75,11 @@ def _receive(
     head: bytes,
     incoming: Incoming,
     on_progress: Callable[[int, int], None] | None,
-    clock: Clock,
+    patiently: _Patience,
 ) -> None:
     with _Reader(source, ref, head) as reader:
         while incoming.offset < ref.length:
-            data = _patiently(lambda: reader.read(incoming.offset), clock, ref, incoming.offset)
+            data = patiently(lambda: reader.read(incoming.offset), incoming.offset)
             incoming.write(data)
             if on_progress is not None:
                 on_progress(incoming.offset, ref.length)
@@ -117,25 +121,44 @@ class _Reader:
             self._file = None
 
 
-def _patiently(read: Callable[[], T], clock: Clock, ref: DumpRef, received: int) -> T:
-    """`read()`, tried again after a loss of the source, with growing pauses."""
-    for tries in range(1, TRIES):
+@dataclass(frozen=True)
+class _Patience:
+    """Tries again after a loss of the source, with growing pauses, while there is time for the fetch."""
+
+    ref: DumpRef
+    clock: Clock
+    begun: float
+    seconds: float | None
+
+    def __call__(self, read: Callable[[], T], received: int) -> T:
+        for tries in range(1, TRIES):
+            self._look_at_the_clock(received)
+            try:
+                return read()
+            except (AccessDenied, CredentialsRefused, NotThere, Replaced):
+                raise
+            except InfrastructureError:
+                self.clock.sleep(PAUSE * tries)
+        self._look_at_the_clock(received)
         try:
             return read()
-        except (AccessDenied, CredentialsRefused, NotThere, Replaced):
+        except Replaced:
             raise
-        except InfrastructureError:
-            clock.sleep(PAUSE * tries)
-    try:
-        return read()
-    except Replaced:
-        raise
-    except InfrastructureError as error:
-        raise InfrastructureError(
-            f"fetching {ref.name} failed {TRIES} times after {received} of {ref.length} bytes: "
-            f"{error.message}",
-            help="Fetch it again when the host answers: what was received is kept.",
-        ) from error
+        except InfrastructureError as error:
+            raise InfrastructureError(
+                f"fetching {self.ref.name} failed {TRIES} times after {received} of {self.ref.length} bytes: "
+                f"{error.message}",
+                help="Fetch it again when the host answers: what was received is kept.",
+            ) from error
+
+    def _look_at_the_clock(self, received: int) -> None:
+        if self.seconds is not None and self.clock.now() - self.begun >= self.seconds:
+            raise TimedOut(
+                "transfer",
+                self.seconds,
+                f"{received} of {self.ref.length} bytes of {self.ref.name}",
+                help="Raise the time-out 'transfer' or fetch it again: what was received is kept.",
+            )
 
 
 def _look(source: DumpSource, ref: DumpRef) -> tuple[int, bytes]:

@@ -12,9 +12,11 @@ from rich.table import Table
 from flows.bench import journal_at, leased
 from lab.cli.console import out
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json
-from lab.inventory import json_schema, load
+from lab.inventory import Host, json_schema, load
 from lab.machines import open_machine
+from lab.smb import connect
 from lab.trials import restore as put_back
+from lab.trials import target_of
 from lab.windows.check import check_host
 
 app = typer.Typer(help="Hosts of the inventory.", no_args_is_help=True)
@@ -42,7 +44,7 @@ def list_hosts(inventory: Inventories = DEFAULT_INVENTORY, json: Json = False) -
 @app.command()
 def check(name: Name, inventory: Inventories = DEFAULT_INVENTORY, json: Json = False) -> None:
     """Is each thing reachable, are credentials right, dump settings sane, disk space enough?"""
-    checks = check_host(load(inventory).host(name), open_machine)
+    checks = check_host(load(inventory).host(name), open_machine, _open_share)
     if json:
         rows = [{"name": c.name, "ok": c.ok, "detail": c.detail, "help": c.help} for c in checks]
         typer.echo(jsonlib.dumps(rows))
@@ -54,6 +56,10 @@ def check(name: Name, inventory: Inventories = DEFAULT_INVENTORY, json: Json = F
                 out.print(f"  [dim]{escape(c.help)}[/]", soft_wrap=True)
     if not all(c.ok for c in checks):
         raise typer.Exit(4)
+
+
+def _open_share(host: Host, share: str) -> None:
+    connect(target_of(host), share, seconds=host.timeouts.connect).close()
 
 
 @app.command()

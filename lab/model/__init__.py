@@ -6,6 +6,7 @@ from lab.model.clock import Clock, SystemClock, wait_until
 from lab.model.drivers import ClassFilter, Driver, DriverSetting, Origin, StartType
 from lab.model.errors import (
     ConfigurationError,
+    CredentialsRefused,
     DumpError,
     GuestError,
     InfrastructureError,
@@ -61,6 +62,7 @@ __all__ = [
     "ConfigurationError",
     "CrashControl",
     "Crashed",
+    "CredentialsRefused",
     "CriticalRegionEntry",
     "DispatchState",
     "Driver",

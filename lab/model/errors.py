@@ -42,6 +42,12 @@ class InfrastructureError(LabError):
     help = "Check the host with 'lab host check NAME'."
 
 
+class CredentialsRefused(InfrastructureError):
+    """A log-on was refused: trying again with the same user and password will not help."""
+
+    help = "Correct the user or the password reference of this host in the inventory."
+
+
 class GuestError(LabError):
     """Windows answered, and said no: a script failed, a setting was refused."""
 

@@ -42,7 +42,8 @@ class BootMode(StrEnum):
 class VerifierPlan:
     """Driver Verifier settings to hold from the next boot. Flags as for `verifier /flags`.
 
-    `drivers` are image file names. No flags and no drivers means: verifier off.
+    `drivers` are image file names, or "*" alone: every driver (`verifier /all`). No flags
+    and no drivers means: verifier off.
     """
 
     flags: int = 0

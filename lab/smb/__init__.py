@@ -1,6 +1,7 @@
 """SMB2: the read load, and files on a server's shares."""
 
-from lab.smb.errors import AccessDenied, Busy, CredentialsRefused, NotThere, Unreachable
+from lab.model import CredentialsRefused
+from lab.smb.errors import AccessDenied, Busy, NotThere, Unreachable
 from lab.smb.load import Progress, run_load
 from lab.smb.profiles import PROFILES, Phase, Profile, find_profile
 from lab.smb.session import FileInfo, Share, connect

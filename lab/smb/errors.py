@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from lab.model import InfrastructureError, LabError
+from lab.model import CredentialsRefused, InfrastructureError, LabError
 from lab.smb import wire
 from lab.smb.target import SmbTarget
 
@@ -14,12 +14,6 @@ class Unreachable(InfrastructureError):
     """No SMB connection: refused, reset, closed or silent. The only kind worth trying again."""
 
     help = "See whether the host is up and its SMB port is open, or run 'lab host check NAME'."
-
-
-class CredentialsRefused(InfrastructureError):
-    """The server refused the logon."""
-
-    help = "Correct the user or the password reference of this host in the inventory."
 
 
 class AccessDenied(InfrastructureError):

@@ -19,7 +19,7 @@ from lab.twin.driver import CLASS_NAMES, CatalogueDriver
 from lab.twin.machine import DUMP_PATH, MEMORY_BYTES, Machine
 from lab.twin.misbehaviour import Misbehaviour
 from lab.twin.registry import CrashSettings, UnknownService
-from lab.twin.stopping import verified
+from lab.twin.stopping import EVERY_DRIVER, verified
 
 _OS_NAMES = {
     7601: "Microsoft Windows Server 2008 R2 Standard",
@@ -27,6 +27,7 @@ _OS_NAMES = {
     20348: "Microsoft Windows Server 2022 Standard",
 }
 _BUGCHECK_EVENTS = frozenset({1001, 41, 46})
+_IMAGE = re.compile(r"""[^\s\\/:*?"<>|]+\.(sys|exe|dll)""", re.IGNORECASE)
 _SECOND_LINE = re.compile(r"\A\ufeff?[^\n]*\n# Script: ([A-Za-z-]+)\s*$", re.MULTILINE)
 
 _DEFAULTS: Mapping[str, object] = {
@@ -235,6 +236,11 @@ def _get_verifier(machine: Machine) -> list[Row]:
 
 
 def _set_verifier(machine: Machine, flags: int, driver: list[str], boot_mode: str) -> list[Row]:
+    if flags < 0:
+        raise PowerShellError(f"{flags} are not verifier flags", "RuntimeException")
+    for name in driver if driver != [EVERY_DRIVER] else []:
+        if not _IMAGE.fullmatch(name):
+            raise PowerShellError(f"'{name}' is no file name of a driver", "RuntimeException")
     code, message = 2, "The system must be restarted for the changes to take effect."
     modes = {str(mode): mode for mode in BootMode}
     if Misbehaviour.VERIFIER_REFUSED in machine.misbehave:
@@ -242,7 +248,7 @@ def _set_verifier(machine: Machine, flags: int, driver: list[str], boot_mode: st
     elif boot_mode and boot_mode.casefold() not in modes:
         code, message = 1, f"Boot mode '{boot_mode}' is not valid."
     else:
-        mode = modes.get(boot_mode.casefold(), BootMode.PERSISTENT)
+        mode = modes.get(boot_mode.casefold(), BootMode.PERSISTENT) if driver else BootMode.PERSISTENT
         machine.registry.verifier = VerifierPlan(flags, tuple(driver), mode)
     pending = machine.registry.verifier
     return [

@@ -13,6 +13,9 @@ from lab.twin.workers import StopRequest
 
 _KERNEL = (("ntoskrnl.exe", 0xA00000), ("hal.dll", 0x80000), ("kdcom.dll", 0xA000), ("CI.dll", 0xC0000))
 
+EVERY_DRIVER = "*"
+"""Driver Verifier's list of drivers after `verifier /all`."""
+
 ANY_THREAD = 0x20
 """Key of the thread that happened to run when the stop came from outside (NMI)."""
 
@@ -33,6 +36,8 @@ class RunningKernel:
 def verified(kernel: RunningKernel) -> tuple[str, ...]:
     """File names of the loaded drivers that Driver Verifier watches, in the order of its list."""
     images = {driver.image.casefold(): driver.image for driver in kernel.loaded.drivers}
+    if kernel.verifier.drivers == (EVERY_DRIVER,):
+        return tuple(images.values())
     wanted = (name.casefold() for name in kernel.verifier.drivers)
     return tuple(images[name] for name in dict.fromkeys(wanted) if name in images)
 

@@ -35,9 +35,16 @@ class Powered(Protocol):
 
 
 def check_host(
-    host: Host, open_machine: Callable[[Host], Powered] | None = None, *, clock: Clock | None = None
+    host: Host,
+    open_machine: Callable[[Host], Powered] | None = None,
+    open_share: Callable[[Host, str], None] | None = None,
+    *,
+    clock: Clock | None = None,
 ) -> list[Check]:
     """Look at a host. `open_machine` opens its power control (`lab.machines.open_machine`).
+
+    `open_share` logs on over SMB, opens the share of that name and closes it again; what it raises is a
+    LabError. Without one of these, what it would look at is left out.
 
     Never raises a LabError: what goes wrong is a check that is not ok.
     """
@@ -46,7 +53,11 @@ def check_host(
         found.append(_machine(host, open_machine))
     shell = host.guest.shell
     port = _port(host, f"{shell.kind} port", shell.tcp_port)
-    found += [port, _port(host, "smb port", host.smb.port), _secret(host)]
+    smb_port, secret = _port(host, "smb port", host.smb.port), _secret(host)
+    found += [port, smb_port, secret]
+    if open_share is not None and smb_port.ok and secret.ok:
+        found.append(_share(host, "smb data share", host.smb.data_share, open_share))
+        found.append(_share(host, "smb admin share", host.smb.admin_share, open_share))
     found += _guest(host, clock) if port.ok else []
     return found
 
@@ -94,6 +105,14 @@ def _secret(host: Host) -> Check:
     except LabError as error:
         return _failed("smb password", error)
     return Check("smb password", True, f"found ({host.smb_password.reference})")
+
+
+def _share(host: Host, name: str, share: str, open_share: Callable[[Host, str], None]) -> Check:
+    try:
+        open_share(host, share)
+    except LabError as error:
+        return _failed(name, error)
+    return Check(name, True, f"{share} opened as {host.smb_user}")
 
 
 def _guest(host: Host, clock: Clock | None) -> list[Check]:

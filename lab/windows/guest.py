@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from lab.inventory import Timeouts
 from lab.model import (
@@ -12,6 +12,7 @@ from lab.model import (
     BugcheckEvent,
     Clock,
     CrashControl,
+    CredentialsRefused,
     Driver,
     DriverSetting,
     GuestError,
@@ -23,9 +24,12 @@ from lab.model import (
     wait_until,
 )
 from lab.windows import rows
-from lab.windows.shell import Parameter, Script, Shell
+from lab.windows.shell import Script, Shell
 
 T = TypeVar("T")
+
+REFUSALS = 3
+"""Refused log-ons in a row that are believed: a guest that is just starting may refuse for a moment."""
 
 NO_PINS: Mapping[str, str] = MappingProxyType({})
 
@@ -33,8 +37,9 @@ NO_PINS: Mapping[str, str] = MappingProxyType({})
 class Guest:
     """A Windows guest through a shell.
 
-    Every call raises InfrastructureError when the guest cannot be reached, GuestError when it refuses, and
-    TimedOut naming the wait that ran out. `pinned` is the inventory's map of services to reasons.
+    Every call raises InfrastructureError when the guest cannot be reached (CredentialsRefused when it does
+    not let us in), GuestError when it refuses, and TimedOut naming the wait that ran out.
+    `pinned` is the inventory's map of services to reasons.
     """
 
     def __init__(
@@ -55,10 +60,6 @@ class Guest:
 
     def close(self) -> None:
         self._shell.close()
-
-    def run(self, script: Script, **parameters: Parameter) -> list[dict[str, Any]]:
-        """A script as it is, e.g. an undo entry's."""
-        return self._shell.run(script, **parameters)
 
     def boot(self) -> Boot:
         """The boot that is running."""
@@ -135,17 +136,34 @@ class Guest:
 
         Returns what was read back; raises NotApplied when it differs. The dump file is not moved.
         """
+        return self.set_crash_values(
+            crash_dump_enabled=wanted.crash_dump_enabled,
+            auto_reboot=wanted.auto_reboot,
+            overwrite=wanted.overwrite,
+            always_keep=wanted.always_keep,
+        )
+
+    def set_crash_values(
+        self, *, crash_dump_enabled: int, auto_reboot: bool, overwrite: bool, always_keep: bool
+    ) -> CrashControl:
+        """`set_crash_control` for who knows only the values that can be written."""
         script = Script("Set-LabCrashControl")
         answer = self._shell.run(
             script,
-            CrashDumpEnabled=wanted.crash_dump_enabled,
-            AutoReboot=int(wanted.auto_reboot),
-            Overwrite=int(wanted.overwrite),
-            AlwaysKeepMemoryDump=int(wanted.always_keep),
+            CrashDumpEnabled=crash_dump_enabled,
+            AutoReboot=int(auto_reboot),
+            Overwrite=int(overwrite),
+            AlwaysKeepMemoryDump=int(always_keep),
         )
         held = rows.one(script, answer, rows.crash_control)
-        for key in ("crash_dump_enabled", "auto_reboot", "overwrite", "always_keep"):
-            if getattr(held, key) != getattr(wanted, key):
+        wanted = {
+            "crash_dump_enabled": crash_dump_enabled,
+            "auto_reboot": auto_reboot,
+            "overwrite": overwrite,
+            "always_keep": always_keep,
+        }
+        for key, value in wanted.items():
+            if getattr(held, key) != value:
                 raise NotApplied(f"crash control did not hold: {key} is {getattr(held, key)}")
         return held
 
@@ -184,16 +202,25 @@ class Guest:
         return self._wait("reachable", self._timeouts.reachable, self.boot)
 
     def _wait(self, wait: str, seconds: float, look: Callable[[], T | str]) -> T:
-        """Like `wait_until`, but a guest that is down or still starting is not an error."""
-        seen = "nothing"
+        """Like `wait_until`, but a guest that is down or still starting is not an error.
+
+        Credentials that are refused `REFUSALS` times in a row are.
+        """
+        seen, refusals = "nothing", 0
 
         def poll() -> T | None:
-            nonlocal seen
+            nonlocal seen, refusals
             try:
                 found = look()
-            except (InfrastructureError, GuestError, TimedOut) as error:
-                seen = error.message
+            except CredentialsRefused as error:
+                seen, refusals = error.message, refusals + 1
+                if refusals >= REFUSALS:
+                    raise
                 return None
+            except (InfrastructureError, GuestError, TimedOut) as error:
+                seen, refusals = error.message, 0
+                return None
+            refusals = 0
             if isinstance(found, str):
                 seen = found
                 return None

@@ -25,7 +25,15 @@ from pypsrp.wsman import WSMan
 from spnego.exceptions import SpnegoError
 
 from lab.inventory import PsrpShell, Timeouts
-from lab.model import Clock, ConfigurationError, GuestError, InfrastructureError, LabError, TimedOut
+from lab.model import (
+    Clock,
+    ConfigurationError,
+    CredentialsRefused,
+    GuestError,
+    InfrastructureError,
+    LabError,
+    TimedOut,
+)
 from lab.windows.shell import Parameter, Script, parse_output
 
 for _name in ("pypsrp", "spnego"):
@@ -190,6 +198,11 @@ class PsrpGuestShell:
                 # After a restart the first request is still encrypted by the log-on of the old boot,
                 # and the new one refuses what it cannot decrypt.
                 raise _PoolGone from None
+            if isinstance(error, AuthenticationError) and str(error).startswith("Failed to authenticate"):
+                raise CredentialsRefused(
+                    f"{self._place()} refused the credentials of {self._user} ({self._auth})",
+                    help="Check user and password of guest.shell in the inventory.",
+                ) from None
             raise self._trouble(*self._explain(error)) from None
         except BaseException:  # Ctrl-C in the middle of an answer spoils the pool, too
             self._drop()
@@ -198,11 +211,6 @@ class PsrpGuestShell:
     def _explain(self, error: Exception) -> tuple[str, str | None]:
         """What went wrong, and what to do about it when that is special."""
         if isinstance(error, AuthenticationError):
-            if str(error).startswith("Failed to authenticate"):
-                return (
-                    f"refused the credentials of {self._user} ({self._auth})",
-                    "Check user and password of guest.shell in the inventory.",
-                )
             return (
                 f"does not offer the log-on {self._auth}",
                 "Set guest.shell.auth, or the service's Auth in the guest.",
@@ -228,7 +236,10 @@ class PsrpGuestShell:
         return f"broke the protocol: {type(error).__name__}: {_first_lines(str(error))}", None
 
     def _trouble(self, what: str, help: str | None = None) -> InfrastructureError:
-        return InfrastructureError(f"WinRM of {self._address}:{self._port} {what}", help=help)
+        return InfrastructureError(f"{self._place()} {what}", help=help)
+
+    def _place(self) -> str:
+        return f"WinRM of {self._address}:{self._port}"
 
 
 class _PoolGone(Exception):

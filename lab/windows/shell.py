@@ -25,8 +25,9 @@ class Script:
 class Shell(Protocol):
     """Runs scripts in one guest.
 
-    `run` raises InfrastructureError when the guest cannot be reached or the credentials are wrong,
-    TimedOut when the script takes too long, GuestError with the guest's own message when it fails.
+    `run` raises InfrastructureError when the guest cannot be reached, CredentialsRefused when the
+    credentials are wrong, TimedOut when the script takes too long, GuestError with the
+    guest's own message when it fails.
     A shell that lost its connection is closed and replaced, never reused.
     """
 

@@ -20,7 +20,14 @@ from typing import Any
 import paramiko
 
 from lab.inventory import SshShell, Timeouts
-from lab.model import Clock, ConfigurationError, GuestError, InfrastructureError, TimedOut
+from lab.model import (
+    Clock,
+    ConfigurationError,
+    CredentialsRefused,
+    GuestError,
+    InfrastructureError,
+    TimedOut,
+)
 from lab.windows.shell import Parameter, Script, parse_output
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # its errors reach the user as ours
@@ -47,7 +54,7 @@ exit $code
 
 CHUNK = 1 << 16
 
-_SILENCE = ("No existing session", "protocol banner", "Timeout opening channel")
+_SILENCE = ("No existing session", "protocol banner", "Timeout opening channel", "Authentication timeout")
 """Of paramiko's messages, those of a server that accepts connections and says nothing useful."""
 
 
@@ -183,10 +190,10 @@ class SshGuestShell:
             return ConfigurationError(
                 f"the key file {self._key_file} needs a passphrase", help="Set guest.shell.key_passphrase."
             )
-        if isinstance(error, paramiko.AuthenticationException):
-            return self._trouble(
-                f"refused the credentials of {self._user}",
-                "Check user and key or password of guest.shell in the inventory.",
+        if isinstance(error, paramiko.AuthenticationException) and not _lost(error):
+            return CredentialsRefused(
+                f"{self._place()} refused the credentials of {self._user}",
+                help="Check user and key or password of guest.shell in the inventory.",
             )
         if "not found in known_hosts" in str(error):
             return self._trouble(
@@ -200,7 +207,10 @@ class SshGuestShell:
         return self._trouble(f"could not be reached: {_reason(error)}")
 
     def _trouble(self, what: str, help: str | None = None) -> InfrastructureError:
-        return InfrastructureError(f"SSH of {self._address}:{self._port} {what}", help=help)
+        return InfrastructureError(f"{self._place()} {what}", help=help)
+
+    def _place(self) -> str:
+        return f"SSH of {self._address}:{self._port}"
 
 
 def command(powershell: str) -> str:
@@ -241,6 +251,14 @@ def _public_key(line: str) -> paramiko.PKey:
             f"guest.shell.host_key is not a public key: {line[:40]!r}",
             help="Set it to a line that ssh-keyscan shows, without the host's name.",
         ) from None
+
+
+def _lost(error: paramiko.AuthenticationException) -> bool:
+    """Whether the server fell silent or hung up in the middle of the log-on, as a guest that goes down does.
+
+    paramiko has no class of its own for that.
+    """
+    return any(sign in str(error) for sign in ("Authentication timeout", "transport shut down"))
 
 
 def _reason(error: BaseException) -> str:

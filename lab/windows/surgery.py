@@ -47,12 +47,15 @@ def plan(
     Only what differs from now is in the plan. Positions in class filter lists are those that hold after
     the whole plan is written, so the lists keep their order whichever of their names are out.
 
-    Raises Refused for a pinned or in-box driver, or one that such a driver needs; ConfigurationError for
-    an unknown service.
+    Raises Refused for a pinned or in-box driver, or one that such a driver needs while it runs;
+    ConfigurationError for an unknown service. A pinned or in-box driver that needs one of them but does
+    not run is not touched: nothing is taken from it.
     """
     found = _by_name(as_found if as_found is not None else drivers)
     off = with_dependants(list(found.values()), disabled)
     asked = {name.casefold() for name in disabled}
+    running = {d.service.casefold() for d in (*found.values(), *drivers) if d.running}
+    off -= {name for name in off if _left_alone(found[name.casefold()], asked, running)}
     for name in sorted(off):
         _check(found[name.casefold()], asked)
     wanted: list[DriverSetting] = []
@@ -117,6 +120,11 @@ def _known(by_name: dict[str, Driver], name: str) -> Driver:
 
 def _may_switch(driver: Driver) -> bool:
     return driver.origin is not Origin.IN_BOX and not driver.pinned
+
+
+def _left_alone(driver: Driver, asked: set[str], running: set[str]) -> bool:
+    key = driver.service.casefold()
+    return not _may_switch(driver) and key not in asked and key not in running
 
 
 def _check(driver: Driver, asked: set[str]) -> None:

@@ -1,12 +1,23 @@
-"""How to put a guest back as it was found: scripts and their parameters, ready for the journal."""
+"""How to put a guest back as it was found: scripts and their parameters, to the journal and back again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from lab.model import ConfigurationError, CrashControl, Driver, VerifierState
-from lab.windows.shell import Parameter, Script
+from lab.model import (
+    BootMode,
+    ClassFilter,
+    ConfigurationError,
+    CrashControl,
+    Driver,
+    DriverSetting,
+    StartType,
+    VerifierPlan,
+    VerifierState,
+)
+from lab.windows.guest import Guest
+from lab.windows.shell import Script
 from lab.windows.surgery import settings, switchable
 
 Undoing = tuple[str, Script, Mapping[str, Any]]
@@ -59,18 +70,93 @@ def as_found(
     return undoings
 
 
-def parameters(stored: Mapping[str, object]) -> dict[str, Parameter]:
-    """Parameters as the journal gives them back. Raises ConfigurationError for what no script takes."""
-    wrong = [name for name, value in stored.items() if not _fits(value)]
-    if wrong:
+def replay(guest: Guest, script: str, parameters: Mapping[str, object]) -> None:
+    """Carry out one undo entry as the journal gives it back, and see that it held.
+
+    Raises ConfigurationError for an entry that `as_found` does not write, before the guest is asked for
+    anything; NotApplied when the guest's answer differs from the entry; and what the guest's calls raise.
+    """
+    read = _ENTRIES.get(script)
+    try:
+        if read is None:
+            raise _Unfit("this version writes no such entry")
+        act = read(parameters)
+    except (_Unfit, ValueError) as error:
         raise ConfigurationError(
-            f"the undo entry's parameter '{wrong[0]}' is nothing a guest script takes",
+            f"the undo entry for {script} cannot be carried out: {error}",
             help="The journal was changed by hand, or by another version.",
-        )
-    return {name: value for name, value in stored.items() if _fits(value)}
+        ) from None
+    act(guest)
 
 
-def _fits(value: object) -> TypeGuard[Parameter]:
-    if isinstance(value, list):
-        return all(isinstance(v, str) for v in value) or all(isinstance(v, int) for v in value)
-    return isinstance(value, str | int)
+class _Unfit(Exception):
+    """What is wrong with an entry."""
+
+
+def _drivers(stored: Mapping[str, object]) -> Callable[[Guest], object]:
+    services, starts = _texts(stored, "Service"), _numbers(stored, "Start")
+    if len(services) != len(starts):
+        raise _Unfit(f"it has {len(services)} services and {len(starts)} start types")
+    places: dict[str, list[ClassFilter]] = {name: [] for name in services}
+    for line in _texts(stored, "ClassFilter"):
+        service, *place = line.rsplit("|", 3)
+        if service not in places or len(place) != 3:
+            raise _Unfit(f"'{line}' is no class filter of one of its services")
+        guid, position, index = place
+        places[service].append(ClassFilter(guid, "", position, int(index)))
+    wanted = [
+        DriverSetting(name, StartType(start), tuple(places[name]))
+        for name, start in zip(services, starts, strict=True)
+    ]
+    return lambda guest: guest.set_drivers(wanted)
+
+
+def _verifier(stored: Mapping[str, object]) -> Callable[[Guest], object]:
+    mode = BootMode(_text(stored, "BootMode"))
+    plan = VerifierPlan(_number(stored, "Flags"), tuple(_texts(stored, "Driver")), mode)
+    return lambda guest: guest.set_verifier(plan)
+
+
+def _crash_control(stored: Mapping[str, object]) -> Callable[[Guest], object]:
+    kind = _number(stored, "CrashDumpEnabled")
+    reboot, overwrite, keep = (
+        bool(_number(stored, name)) for name in ("AutoReboot", "Overwrite", "AlwaysKeepMemoryDump")
+    )
+    return lambda guest: guest.set_crash_values(
+        crash_dump_enabled=kind, auto_reboot=reboot, overwrite=overwrite, always_keep=keep
+    )
+
+
+_ENTRIES: Mapping[str, Callable[[Mapping[str, object]], Callable[[Guest], object]]] = {
+    "Set-LabDriver": _drivers,
+    "Set-LabVerifier": _verifier,
+    "Set-LabCrashControl": _crash_control,
+}
+
+
+def _number(stored: Mapping[str, object], name: str) -> int:
+    value = stored.get(name)
+    if not isinstance(value, int):
+        raise _Unfit(f"{name} is no number")
+    return int(value)
+
+
+def _text(stored: Mapping[str, object], name: str) -> str:
+    value = stored.get(name)
+    if not isinstance(value, str):
+        raise _Unfit(f"{name} is no text")
+    return value
+
+
+def _texts(stored: Mapping[str, object], name: str) -> list[str]:
+    value = stored.get(name)
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise _Unfit(f"{name} is no list of texts")
+    return value
+
+
+def _numbers(stored: Mapping[str, object], name: str) -> list[int]:
+    value = stored.get(name)
+    if not isinstance(value, list) or not all(isinstance(v, int) for v in value):
+        raise _Unfit(f"{name} is no list of numbers")
+    return value

@@ -18,11 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 
 from lab.inventory import Host, Timeouts, load
 from lab.machines import open_machine
-from lab.model import ConfigurationError, GuestError, InfrastructureError, SystemClock, TimedOut
+from lab.model import (
+    ConfigurationError,
+    CredentialsRefused,
+    GuestError,
+    InfrastructureError,
+    SystemClock,
+    TimedOut,
+)
 from lab.windows.check import check_host
 from lab.windows.shell import Script
 from lab.windows.ssh import LOADER, SshGuestShell, command
@@ -236,9 +244,23 @@ def test_wrong_credentials(server: Server, how: str) -> None:
         shell = server.shell(key_file=server.folder / "other")
     else:
         shell = server.shell(key_file=None, password="hunter2")
-    with pytest.raises(InfrastructureError, match="refused the credentials of") as caught:
+    with pytest.raises(CredentialsRefused, match="refused the credentials of") as caught:
         shell.run(Said("X", "echo"))
     assert "hunter2" not in str(caught.value) + caught.value.help
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ("Authentication timeout.", "did not answer as an SSH server within 10 s"),
+        ("Authentication failed: transport shut down or saw EOF", "could not be reached"),
+    ],
+)
+def test_a_server_lost_in_the_middle_of_the_log_on_has_refused_nothing(
+    server: Server, said: str, says: str
+) -> None:
+    error = server.shell()._refused(paramiko.AuthenticationException(said))
+    assert type(error) is InfrastructureError and says in str(error)
 
 
 def test_nobody_there(server: Server) -> None:

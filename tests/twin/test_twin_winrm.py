@@ -232,3 +232,19 @@ def test_a_planned_restart_is_a_new_boot_and_no_bugcheck(start: Start) -> None:
     assert second["uuid"] == first["uuid"]
     assert twin.script("Get-LabBugcheck", AfterRecord=position) == []
     assert twin.script("Get-LabLogPosition")[0]["record"] > position
+
+
+def test_the_verifier_takes_every_driver_or_none(start: Start) -> None:
+    twin = start()
+    done = twin.script("Set-LabVerifier", Flags=0x9BB, Driver=["*"], BootMode="persistent")[0]
+    assert (done["exitCode"], done["pendingFlags"], done["pendingDrivers"]) == (2, 0x9BB, ["*"])
+    twin.restart()
+    active = twin.script("Get-LabVerifier")[0]["activeDrivers"]
+    running = sum(row["running"] for row in twin.script("Get-LabDriver"))
+    assert "qmshield.sys" in {name.lower() for name in active} and len(active) == running
+    done = twin.script("Set-LabVerifier", Flags=0x800, Driver=[], BootMode="persistent")[0]
+    assert (done["exitCode"], done["pendingFlags"], done["pendingDrivers"]) == (2, 0x800, [])
+    for refused in (["*", "a.sys"], ["a"], ["a b.sys"]):
+        with pytest.raises(ScriptFailed, match="is no file name of a driver"):
+            twin.script("Set-LabVerifier", Flags=0x800, Driver=refused, BootMode="persistent")
+    assert twin.script("Get-LabVerifier")[0]["pendingDrivers"] == []

@@ -10,7 +10,7 @@ from capture_sources import HandClock, MemorySource, dump
 
 from lab.capture import DumpRef, Replaced, Vault, fetch
 from lab.capture.fetch import TRIES
-from lab.model import InfrastructureError
+from lab.model import InfrastructureError, TimedOut
 from lab.smb import CredentialsRefused
 
 NAME = "MEMORY.DMP"
@@ -106,3 +106,23 @@ def test_an_interrupt_keeps_what_came(tmp_path: Path) -> None:
         fetch(source, REF, vault, on_progress=interrupt, clock=HandClock())
     assert [path.stat().st_size for path in partials(vault)] == [1 << 20]
     assert fetch(source, REF, vault, clock=HandClock()) == SHA
+
+
+def test_a_transfer_that_takes_too_long_keeps_what_came(tmp_path: Path) -> None:
+    vault, source, clock = Vault(tmp_path), MemorySource({NAME: BIG}), HandClock()
+    source.on_read = lambda number: clock.sleep(20)  # a slow line
+    with pytest.raises(
+        TimedOut, match=f"waited 70 s for transfer; last seen: [1-9][0-9]* of {len(BIG)} bytes"
+    ) as caught:
+        fetch(source, REF, vault, clock=clock, seconds=70)
+    assert caught.value.wait == "transfer" and "kept" in caught.value.help
+    (partial,) = partials(vault)
+    assert partial.stat().st_size >= 1 << 20
+    assert fetch(source, REF, vault, clock=clock) == SHA  # no limit, and from there on
+
+
+def test_the_limit_of_a_transfer_counts_pauses_after_losses(tmp_path: Path) -> None:
+    clock = HandClock()
+    with pytest.raises(TimedOut, match="0 of"):
+        fetch(MemorySource({NAME: BIG}, down=True), REF, Vault(tmp_path), clock=clock, seconds=1)
+    assert clock.time < 3

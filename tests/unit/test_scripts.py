@@ -136,3 +136,10 @@ def test_the_loader_of_the_ssh_shell_parses() -> None:
 def test_cutting_a_script_short_would_be_seen() -> None:
     source = (ROOT / "lab/windows/scripts/Set-LabDriver.ps1").read_bytes()
     assert problems(source[: source.rindex(b"})")])
+
+
+def test_the_verifier_script_takes_every_driver_and_none() -> None:
+    """As `Set-LabVerifier` is given what `verifier /all` or a level without drivers left in the registry."""
+    source = (ROOT / "lab/windows/scripts/Set-LabVerifier.ps1").read_text("ascii")
+    assert "$Driver[0] -eq '*'" in source and "$arguments += '/all'" in source
+    assert "would verify nothing" not in source

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import pytest
 
 from lab.model import InfrastructureError
-from lab.smb import SmbTarget, Unreachable, connect
-from lab.smb.errors import CredentialsRefused, translated
+from lab.smb import CredentialsRefused, SmbTarget, Unreachable, connect
+from lab.smb.errors import translated
 from lab.smb.wire import status_name
 
 TARGET = SmbTarget("127.0.0.1", 445, "LAB\\ann", "secret", "Data", "ADMIN$")

@@ -13,6 +13,7 @@ from lab.model import (
     Bugcheck,
     ClassFilter,
     CrashControl,
+    CredentialsRefused,
     DriverSetting,
     GuestError,
     InfrastructureError,
@@ -340,3 +341,31 @@ def test_a_guest_closes_its_shell() -> None:
     with guest(shell):
         pass
     assert shell.seen == [("close", {})]
+
+
+REFUSED = CredentialsRefused("WinRM of 127.0.0.1:5985 refused the credentials of lab")
+
+
+def test_a_wrong_password_ends_a_wait_within_seconds() -> None:
+    clock = Clock()
+    with pytest.raises(CredentialsRefused, match="refused the credentials of lab") as caught:
+        guest(Scripted(Get_LabBoot=REFUSED), clock).wait_until_reachable()
+    assert clock.time <= 5 and caught.value.exit_code == 4
+    with pytest.raises(CredentialsRefused):
+        one = guest(Scripted(Get_LabBoot=[[boot_row(7)], REFUSED]), Clock())
+        one.wait_for_new_boot(one.boot())
+
+
+def test_a_guest_that_is_starting_may_refuse_for_a_moment() -> None:
+    down = InfrastructureError("connection refused")
+    answers: list[Answer] = [REFUSED, REFUSED, down, REFUSED, REFUSED, [boot_row(7)]]
+    assert guest(Scripted(Get_LabBoot=answers)).wait_until_reachable().identity.startswith("7/")
+
+
+def test_every_driver_is_a_verifier_setting() -> None:
+    done = {"exitCode": 2, "message": "", "pendingFlags": 0x9BB, "pendingDrivers": ["*"]}
+    guest(Scripted(Set_LabVerifier=[done])).set_verifier(VerifierPlan(0x9BB, ("*",)))
+    with pytest.raises(
+        NotApplied, match=r"asked for flags 0x9bb and no drivers, the registry has 0x9bb and \*"
+    ):
+        guest(Scripted(Set_LabVerifier=[done])).set_verifier(VerifierPlan(0x9BB))

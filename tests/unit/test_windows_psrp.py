@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from lab.inventory import PsrpShell, Timeouts
 from lab.inventory.secrets import Secret
-from lab.model import ConfigurationError, InfrastructureError, SystemClock
+from lab.model import ConfigurationError, CredentialsRefused, InfrastructureError, SystemClock
 from lab.windows.psrp import PsrpGuestShell, open_shell
 from lab.windows.shell import Script
 
@@ -135,8 +135,9 @@ def test_refused_credentials() -> None:
     challenge = http("401 Unauthorized", "WWW-Authenticate: Negotiate")
     with listener(challenge) as strict:
         error = failure(strict.port)
+    assert isinstance(error, CredentialsRefused)
     assert "refused the credentials of crash" in str(error)
-    assert "password" in error.help
+    assert "password" in error.help and error.exit_code == 4
 
 
 def test_a_server_that_offers_only_basic() -> None:

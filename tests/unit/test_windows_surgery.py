@@ -185,3 +185,16 @@ def test_any_way_through_driver_sets_leads_back_to_what_was_found(
         registry.write(wanted)
     registry.write(plan(registry.drivers(), frozenset(), as_found=found)[0])
     assert registry.state() == as_found
+
+
+@pytest.mark.parametrize("unswitchable", [{"pinned": "we come in through it"}, {"origin": Origin.IN_BOX}])
+def test_a_driver_that_does_not_run_holds_nothing_up(unswitchable: dict[str, object]) -> None:
+    idle = driver("Idle", depends_on=("B",), running=False, start=StartType.DEMAND, **unswitchable)
+    wanted, _ = plan((*FOUND, idle), frozenset({"B"}))
+    assert [s.service for s in wanted] == ["B"]  # the idle one is not touched
+    with pytest.raises(Refused, match="'Idle' needs one of the drivers"):
+        plan((*FOUND, replace(idle, running=True)), frozenset({"B"}))
+    with pytest.raises(Refused, match="'Idle' needs one of the drivers"):  # found idle, runs by now
+        plan((*FOUND, replace(idle, running=True)), frozenset({"B"}), as_found=(*FOUND, idle))
+    with pytest.raises(Refused, match="'Idle' is not switched off"):
+        plan((*FOUND, idle), frozenset({"Idle"}))
