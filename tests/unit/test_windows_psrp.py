@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -71,6 +71,12 @@ def listener(answer: bytes | None, tls: ssl.SSLContext | None = None) -> Iterato
                 if answer is not None:
                     connection.recv(65536)
                     connection.sendall(answer)
+                    # unread bytes would turn the close into a reset, which may overtake the answer
+                    connection.settimeout(0.2)
+                    with suppress(OSError):
+                        connection.shutdown(socket.SHUT_WR)
+                        while connection.recv(65536):
+                            pass
                     connection.close()
 
         threading.Thread(target=serve, daemon=True).start()
