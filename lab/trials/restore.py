@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.inventory import Host
 from lab.journal import Journal
 from lab.machines import open_machine
-from lab.model import InfrastructureError, PowerState, TimedOut
+from lab.model import CredentialsRefused, InfrastructureError, PowerState, TimedOut
 from lab.windows import open_guest, undo
 
 ATTEMPTS = 3
@@ -34,6 +34,8 @@ def restore(host: Host, journal: Journal) -> list[str]:
                 guest.restart("bugcheck-lab: as found")
                 guest.wait_for_new_boot(boot)
                 break
+            except CredentialsRefused:  # trying again could lock the account
+                raise
             except (InfrastructureError, TimedOut) as error:
                 if attempt == ATTEMPTS:
                     raise

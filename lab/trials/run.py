@@ -198,7 +198,7 @@ def _capture(bench: Bench, stale: bytes | None) -> str:
             every=bench.host.timeouts.poll,
         )
         bench.tell(EntryKind.ACTION, f"fetching {ref.name}, {ref.length / 1e6:.1f} MB")
-        return fetch(source, ref, bench.vault, clock=bench.clock)
+        return fetch(source, ref, bench.vault, clock=bench.clock, seconds=bench.host.timeouts.transfer)
 
 
 def _without_dump(

@@ -49,6 +49,7 @@ class Guest:
         self._clock = clock
         self._timeouts = timeouts
         self._pinned = pinned
+        self._known = False  # whether these credentials were ever good
 
     def __enter__(self) -> Self:
         return self
@@ -204,7 +205,8 @@ class Guest:
     def _wait(self, wait: str, seconds: float, look: Callable[[], T | str]) -> T:
         """Like `wait_until`, but a guest that is down or still starting is not an error.
 
-        Credentials that are refused `REFUSALS` times in a row are.
+        Credentials that are refused `REFUSALS` times in a row are, unless they were good before: a Windows
+        that is still starting may refuse for seconds.
         """
         seen, refusals = "nothing", 0
 
@@ -214,13 +216,13 @@ class Guest:
                 found = look()
             except CredentialsRefused as error:
                 seen, refusals = error.message, refusals + 1
-                if refusals >= REFUSALS:
+                if refusals >= REFUSALS and not self._known:
                     raise
                 return None
             except (InfrastructureError, GuestError, TimedOut) as error:
                 seen, refusals = error.message, 0
                 return None
-            refusals = 0
+            refusals, self._known = 0, True
             if isinstance(found, str):
                 seen = found
                 return None
