@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
@@ -37,17 +38,19 @@ def show(id: Id, data: Data = DEFAULT_DATA, json: Json = False) -> None:
     if json:
         typer.echo(render_json(case))
     else:
-        out.print(render_markdown(case), markup=False, soft_wrap=True)
+        out.print(Markdown(render_markdown(case)) if out.is_terminal else render_markdown(case), markup=False)
 
 
 @app.command()
 def report(
     id: Id,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="HTML file to write; in the data folder by default.")
+    ] = None,
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Write the case as one self-contained HTML file."""
     case = journal_at(data).case(id)
-    path = output or Path("reports") / f"{case.id}.html"
+    path = output or data / "reports" / f"{case.id}.html"
     write_report(case, path)
     out.print(str(path), soft_wrap=True)

@@ -16,13 +16,15 @@ from lab.model import LoadPlan, SystemClock
 from lab.smb import Progress, run_load
 from lab.trials import target_of
 
+LONGEST = 7 * 24 * 3600.0  # seconds
+
 
 def load(
     host: Annotated[
         str, typer.Argument(help="An expendable host of the inventory; nothing else is a target.")
     ],
     profile: Annotated[str, typer.Option(help="steady or burst.")] = "burst",
-    seconds: Annotated[float, typer.Option(min=0.5, help="How long.")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=0.5, max=LONGEST, help="How long.")] = 30.0,
     connections: Annotated[int, typer.Option(min=1, max=64)] = 4,
     seed: Annotated[int, typer.Option(help="Same seed, same offsets.")] = 0,
     inventory: Inventories = DEFAULT_INVENTORY,

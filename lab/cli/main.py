@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -57,9 +59,17 @@ EXIT_CODES = """\
   5  the guest refused, or a setting did not take
   6  a wait ran out
   7  the dump cannot be read
-130  interrupted; the host was put back, or 'lab host restore NAME' does it
+130  interrupted (143: terminated); the host was put back, or 'lab host restore NAME' does it
 """
 app.info.epilog = EXIT_CODES
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: like Ctrl-C, so that hosts are put back, with an exit code of its own."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 def main() -> None:
@@ -69,6 +79,10 @@ def main() -> None:
     """
     if not os.environ.get("BUGCHECK_LAB_DEBUG"):
         logging.disable(logging.CRITICAL)
+    signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign is no error
     try:
         app(standalone_mode=True)
     except LabError as error:
@@ -76,6 +90,21 @@ def main() -> None:
         if error.help:
             errors.print(f"[dim]help:[/]  {escape(error.help)}", soft_wrap=True, highlight=False)
         sys.exit(error.exit_code)
+    except Terminated:
+        errors.print("[bold red]terminated[/]")
+        sys.exit(143)
     except KeyboardInterrupt:
         errors.print("[bold red]interrupted[/]")
         sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == 130:
+            errors.print("[bold red]interrupted[/]")
+        raise
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        errors.print(
+            f"[bold red]error:[/] {escape(where)}{escape(error.strerror or str(error))}", soft_wrap=True
+        )
+        sys.exit(3)

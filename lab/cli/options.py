@@ -17,7 +17,13 @@ Data = Annotated[
 ]
 Symbols = Annotated[
     list[Path],
-    typer.Option("--symbols", "-y", help="Folder with ISF symbol files; may be given several times."),
+    typer.Option(
+        "--symbols",
+        "-y",
+        exists=True,
+        file_okay=False,
+        help="Folder with ISF symbol files; may be given several times.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 

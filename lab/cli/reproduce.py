@@ -15,6 +15,7 @@ from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, 
 from lab.inventory import load
 from lab.model import Case, ConfigurationError, LoadPlan, Signature, VerdictKind
 from lab.report.files import write_report
+from lab.smb import find_profile
 from lab.trials import open_case
 
 
@@ -27,7 +28,7 @@ def reproduce(
     case: Annotated[str | None, typer.Option("--case", help="Go on with a case of the journal.")] = None,
     profile: Annotated[str, typer.Option(help="Load profile: steady or burst.")] = "burst",
     load_seconds: Annotated[
-        float, typer.Option(min=1, help="One load's length; the longest is 6 times it.")
+        float, typer.Option(min=1, max=86400, help="One load's length; the longest is 6 times it.")
     ] = 600.0,
     connections: Annotated[int, typer.Option(min=1, max=64)] = 4,
     seed: Annotated[int, typer.Option()] = 0,
@@ -38,6 +39,7 @@ def reproduce(
 ) -> None:
     """Reproduce a crash, climb the verifier ladder, bisect if needed, confirm, and write the report."""
     settings = load(inventory).host(host, for_use=True)
+    find_profile(profile)
     journal = journal_at(data)
     if sum(x is not None for x in (dump, bugcheck, case)) != 1:
         raise ConfigurationError(

@@ -13,12 +13,13 @@ from lab.cli.narrator import Narrator
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories
 from lab.inventory import load as load_inventory
 from lab.model import LoadPlan
+from lab.smb import find_profile
 from lab.trials import open_soak
 
 
 def soak(
     host: Annotated[str, typer.Argument(help="An expendable host of the inventory.")],
-    minutes: Annotated[float, typer.Option(min=0.05)] = 60.0,
+    minutes: Annotated[float, typer.Option(min=0.05, max=7 * 24 * 60)] = 60.0,
     profile: Annotated[str, typer.Option(help="steady or burst.")] = "burst",
     seed: Annotated[int, typer.Option()] = 0,
     inventory: Inventories = DEFAULT_INVENTORY,
@@ -26,6 +27,7 @@ def soak(
 ) -> None:
     """Read load until the time is up or the host stops; a stop is captured and analysed."""
     load_inventory(inventory).host(host, for_use=True)
+    find_profile(profile)
     journal = journal_at(data)
     case = open_soak(journal, host, LoadPlan(profile, minutes * 60, seed))
     with Narrator(errors, journal, case):

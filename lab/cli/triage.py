@@ -41,6 +41,8 @@ def triage(
 
 
 def _first_bytes(dump: Path) -> bytes:
+    if dump.exists() and not dump.is_file():
+        raise DumpError(f"{dump} is not a file", help="Give the dump file itself; unpack it first.")
     try:
         with dump.open("rb") as file:
             return file.read(4)

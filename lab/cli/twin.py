@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json as jsonlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -16,6 +19,9 @@ from rich.table import Table
 from lab.cli.console import errors, out
 from lab.cli.options import Json
 from lab.model import ConfigurationError
+
+if TYPE_CHECKING:
+    from lab.twin.server import Twin
 
 app = typer.Typer(
     help="A simulated Windows Server, served over its real wire protocols.", no_args_is_help=True
@@ -60,9 +66,9 @@ def serve(
         str | None, typer.Option(help="Plant this service; the seed chooses otherwise.")
     ] = None,
     speed: Annotated[float, typer.Option(min=1, help="Guest seconds in one real second.")] = 60.0,
-    winrm_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 15985,
-    smb_port: Annotated[int, typer.Option()] = 14445,
-    redfish_port: Annotated[int, typer.Option()] = 18443,
+    winrm_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 15985,
+    smb_port: Annotated[int, typer.Option(min=0, max=65535)] = 14445,
+    redfish_port: Annotated[int, typer.Option(min=0, max=65535)] = 18443,
     misbehave: Annotated[list[str], typer.Option(help="slow-boot, no-dump, winrm-refuses, ...")] = [],  # noqa: B006
     customer_dump: Annotated[Path | None, typer.Option(help="Write the dump a customer would send.")] = None,
     symbols: Annotated[Path | None, typer.Option(help="Write the public symbols of its images.")] = None,
@@ -97,7 +103,33 @@ def serve(
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
-    endpoints = twin.start()
+    with _only_one_in(state):
+        _serve(twin, done)
+
+
+@contextmanager
+def _only_one_in(state: Path) -> Iterator[None]:
+    """Two twins on one simulated disk would spoil each other's certificates and dumps."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigurationError(
+                f"another twin is using {state}", help="End it, or choose another folder with --state."
+            ) from None
+        yield
+
+
+def _serve(twin: Twin, done: threading.Event) -> None:
+    try:
+        endpoints = twin.start()
+    except OSError as error:
+        twin.stop()
+        raise ConfigurationError(
+            f"the twin cannot listen: {error.strerror or error}",
+            help="Choose other ports; 0 takes a free one.",
+        ) from None
     print(jsonlib.dumps(asdict(endpoints)), flush=True)
     errors.print("the twin is up; Ctrl-C ends it")
     done.wait()

@@ -138,9 +138,11 @@ def _certificate_help(error: Exception) -> str | None:
 def _reason(error: Exception) -> str:
     """The end of a message that wraps others, where the cause stands."""
     text = str(error)
-    for mark in ("certificate verify failed: ", "[Errno "):
-        if mark in text:
-            return _shorten(mark.strip("[ ") + text.rpartition(mark)[2].rstrip(")'\""))
+    if "certificate verify failed: " in text:
+        cause = text.rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+        return _shorten(f"certificate verify failed: {cause}")
+    if "[Errno " in text:
+        return _shorten(text.rpartition("[Errno ")[2].partition("] ")[2].rstrip(")'\""))
     return _shorten(text.rpartition(": ")[2].rstrip(")'\"") or text)
 
 

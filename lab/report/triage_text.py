@@ -199,7 +199,7 @@ def _suspects(triage: Triage) -> Iterator[str]:
     if not triage.suspects:
         yield "Suspects: none in this dump."
         return
-    yield "Suspects:"
+    yield "Suspects (shares of what this dump's evidence points to; no probabilities):"
     for suspect in triage.suspects:
         yield f"  {suspect.weight:4.0%}  {suspect.image}"
         yield from (f"        {reason}" for reason in suspect.because)

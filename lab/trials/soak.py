@@ -79,7 +79,9 @@ def meaning(host: str, rounds: list[Trial]) -> str:
     """What the rounds of a soak say, in one sentence."""
     stood = sum(t.outcome.after for t in rounds if isinstance(t.outcome, Survived))
     if any(isinstance(t.outcome, Crashed) for t in rounds):
-        return f"{host} stopped in round {len(rounds)}, after {stood:.0f} s of load that it stood before"
+        last = rounds[-1].outcome
+        assert isinstance(last, Crashed)
+        return f"{host} stopped with {last.bugcheck.title} after {stood + last.after:.1f} s of load"
     if not stood:
         return f"no round of the soak of {host} was valid, so it says nothing"
     rate = rate_bound(stood, CONFIDENCE) * 3600
