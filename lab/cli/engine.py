@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 
@@ -20,15 +21,19 @@ STOP_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def start() -> None:
-    """Make sure that flows find a Prefect server, and tell Prefect where it is.
+@contextmanager
+def running() -> Iterator[None]:
+    """Within this block flows find a Prefect server.
 
     A server of our own is a process in a session of its own: Ctrl-C and a SIGTERM to our process group
-    do not reach it, so that it is there to be told how the flow ended. It ends with us, also when we are
-    killed. Raises InfrastructureError when it does not start, TimedOut when that takes too long.
+    do not reach it, so that it is there to be told how the flow ended. It ends with the block, and when
+    we are killed. Raises InfrastructureError when it does not start, TimedOut when that takes too long.
     """
     os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
-    if os.environ.get("PREFECT_API_URL") or _profile_names_a_server():
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # takes seconds to import
+
+    if PREFECT_API_URL.value():
+        yield
         return
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -45,9 +50,16 @@ def start() -> None:
         start_new_session=True,
         preexec_fn=_end_with_parent,
     )
-    atexit.register(_stop, server)
-    url = f"http://127.0.0.1:{port}/api"
+    try:
+        url = f"http://127.0.0.1:{port}/api"
+        _wait_for(server, url)
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield
+    finally:
+        _stop(server)
 
+
+def _wait_for(server: subprocess.Popen[bytes], url: str) -> None:
     def healthy() -> bool | None:
         if server.poll() is not None:
             raise InfrastructureError(
@@ -60,13 +72,6 @@ def start() -> None:
             return None
 
     wait_until(healthy, wait="flow engine", seconds=START_SECONDS, clock=SystemClock(), every=0.1)
-    os.environ["PREFECT_API_URL"] = url
-
-
-def _profile_names_a_server() -> bool:
-    from prefect.settings import get_current_settings  # Prefect takes seconds to import
-
-    return bool(get_current_settings().api.url)
 
 
 def _end_with_parent() -> None:

@@ -59,17 +59,14 @@ EXIT_CODES = """\
   5  the guest refused, or a setting did not take
   6  a wait ran out
   7  the dump cannot be read
-130  interrupted (143: terminated); the host was put back, or 'lab host restore NAME' does it
+130  interrupted or terminated; the host was put back, or 'lab host restore NAME' does it
 """
 app.info.epilog = EXIT_CODES
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: like Ctrl-C, so that hosts are put back, with an exit code of its own."""
-
-
 def _terminate(number: int, frame: object) -> None:
-    raise Terminated
+    """SIGTERM is Ctrl-C, so that hosts are put back."""
+    raise KeyboardInterrupt
 
 
 def main() -> None:
@@ -90,9 +87,6 @@ def main() -> None:
         if error.help:
             errors.print(f"[dim]help:[/]  {escape(error.help)}", soft_wrap=True, highlight=False)
         sys.exit(error.exit_code)
-    except Terminated:
-        errors.print("[bold red]terminated[/]")
-        sys.exit(143)
     except KeyboardInterrupt:
         errors.print("[bold red]interrupted[/]")
         sys.exit(130)

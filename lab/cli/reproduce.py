@@ -86,10 +86,10 @@ def investigate(case: Case, inventory: list[Path], host: str, data: Path) -> tup
     report = data / "reports" / f"{case.id}.html"
     with Narrator(errors, journal, case.id):
         try:
-            engine.start()
-            from flows.reproduce import reproduce as flow  # Prefect takes seconds to import
+            with engine.running():
+                from flows.reproduce import reproduce as flow  # Prefect takes seconds to import
 
-            flow(case=case.id, inventory=inventory, host=host, data=data)
+                flow(case=case.id, inventory=inventory, host=host, data=data)
         finally:
             finished = journal.case(case.id)
             write_report(finished, report)

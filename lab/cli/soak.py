@@ -30,8 +30,7 @@ def soak(
     find_profile(profile)
     journal = journal_at(data)
     case = open_soak(journal, host, LoadPlan(profile, minutes * 60, seed))
-    with Narrator(errors, journal, case):
-        engine.start()
+    with Narrator(errors, journal, case), engine.running():
         from flows.soak import soak as flow  # Prefect takes seconds to import
 
         meaning = flow(
