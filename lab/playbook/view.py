@@ -16,7 +16,6 @@ from lab.model import (
     Origin,
     Relation,
     Strength,
-    Survived,
     Trial,
 )
 from lab.playbook.steps import Rung
@@ -150,6 +149,3 @@ class View:
     @cached_property
     def crash_signature_seen(self) -> bool:
         return any(reproduced(t) for t in self.valid)
-
-    def survived(self, trial: Trial) -> bool:
-        return isinstance(trial.outcome, Survived)

@@ -154,8 +154,3 @@ def verifier(flags: int) -> str:
     known = [f"{name} (0x{bit:x})" for bit, name in VERIFIER_FLAGS.items() if flags & bit]
     rest = flags & ~sum(VERIFIER_FLAGS)
     return " + ".join(known + ([f"0x{rest:x}"] if rest else []))
-
-
-def slug(text: str) -> str:
-    """An identifier safe in HTML ids: letters, digits and dashes."""
-    return "".join(c if c.isascii() and c.isalnum() else "-" for c in text.casefold()).strip("-") or "x"
