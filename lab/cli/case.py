@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.bench import journal_at
-from lab.cli.console import out
+from lab.cli.console import out, to_json
 from lab.cli.options import DEFAULT_DATA, Data, Json
 from lab.report.data import render_json
 from lab.report.files import write_report
@@ -22,11 +22,16 @@ Id = Annotated[str, typer.Argument(help="A case, or the beginning of its id.")]
 
 
 @app.command("list")
-def list_cases(data: Data = DEFAULT_DATA) -> None:
+def list_cases(data: Data = DEFAULT_DATA, json: Json = False) -> None:
     """All cases, newest first."""
+    cases = journal_at(data).cases()
+    if json:
+        typer.echo(to_json(cases))
+        return
     table = Table("case", "title", "trials", "verdict", box=None, header_style="bold")
-    for case in journal_at(data).cases():
-        verdict = f"{case.verdict.kind} {', '.join(case.verdict.culprits)}" if case.verdict else "open"
+    for case in cases:
+        open_for = "open" if case.expected.code else "soak, without a verdict"
+        verdict = f"{case.verdict.kind} {', '.join(case.verdict.culprits)}" if case.verdict else open_for
         table.add_row(case.id, escape(case.title), str(case.trials), escape(verdict))
     out.print(table)
 
