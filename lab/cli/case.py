@@ -42,8 +42,10 @@ def show(id: Id, data: Data = DEFAULT_DATA, json: Json = False) -> None:
     case = journal_at(data).case(id)
     if json:
         typer.echo(render_json(case))
+    elif out.is_terminal:
+        out.print(Markdown(render_markdown(case)))
     else:
-        out.print(Markdown(render_markdown(case)) if out.is_terminal else render_markdown(case), markup=False)
+        typer.echo(render_markdown(case))
 
 
 @app.command()
