@@ -114,7 +114,12 @@ def _drivers(stored: Mapping[str, object]) -> Callable[[Guest], object]:
 def _verifier(stored: Mapping[str, object]) -> Callable[[Guest], object]:
     mode = BootMode(_text(stored, "BootMode"))
     plan = VerifierPlan(_number(stored, "Flags"), tuple(_texts(stored, "Driver")), mode)
-    return lambda guest: guest.set_verifier(plan)
+
+    def put_back(guest: Guest) -> None:
+        if guest.verifier().pending != plan:  # a verifier that refuses everything was not changed either
+            guest.set_verifier(plan)
+
+    return put_back
 
 
 def _crash_control(stored: Mapping[str, object]) -> Callable[[Guest], object]:

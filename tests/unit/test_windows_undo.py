@@ -32,6 +32,16 @@ PLAIN = Driver("Plain", "p.sys", "", StartType.SYSTEM, True, origin=Origin.UNKNO
 CRASH = CrashControl(7, True, False, False, r"C:\Windows\MEMORY.DMP", 1 << 36, False)
 
 
+CHANGED = {
+    "pendingFlags": 0x209BB,
+    "pendingDrivers": ["changed.sys"],
+    "bootMode": "oneboot",
+    "activeFlags": 0,
+    "activeDrivers": [],
+}
+"""The verifier as the lab has changed it."""
+
+
 class Obedient:
     """A guest's shell that does what the scripts promise; `stubborn` changes what is read back."""
 
@@ -40,6 +50,8 @@ class Obedient:
         self.seen: list[tuple[str, dict[str, Parameter]]] = []
 
     def run(self, script: Script, **given: Any) -> list[dict[str, Any]]:
+        if script.name == "Get-LabVerifier":
+            return [CHANGED]
         self.seen.append((script.name, given))
         rows: list[dict[str, Any]]
         if script.name == "Set-LabDriver":
@@ -109,6 +121,14 @@ def test_what_was_found_is_what_is_put_back(plan: VerifierPlan) -> None:
         undo.replay(guest(shell), script, given)
     assert dict(shell.seen) == stored
     assert set(stored) == {"Set-LabCrashControl", "Set-LabVerifier", "Set-LabDriver"}
+
+
+def test_a_verifier_that_is_as_found_is_left_alone() -> None:
+    """One that refuses every change was not changed either, and must not keep a host from being restored."""
+    shell = Obedient()
+    plan = VerifierPlan(0x209BB, ("changed.sys",), BootMode.ONE_BOOT)
+    undo.replay(guest(shell), "Set-LabVerifier", entries(plan)["Set-LabVerifier"])
+    assert shell.seen == []
 
 
 @pytest.mark.parametrize(
