@@ -35,21 +35,21 @@ def running() -> Iterator[None]:
     if PREFECT_API_URL.value():
         yield
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
-            *("--host", "127.0.0.1", "--port", str(port), "--log-level", "critical"),
-        ],
-        env={**os.environ, "PREFECT_UI_ENABLED": "false"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=_end_with_parent,
-    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # handed over: nobody can take it in between
+        port = listener.getsockname()[1]
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
+                *("--fd", str(listener.fileno()), "--log-level", "critical"),
+            ],
+            env={**os.environ, "PREFECT_UI_ENABLED": "false"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(listener.fileno(),),
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
     try:
         url = f"http://127.0.0.1:{port}/api"
         _wait_for(server, url)
