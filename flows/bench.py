@@ -54,12 +54,11 @@ def _bury_the_dead(journal: Journal, host: str) -> None:
 
 
 @contextmanager
-def leased(journal: Journal, inventory: list[Path], host: str) -> Iterator[Callable[[], None]]:
-    """Hold the lease of a host, renewed in the background until the block ends.
+def leased(journal: Journal, host: str) -> Iterator[Callable[[], None]]:
+    """Hold the lease of a host that may be used, renewed in the background until the block ends.
 
     Gives a function that raises InfrastructureError when the host is not ours any more.
     """
-    load(inventory).host(host, for_use=True)
     _bury_the_dead(journal, host)
     lease = journal.acquire(host, f"{socket.gethostname()}:{os.getpid()}", LEASE_SECONDS)
     done = threading.Event()
@@ -92,7 +91,7 @@ def bench_for(journal: Journal, inventory: list[Path], host: str, case: str, dat
     """The bench of one expendable host of the inventory, leased. Raises Refused for any other."""
     entry = load(inventory).host(host, for_use=True)
     with (
-        leased(journal, inventory, host) as ours,
+        leased(journal, host) as ours,
         open_bench(entry, journal, case, vault_at(data), ours=ours) as bench,
     ):
         yield bench

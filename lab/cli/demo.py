@@ -24,8 +24,9 @@ from lab.cli.console import errors, out, to_json
 from lab.cli.options import DEFAULT_DATA, Data, Json
 from lab.cli.reproduce import investigate
 from lab.cli.twin import PASSWORD, Build, checked_build
-from lab.model import ConfigurationError, InfrastructureError, LoadPlan, VerdictKind
+from lab.model import InfrastructureError, LoadPlan, VerdictKind
 from lab.trials import open_case
+from lab.twin.catalogue import check_plantable
 
 LOAD_SECONDS = 6.0
 STOP_SECONDS = 15.0
@@ -43,7 +44,8 @@ def demo(
     The twin seals the name of the driver it planted before the first step, and opens it after the verdict.
     """
     checked_build(build)
-    _check_culprit(build, culprit)
+    if culprit is not None:
+        check_plantable(build, culprit)
     started = time.monotonic()
     folder = data.resolve() / f"demo-{seed}-{build}-{time.strftime('%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
@@ -81,16 +83,6 @@ def demo(
         out.print(str(report.resolve()), soft_wrap=True)
     if verdict.kind is not VerdictKind.DRIVER or not right:
         raise typer.Exit(1)
-
-
-def _check_culprit(build: int, culprit: str | None) -> None:
-    from lab.twin.catalogue import plantable
-
-    if culprit is not None and culprit.casefold() not in {d["service"].casefold() for d in plantable(build)}:
-        raise ConfigurationError(
-            f"the twin cannot plant '{culprit}' as the culprit",
-            help=f"Choose a service that 'lab twin drivers --build {build}' lists.",
-        )
 
 
 def _open_seal(commitment: str, revealed: dict[str, str], named: tuple[str, ...]) -> bool:

@@ -65,9 +65,10 @@ def _open_share(host: Host, share: str) -> None:
 @app.command()
 def restore(name: Name, inventory: Inventories = DEFAULT_INVENTORY, data: Data = DEFAULT_DATA) -> None:
     """Put a host back as the journal says it was found (after an interrupted run)."""
+    host = load(inventory).host(name, for_use=True)
     journal = journal_at(data)
-    with leased(journal, inventory, name):
-        done = put_back(load(inventory).host(name, for_use=True), journal)
+    with leased(journal, name):
+        done = put_back(host, journal)
     for what in done:
         out.print(f"put back: {escape(what)}", soft_wrap=True)
     if not done:

@@ -36,7 +36,7 @@ def load(
     journal = journal_at(data)
     plan = LoadPlan(profile, seconds, seed, connections)
     with (
-        leased(journal, inventory, host),
+        leased(journal, host),
         Live(Text("connecting"), console=errors, refresh_per_second=8, transient=True) as live,
     ):
 

@@ -19,6 +19,7 @@ from rich.table import Table
 from lab.cli.console import errors, out
 from lab.cli.options import Json
 from lab.model import ConfigurationError
+from lab.twin.catalogue import BUILDS, plantable
 
 if TYPE_CHECKING:
     from lab.twin.server import Twin
@@ -27,7 +28,6 @@ app = typer.Typer(
     help="A simulated Windows Server, served over its real wire protocols.", no_args_is_help=True
 )
 
-BUILDS = (7601, 17763, 20348)
 PASSWORD = "BUGCHECK_LAB_TWIN_PASSWORD"
 Build = Annotated[int, typer.Option(help="7601 (2008 R2), 17763 (2019) or 20348 (2022).")]
 
@@ -43,8 +43,6 @@ def checked_build(build: int) -> int:
 @app.command()
 def drivers(build: Build = 17763, json: Json = False) -> None:
     """The services that can be planted as the culprit."""
-    from lab.twin.catalogue import plantable
-
     rows = plantable(checked_build(build))
     if json:
         typer.echo(jsonlib.dumps(rows))

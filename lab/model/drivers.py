@@ -60,6 +60,11 @@ class Driver:
     pinned: str = ""  # why it must never be switched off; "" when it may be
 
     @property
+    def in_question(self) -> bool:
+        """Runs, and is not known to be part of Windows: only such a driver can be the one looked for."""
+        return self.running and self.origin is not Origin.IN_BOX
+
+    @property
     def is_minifilter(self) -> bool:
         return bool(self.altitudes)
 

@@ -149,7 +149,7 @@ def compare(expected: Signature, seen: Signature) -> Relation:
     thread's start routine. Sibling: another face of the same defect (the APC-count family: 0x20,
     0x1, and verifier's 0xC4/0xC5, /0xC6, /0xFB).
     """
-    if seen.code in (0x80, 0xE2):
+    if Bugcheck(seen.code).ours:
         return Relation.OURS
     if (expected.code, expected.sub_code) == (seen.code, seen.sub_code):
         starts = {s.casefold() for s in (expected.thread_start, seen.thread_start) if "!" in s}

@@ -13,7 +13,6 @@ from lab.model import (
     Driver,
     Evidence,
     Invalid,
-    Origin,
     Relation,
     Strength,
     Trial,
@@ -60,7 +59,7 @@ class View:
     @cached_property
     def third_party(self) -> tuple[Driver, ...]:
         """Third-party drivers that ran on the host as found; only these can be guilty."""
-        return tuple(d for d in self.case.drivers if d.running and d.origin is not Origin.IN_BOX)
+        return tuple(d for d in self.case.drivers if d.in_question)
 
     @cached_property
     def candidates(self) -> tuple[Driver, ...]:

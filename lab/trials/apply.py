@@ -9,7 +9,6 @@ from lab.model import (
     Driver,
     EntryKind,
     NotApplied,
-    Origin,
     Recipe,
     StartType,
     TimedOut,
@@ -27,7 +26,8 @@ def apply(bench: Bench, case: Case, recipe: Recipe) -> frozenset[str]:
     """
     guest = bench.guest
     boot = guest.wait_until_reachable()
-    changes, _ = surgery.plan(guest.drivers(), recipe.disabled, as_found=case.drivers)
+    now = guest.drivers()
+    changes, _ = surgery.plan(now, recipe.disabled, as_found=case.drivers)
     if changes:
         off = ", ".join(sorted(recipe.disabled)) or "none"
         bench.tell(EntryKind.ACTION, f"drivers off: {off}")
@@ -42,27 +42,28 @@ def apply(bench: Bench, case: Case, recipe: Recipe) -> frozenset[str]:
             else f"verifier 0x{flags:X} for {len(recipe.verifier.drivers)} drivers",
         )
         guest.set_verifier(recipe.verifier)
-    if problem(bench, case, recipe):
-        bench.tell(EntryKind.ACTION, "restarting")
-        guest.restart(f"bugcheck-lab: case {bench.case}")
-        guest.wait_for_new_boot(boot)
-        _settle(bench, case, recipe)
-    return _running(guest.drivers())
+    if problem(bench, case, recipe, _running(now)) is None:
+        return _running(now)
+    bench.tell(EntryKind.ACTION, "restarting")
+    guest.restart(f"bugcheck-lab: case {bench.case}")
+    guest.wait_for_new_boot(boot)
+    return _settled(bench, case, recipe)
 
 
-def _settle(bench: Bench, case: Case, recipe: Recipe) -> None:
-    """Wait until what is to run runs: services start for a while after a boot answers."""
+def _settled(bench: Bench, case: Case, recipe: Recipe) -> frozenset[str]:
+    """What runs once all that is to run does: services start for a while after a boot answers."""
     differs: NotApplied | None = None
 
-    def as_planned() -> bool | None:
+    def as_planned() -> frozenset[str] | None:
         nonlocal differs
-        differs = problem(bench, case, recipe)
+        running = _running(bench.guest.drivers())
+        differs = problem(bench, case, recipe, running)
         if differs is not None and differs.final:
             raise differs
-        return True if differs is None else None
+        return running if differs is None else None
 
     try:
-        wait_until(
+        return wait_until(
             as_planned,
             wait="settle",
             seconds=bench.host.timeouts.settle,
@@ -74,9 +75,8 @@ def _settle(bench: Bench, case: Case, recipe: Recipe) -> None:
         raise differs from None
 
 
-def problem(bench: Bench, case: Case, recipe: Recipe) -> NotApplied | None:
-    """How the running system differs from the recipe, or None when it is as planned."""
-    running = _running(bench.guest.drivers())
+def problem(bench: Bench, case: Case, recipe: Recipe, running: frozenset[str]) -> NotApplied | None:
+    """How the system, with these third-party services running, differs from the recipe; None: it does not."""
     planned = _running(case.drivers) - recipe.disabled
     too_many = sorted(running & recipe.disabled)
     missing = sorted((planned - running) & _by_themselves(case.drivers))
@@ -111,4 +111,4 @@ def _by_themselves(drivers: Iterable[Driver]) -> frozenset[str]:
 
 
 def _running(drivers: Iterable[Driver]) -> frozenset[str]:
-    return frozenset(d.service for d in drivers if d.running and d.origin is not Origin.IN_BOX)
+    return frozenset(d.service for d in drivers if d.in_question)

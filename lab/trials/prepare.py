@@ -13,7 +13,6 @@ from lab.model import (
     EntryKind,
     GuestError,
     LoadPlan,
-    Origin,
     PowerState,
     Refused,
     Signature,
@@ -76,7 +75,7 @@ def prepare(bench: Bench) -> None:
     boot = bench.guest.wait_until_reachable()
     drivers = bench.guest.drivers()
     bench.journal.set_drivers(bench.case, drivers)
-    third = [d for d in drivers if d.running and d.origin is not Origin.IN_BOX]
+    third = [d for d in drivers if d.in_question]
     pinned = [d for d in third if d.pinned]
     bench.tell(
         EntryKind.FINDING,

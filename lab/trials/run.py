@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from lab.analysis import triage
+from lab.analysis import signature, triage
 from lab.capture import fetch, header_of, wait_until_whole, why_no_dump
 from lab.model import (
     Boot,
@@ -148,10 +148,17 @@ def _after_the_stop(
         bench.tell(EntryKind.WARNING, f"the log says {stops[-1].title}, the dump says {seen.bugcheck.title}")
     for evidence in seen.evidence:
         bench.tell(EntryKind.FINDING, evidence.statement)
-    relation = compare(case.expected, seen.signature)
+    return _crashed(case, after, seen.bugcheck, seen.signature, dump=sha)
+
+
+def _crashed(
+    case: Case, after: float, stop: Bugcheck, seen: Signature, *, dump: str = "", no_dump_because: str = ""
+) -> Outcome:
+    """A stop, held against the one that is looked for; one that the lab caused itself says nothing."""
+    relation = compare(case.expected, seen)
     if relation is Relation.OURS:
-        return Invalid(InvalidReason.OURS, f"the lab itself caused {seen.bugcheck.title}")
-    return Crashed(after, seen.bugcheck, relation, sha)
+        return Invalid(InvalidReason.OURS, f"the lab itself caused {stop.title}")
+    return Crashed(after, stop, relation, dump, no_dump_because)
 
 
 def _stopped(bench: Bench, boot: Boot) -> bool:
@@ -214,8 +221,4 @@ def _without_dump(
             InvalidReason.INFRASTRUCTURE, f"the host stopped, but neither log nor dump says why: {why}"
         )
     stop = stops[-1]
-    sub_code = stop.parameters[0] if stop.code in (0xC4, 0xC9) else 0
-    relation = compare(case.expected, Signature(stop.code, sub_code, "", ()))
-    if relation is Relation.OURS:
-        return Invalid(InvalidReason.OURS, f"the lab itself caused {stop.title}")
-    return Crashed(after, stop, relation, no_dump_because=why)
+    return _crashed(case, after, stop, signature(stop, None, ()), no_dump_because=why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.model import ConfigurationError
 from lab.twin.driver import CatalogueDriver
 from lab.twin.inbox import IN_BOX
 from lab.twin.thirdparty import NOISY, THIRD_PARTY
@@ -26,3 +27,12 @@ def plantable(build: int) -> list[dict[str, str]]:
         for d in drivers(build)
         if d.third_party and d.present and not d.vital and d.service != NOISY
     ]
+
+
+def check_plantable(build: int, service: str) -> None:
+    """Raises ConfigurationError when this service cannot be the culprit. Case does not matter."""
+    if service.casefold() not in {entry["service"].casefold() for entry in plantable(build)}:
+        raise ConfigurationError(
+            f"the twin cannot plant {service!r} as the culprit",
+            help=f"Choose a service that 'lab twin drivers --build {build}' lists.",
+        )

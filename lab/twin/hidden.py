@@ -11,8 +11,7 @@ import secrets
 from dataclasses import dataclass
 from random import Random
 
-from lab.model import ConfigurationError
-from lab.twin.catalogue import drivers, plantable
+from lab.twin.catalogue import check_plantable, drivers, plantable
 from lab.twin.driver import CatalogueDriver, Kind
 
 _KIND_WEIGHTS = {Kind.MINIFILTER: 5, Kind.CLASS_FILTER: 3, Kind.OTHER: 2}
@@ -51,11 +50,7 @@ def choose(build: int, seed: int, culprit: str | None, inlined: bool | None) -> 
     kind = random.choices(list(_KIND_WEIGHTS), weights=list(_KIND_WEIGHTS.values()))[0]
     chosen = random.choice([driver for driver in allowed.values() if driver.kind is kind])
     if culprit is not None:
-        if culprit.casefold() not in allowed:
-            raise ConfigurationError(
-                f"the twin cannot plant {culprit!r} as the culprit",
-                help="Choose a service that 'lab twin drivers' lists.",
-            )
+        check_plantable(build, culprit)
         chosen = allowed[culprit.casefold()]
     return Hidden(
         culprit=chosen,
