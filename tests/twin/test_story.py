@@ -18,7 +18,7 @@ import pytest
 
 from lab.inventory import Host, load
 from lab.journal import open_journal
-from lab.model import DriverSetting, Invalid, InvalidReason, VerifierPlan
+from lab.model import DriverSetting, InfrastructureError, Invalid, InvalidReason, VerifierPlan
 from lab.windows import open_guest, surgery
 
 PASSWORD = "BUGCHECK_LAB_TWIN_PASSWORD"
@@ -64,10 +64,18 @@ class Story:
             time.sleep(0.1)
 
     def settings(self) -> tuple[tuple[DriverSetting, ...], VerifierPlan]:
-        """What would load at the next boot, and the verifier's settings for it."""
-        with open_guest(self.host()) as guest:
-            guest.wait_until_reachable()
-            return surgery.settings(guest.drivers()), guest.verifier().pending
+        """What would load at the next boot, and the verifier's settings for it.
+
+        A killed run may have asked for a restart just before: a reading that it cuts short is made again.
+        """
+        end = time.monotonic() + PATIENCE
+        while True:
+            with open_guest(self.host()) as guest:
+                guest.wait_until_reachable()
+                try:
+                    return surgery.settings(guest.drivers()), guest.verifier().pending
+                except InfrastructureError:
+                    assert time.monotonic() < end, "the guest keeps going away"
 
     def revealed(self) -> dict[str, str]:
         self.process.terminate()
