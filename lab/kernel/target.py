@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -12,7 +13,8 @@ from lab.dumps.header import DumpHeader
 from lab.dumps.memory import Memory, u64
 from lab.kernel.image import Function, Image, find_function, read_image
 from lab.kernel.modules import LoadedModule, UnloadedModule, read_modules, read_unloaded
-from lab.model import DumpError
+from lab.kernel.reading import Readings, Used
+from lab.model import DumpError, Reading, WantedSymbols
 from lab.symbols.builtin import (
     BuiltinKernel,
     builtin_kernel,
@@ -46,6 +48,7 @@ class Kernel:
     notes: tuple[str, ...] = ()
     _of: dict[int, ModuleSymbols | None] = field(default_factory=dict, repr=False)
     _images: dict[int, Image | None] = field(default_factory=dict, repr=False)
+    _readings: Readings = field(default_factory=Readings, repr=False)
 
     @property
     def memory(self) -> Memory:
@@ -65,6 +68,33 @@ class Kernel:
     def build(self) -> int:
         """NT build number as the header has it, 7601 for instance."""
         return self.dump.header.build
+
+    # --- what readers stood on ---------------------------------------------------------------
+
+    def reading(self, reader: str) -> AbstractContextManager[Used]:
+        """Names and layouts asked for inside the block are remembered as what `reader` relied on.
+
+        with kernel.reading("IRP log") as used:
+            log = kernel.address("nt!IovIrpTraces")
+            used.check("the length is a power of two")
+        """
+        return self._readings.begin(reader)
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """What every reader so far stood on."""
+        return self._readings.done
+
+    @property
+    def wanted(self) -> tuple[WantedSymbols, ...]:
+        """Modules that names were asked of and that no source has symbols for, kernel first."""
+        places = self.symbols.places
+        known = self.nt.pdb is None or self.symbols.find(self.nt.pdb) or builtin_kernel(self.nt.pdb)
+        lacking = [] if known else [self.nt]
+        lacking += [m for m in self.modules if m.base in self._of and self._of[m.base] is None]
+        return tuple(
+            WantedSymbols(m.name, m.pdb.name, m.pdb.folder, places) for m in lacking if m.pdb is not None
+        )
 
     # --- modules -----------------------------------------------------------------------------
 
@@ -168,7 +198,11 @@ class Kernel:
         module = self.module(prefix) if bang else self.nt
         symbols = self.module_symbols(module) if module else None
         rva = symbols.rva(symbol) if symbols else None
-        return None if module is None or rva is None else module.base + rva
+        if module is None or symbols is None or rva is None:
+            return None
+        short = self.short_name(module)
+        self._readings.fact(f"{short}!{symbol} = {short}+{rva:#x} ({symbols.source})")
+        return module.base + rva
 
     # --- layouts -----------------------------------------------------------------------------
 
@@ -176,7 +210,10 @@ class Kernel:
         """Byte offset of a field ("_KTHREAD", "StackBase"), or None when no symbols tell."""
         owner = self.module(module)
         symbols = self.module_symbols(owner) if owner else None
-        return symbols.offset(type_name, field) if symbols else None
+        found = symbols.offset(type_name, field) if symbols else None
+        if symbols is not None and found is not None:
+            self._readings.fact(f"{module}!{type_name}.{field} = +{found:#x} ({symbols.source})")
+        return found
 
     def offset(self, type_name: str, field: str, module: str = "nt") -> int:
         """As `find_offset`, but DumpError names what is missing."""
@@ -195,6 +232,8 @@ class Kernel:
         found = symbols.size(type_name) if symbols else None
         if found is None:
             raise DumpError(f"the size of {module}!{type_name} is not known for build {self.build}")
+        source = symbols.source if symbols else ""
+        self._readings.fact(f"sizeof {module}!{type_name} = {found:#x} ({source})")
         return found
 
     # --- the crashing thread -----------------------------------------------------------------

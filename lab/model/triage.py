@@ -38,6 +38,18 @@ class Module:
     pdb: str
     origin: Origin
     origin_because: str
+    version: str = ""  # file version of its VS_VERSIONINFO, "6.1.7601.24540"; "" when not in the dump
+    company: str = ""  # CompanyName of its VS_VERSIONINFO
+
+
+@dataclass(frozen=True)
+class UnloadedDriver:
+    """A driver that had been unloaded. `when` is UTC, ISO 8601, "" when the dump does not tell."""
+
+    name: str
+    start: int
+    end: int
+    when: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,42 @@ class ThreadFacts:
 
 
 @dataclass(frozen=True)
+class ThreadSummary:
+    """One thread of many. `state` in the debugger's word ("RUNNING", "WAIT"); counts are signed 16-bit."""
+
+    address: int
+    cid: str  # "4.998"
+    state: str
+    start: str  # symbol of the start address
+    kernel_apc_disable: int | None
+    special_apc_disable: int | None
+
+
+@dataclass(frozen=True)
+class ProcessFacts:
+    """A process. Unknown numbers are 0, unknown text is ""."""
+
+    address: int
+    process_id: int
+    name: str
+    directory_table_base: int
+    threads: tuple[ThreadSummary, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProcessorFacts:
+    """A processor as it was saved at the stop. `thread` is KPRCB.CurrentThread."""
+
+    number: int
+    prcb: int
+    thread: int
+    instruction: int
+    stack_pointer: int
+    symbol: str  # of the instruction
+    crashed: bool
+
+
+@dataclass(frozen=True)
 class CriticalRegionEntry:
     """One entry of the Enter/Leave Critical Region log (`!verifier 200`), newest first."""
 
@@ -80,8 +128,35 @@ class CriticalRegionEntry:
 
 
 @dataclass(frozen=True)
+class IrpLogEntry:
+    """One entry of the IRP log (`!verifier 100`), newest first. Counts are signed 16-bit."""
+
+    irp: int
+    thread: int
+    irql: int
+    kernel_apc_disable: int
+    special_apc_disable: int
+    caller: str  # image file name of the first frame outside nt, or ""
+    stack: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class VerifiedDriver:
+    """A verified driver that was loaded when the system stopped, with verifier's own counters of it."""
+
+    name: str
+    base: int
+    size: int
+    counters: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class VerifierFacts:
-    """Driver Verifier in the crashed kernel."""
+    """Driver Verifier in the crashed kernel.
+
+    `drivers` are named in its settings, `loaded` are those of them that were in memory. `counters` are
+    the system's, by the names of MM_DRIVER_VERIFIER_DATA.
+    """
 
     level: int
     options: tuple[str, ...]
@@ -89,6 +164,9 @@ class VerifierFacts:
     log_allocated: bool
     log_capacity: int
     log: tuple[CriticalRegionEntry, ...] = ()
+    counters: tuple[tuple[str, int], ...] = ()
+    loaded: tuple[VerifiedDriver, ...] = ()
+    irp_log: tuple[IrpLogEntry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,6 +237,29 @@ def compare(expected: Signature, seen: Signature) -> Relation:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What one reader of kernel objects stood on.
+
+    `facts` are the names and layouts of the build that it used, with their source; `checks` the
+    invariants that it tested and that held.
+    """
+
+    reader: str  # "critical-region log"
+    facts: tuple[str, ...]  # "nt!VfKeCriticalRegionTraces = nt+0x985c00 (built-in table 10.0.17763.5933)"
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WantedSymbols:
+    """Symbols that would have been of use: which PDB, and where it was looked for."""
+
+    module: str  # file name of the image
+    pdb: str  # "srv2.pdb"
+    key: str  # GUID and age as in symbol paths, "339E74133576439CBCDF7E0229DA37731"
+    looked_in: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Triage:
     """Everything `lab triage` says of one dump."""
 
@@ -173,6 +274,10 @@ class Triage:
     evidence: tuple[Evidence, ...] = ()
     suspects: tuple[Suspect, ...] = ()
     notes: tuple[str, ...] = field(default=())  # what could not be said, and why
+    unloaded: tuple[UnloadedDriver, ...] = ()
+    processors: tuple[ProcessorFacts, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    wanted: tuple[WantedSymbols, ...] = ()
 
     @property
     def third_party(self) -> tuple[Module, ...]:

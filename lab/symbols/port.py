@@ -19,6 +19,11 @@ class PdbId:
         """`GUID-age` with hexadecimal age, as ISF file names have it."""
         return f"{self.guid}-{self.age:x}"
 
+    @property
+    def folder(self) -> str:
+        """GUID and hexadecimal age in one, as symbol servers' paths have it."""
+        return f"{self.guid.upper()}{self.age:X}"
+
 
 class ModuleSymbols(Protocol):
     """Symbols of one module. Addresses are RVAs. All lookups are exact or None; nothing is guessed."""
@@ -42,3 +47,7 @@ class SymbolStore(Protocol):
     """Finds the symbols of a module by its PDB id. None when it has none; never another id's."""
 
     def find(self, pdb: PdbId) -> ModuleSymbols | None: ...
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it looks, in order, in words for a person: "folder /symbols", "https://..."."""

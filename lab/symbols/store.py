@@ -26,6 +26,10 @@ class Symbols:
         self._directories = tuple(Path(d) for d in directories)
         self._found: dict[PdbId, ModuleSymbols | None] = {}
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (*(f"folder {directory}" for directory in self._directories), "the built-in tables")
+
     def find(self, pdb: PdbId) -> ModuleSymbols | None:
         if pdb not in self._found:
             self._found[pdb] = self._load(pdb)
