@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types unit servers clean help
+.PHONY: demo test lint types unit servers oracles clean help
 
 help:
 	@echo "make demo   the whole story on the twin, one HTML report"
@@ -24,7 +24,7 @@ $(VENV)/.dev: pyproject.toml
 demo: $(VENV)/.demo
 	$(BIN)/lab demo
 
-test: lint types servers unit
+test: lint types servers oracles unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -36,9 +36,12 @@ types: $(VENV)/.dev
 servers:
 	tests/servers/install.sh
 
+oracles:
+	tests/oracles/install.sh
+
 # Not bin/pytest: impacket puts scripts named like modules (smbclient.py) into bin, and they would be found first.
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-oracles .mypy_cache .ruff_cache .pytest_cache .hypothesis
