@@ -16,6 +16,9 @@ from lab.twin.memory.prologue import chained
 from lab.twin.memory.records import Record, up
 
 _CODE, _DATA, _READ_ONLY = 0x68000020, 0xC8000040, 0x48000040
+_DEBUG = 0xE00
+"""RVA of the debug directory: in the page of the headers, because other analysers look for the kernel's
+CodeView record in the first 4 MiB of its image, and here these are full of code."""
 
 
 def write_image(
@@ -37,20 +40,20 @@ def write_image(
     read_only = Record(0x1000)
     for callee, rva in slots.items():
         read_only.u64(rva - tail, resolve(callee) or 0)
-    at = up(8 * len(slots), 16)
-    name = module.pdb.encode() + b"\0"
-    rsds = b"RSDS" + module.guid + struct.pack("<I", module.age) + name
-    directory = struct.pack(
-        "<IIHHIIII", 0, module.timestamp, 0, 0, 2, len(rsds), tail + at + 28, tail + at + 28
-    )
-    read_only.bytes(at, directory + rsds)
-    debug = tail + at
     memory.write(module.base + tail, read_only.data)
     exception, size, end = _unwind(memory, module, tail + PAGE)
     sections = _sections(module, variables, tail, exception, end)
-    directories = {3: (exception, size), 6: (debug, 28), 12: (tail, 8 * len(slots))}
+    directories = {3: (exception, size), 6: (_DEBUG, 28), 12: (tail, 8 * len(slots))}
     memory.write(module.base, _headers(module, sections, directories))
+    memory.write(module.base + _DEBUG, _codeview(module))
     return module.base + exception, size
+
+
+def _codeview(module: Module) -> bytes:
+    """The debug directory and its RSDS record."""
+    rsds = b"RSDS" + module.guid + struct.pack("<I", module.age) + module.pdb.encode() + b"\0"
+    at = _DEBUG + 28
+    return struct.pack("<IIHHIIII", 0, module.timestamp, 0, 0, 2, len(rsds), at, at) + rsds
 
 
 def _import_slots(module: Module, tail: int) -> dict[str, int]:
@@ -150,7 +153,7 @@ def _headers(
     for offset, value in ((40, 6), (42, 1), (48, 6), (50, 1)):
         page.u16(o + offset, value)
     page.u32(o + 56, module.size)
-    page.u32(o + 60, 0x600)
+    page.u32(o + 60, PAGE)
     page.u32(o + 64, checksum(module))
     page.u16(o + 68, 1)
     for offset, value in ((72, 0x80000), (80, 0x2000), (88, 0x100000), (96, 0x1000)):

@@ -14,6 +14,7 @@ from lab.twin.memory.image import write_image
 from lab.twin.memory.layout import Layout, Module, layout
 from lab.twin.memory.loader import write_modules, write_unloaded
 from lab.twin.memory.physical import PAGE, Memory, Pool
+from lab.twin.memory.shared import write_shared_data
 from lab.twin.memory.stack import Registers, context, lay
 from lab.twin.memory.stops import (
     Verified,
@@ -84,6 +85,7 @@ def crashed_machine(state: CrashState, *, filler_pages: int) -> Machine:
             memory.u64(at.variable("VfBugcheckTmpData") + 8 * index, value)
     _fill(memory, at, filler_pages, state)
     write_physical_memory_block(memory, pool, at)
+    write_shared_data(memory, at, state)
     return Machine(at, memory, code, parameters, registers)
 
 

@@ -1,0 +1,1 @@
+"""Measurements of the analyser, and the files they are made on."""
