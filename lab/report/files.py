@@ -31,7 +31,14 @@ def write_report(case: Case, path: Path) -> Path:
             f"a report cannot be written as {path.name!r}: its suffix is none of {', '.join(WRITERS)}",
             help="Give the report's file a name that ends in .html, .md or .json.",
         )
-    text = writer(case)
+    return write_whole(writer(case), path)
+
+
+def write_whole(text: str, path: Path) -> Path:
+    """Write `text` to `path` in one step, making its folder, and return the absolute path.
+
+    Raises ConfigurationError when the place cannot be written.
+    """
     path = path.absolute()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
-from typing import TypeVar, cast
+from dataclasses import dataclass
 
 from lab.model import Case, Entry, EntryKind, Origin, Signature, Trial, compare
 from lab.report import advice, crash, drivers, ladder, matrix, survival, verdict, words
+from lab.report.cleaned import cleaned
 from lab.report.facts import Fact
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -103,19 +101,7 @@ def page(case: Case, title: str | None = None) -> Page:
         missing=advice.missing_on_host(case),
         journal=tuple(_line(e) for e in case.entries),
     )
-    return _visible(shown)
-
-
-def _visible(value: T) -> T:
-    """`value` with `words.visible` applied to every text in it, however deep."""
-    if isinstance(value, str):
-        return cast(T, words.visible(value))
-    if isinstance(value, tuple):
-        return cast(T, tuple(_visible(item) for item in value))
-    if is_dataclass(value) and not isinstance(value, type):
-        shown = {f.name: _visible(getattr(value, f.name)) for f in fields(value)}
-        return cast(T, type(value)(**shown))
-    return value
+    return cleaned(shown)
 
 
 def _stats(case: Case) -> tuple[Fact, ...]:

@@ -2,188 +2,136 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from lab.analysis.arguments import meanings
-from lab.model import (
-    CriticalRegionEntry,
-    DispatchState,
-    Frame,
-    Origin,
-    ThreadFacts,
-    Triage,
-    VerifierFacts,
-)
+from lab.model import Bugcheck, DumpFacts, Origin, Triage
+from lab.report import bugchecks, words
+from lab.report.cleaned import cleaned
+from lab.report.debugger import devices, modules, processors, stack, threads, verifier, version
 
 LOG_SHOWN = 2
-"""Entries of the critical-region log that are shown in full; the rest is summed up."""
-
-_RULE = "=" * 70
-
-
-def address(value: int) -> str:
-    """`fffff880`05db1b08`, as the debugger writes addresses."""
-    return f"{value >> 32:08x}`{value & 0xFFFFFFFF:08x}"
+"""Entries of a log that are shown in full; the rest is summed up."""
 
 
 def render(triage: Triage) -> str:
     """The whole triage, sections separated by empty lines, ending with one newline."""
-    sections = (
-        _title(triage),
-        _arguments(triage),
-        _system(triage),
-        _thread(triage.thread),
-        _stack(triage.stack),
-        _verifier(triage.verifier),
-        _region_log(triage.verifier),
-        _dispatch(triage.dispatch),
-        _volume(triage.dispatch),
+    return opening(triage.dump, triage.bugcheck) + "\n" + rest(triage)
+
+
+def opening(dump: DumpFacts, bugcheck: Bugcheck) -> str:
+    """What the file's header alone tells: it is known at once, however long the rest takes."""
+    dump = cleaned(dump, words.line)
+    return _joined(_title(bugcheck), _arguments(bugcheck), _system(dump))
+
+
+def rest(triage: Triage) -> str:
+    """Everything behind the opening."""
+    triage = cleaned(triage, words.line)
+    return _joined(
+        threads.thread(triage.thread) if triage.thread else (),
+        stack.kn(triage.stack) if triage.stack else (),
+        _processors(triage),
+        _verifier(triage),
+        _region_log(triage),
+        _irp_log(triage),
+        _dispatch(triage),
+        _volume(triage),
         _third_party(triage),
+        _unloaded(triage),
         _evidence(triage),
         _suspects(triage),
+        _wanted(triage),
         _notes(triage),
     )
+
+
+def _joined(*sections: Iterator[str] | tuple[str, ...]) -> str:
     return "\n\n".join("\n".join(lines) for section in sections if (lines := list(section))) + "\n"
 
 
-def _title(triage: Triage) -> Iterator[str]:
-    yield triage.bugcheck.title
+def _title(bugcheck: Bugcheck) -> Iterator[str]:
+    yield bugcheck.title
+    if said := bugchecks.meaning(bugcheck):
+        yield said
 
 
-def _arguments(triage: Triage) -> Iterator[str]:
+def _arguments(bugcheck: Bugcheck) -> Iterator[str]:
     yield "Arguments:"
-    for number, (value, meaning) in enumerate(
-        zip(triage.bugcheck.parameters, meanings(triage.bugcheck), strict=True), 1
-    ):
+    for number, (value, meaning) in enumerate(zip(bugcheck.parameters, meanings(bugcheck), strict=True), 1):
         yield f"Arg{number}: {value:016x}" + (f", {meaning}" if meaning else "")
 
 
-def _system(triage: Triage) -> Iterator[str]:
-    dump = triage.dump
+def _system(dump: DumpFacts) -> Iterator[str]:
     yield f"Dump:    {dump.path} ({dump.dump_type_name}, type {dump.dump_type}, {dump.size} bytes)"
     yield f"System:  Windows build {dump.build}, {dump.machine}, {dump.processors} processor(s)"
-    yield f"Time:    {dump.system_time or 'unknown'}, up {_duration(dump.uptime)}"
+    yield f"Time:    {dump.system_time or 'unknown'}, up {version.uptime(dump.uptime)}"
     if not dump.complete:
         yield "The dump is not whole."
     for warning in dump.warnings:
         yield f"Warning: {warning}"
 
 
-def _duration(seconds: float) -> str:
-    """`3 days 4:05:06`, as the debugger writes the uptime."""
-    days, rest = divmod(int(seconds), 86400)
-    clock = f"{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}"
-    return f"{days} day{'s' if days != 1 else ''} {clock}"
+def _processors(triage: Triage) -> Iterator[str]:
+    if len(triage.processors) > 1:
+        yield "!running"
+        yield from processors.running(triage.processors)
 
 
-def _thread(thread: ThreadFacts | None) -> Iterator[str]:
-    if thread is None:
-        return
-    yield f"THREAD {thread.address:016x}  Cid {thread.cid or 'unknown'}  Image: {thread.process or 'unknown'}"
-    if thread.start:
-        yield f"Win32 Start Address {thread.start}"
-    yield f"Base {thread.stack_base:016x} Limit {thread.stack_limit:016x}"
-    yield (
-        f"KernelApcDisable {_count(thread.kernel_apc_disable)}  "
-        f"SpecialApcDisable {_count(thread.special_apc_disable)}"
-    )
+def _verifier(triage: Triage) -> Iterator[str]:
+    if triage.verifier is not None:
+        yield "!verifier"
+        yield from verifier.settings(triage.verifier)
+        for driver in triage.verifier.loaded:
+            used = ", ".join(f"{name} {value:#x}" for name, value in driver.counters if value)
+            yield f"      {driver.name} is loaded" + (f": {used}" if used else "")
 
 
-def _count(value: int | None) -> str:
-    return "unknown" if value is None else f"{value} ({value & 0xFFFF:04x})"
+def _region_log(triage: Triage) -> Iterator[str]:
+    if triage.verifier is not None and triage.verifier.log_allocated:
+        yield "!verifier 200"
+        yield from verifier.region_log(triage.verifier, most=LOG_SHOWN)
 
 
-def _stack(stack: tuple[Frame, ...]) -> Iterator[str]:
-    if not stack:
-        return
-    yield " # Child-SP          RetAddr           Call Site"
-    told: set[str] = set()
-    for frame in stack:
-        mark = f"  [{frame.how}]" if frame.how == "scanned" else ""
-        note = f"  ({frame.note})" if frame.note and frame.note not in told else ""
-        told.add(frame.note)
-        yield (
-            f"{frame.index:02x} {address(frame.child_sp)} {address(frame.return_address)} "
-            f"{frame.symbol}{mark}{note}"
-        )
-    if any(frame.how == "scanned" for frame in stack):
-        yield "Frames marked [scanned] were found by looking for return addresses; some may be left-overs."
+def _irp_log(triage: Triage) -> Iterator[str]:
+    if triage.verifier is not None and triage.verifier.irp_log:
+        thread = triage.thread.address if triage.thread else 0
+        known = any(entry.thread == thread for entry in triage.verifier.irp_log)
+        yield "!verifier 100"
+        yield from verifier.irp_log(triage.verifier.irp_log, most=LOG_SHOWN, thread=thread if known else 0)
 
 
-def _verifier(verifier: VerifierFacts | None) -> Iterator[str]:
-    if verifier is None:
-        return
-    yield "!verifier"
-    if not verifier.level:
-        yield "Verify Level 0 ... Driver Verifier is off"
-        return
-    yield f"Verify Level {verifier.level:x} ... enabled options are:"
-    yield from (f"      {option}" for option in verifier.options)
-    if verifier.drivers:
-        yield "Verified drivers: " + ", ".join(verifier.drivers)
+def _dispatch(triage: Triage) -> Iterator[str]:
+    state = triage.dispatch
+    if state is not None:
+        yield from devices.saved_state(state)
+        yield f"!devstack {words.address(state.device)}"
+        yield from devices.devstack(state.device_stack, state.device)
 
 
-def _region_log(verifier: VerifierFacts | None) -> Iterator[str]:
-    if verifier is None or not verifier.log_allocated:
-        return
-    yield "!verifier 200"
-    yield "Enter/Leave Critical Region log:"
-    yield f"There are up to {verifier.log_capacity:#x} entries in the log, {len(verifier.log)} are used."
-    counts = Counter((entry.caller or "unknown", entry.direction) for entry in verifier.log)
-    for caller in dict.fromkeys(entry.caller or "unknown" for entry in verifier.log):
-        threads = {e.thread for e in verifier.log if (e.caller or "unknown") == caller}
-        parts = [
-            f"{counts[caller, way]} {way}" for way in ("enter", "leave", "unknown") if counts[caller, way]
-        ]
-        yield f"      {caller}: {', '.join(parts)}, on {len(threads)} thread(s)"
-    for entry in verifier.log[:LOG_SHOWN]:
-        yield from _region_entry(entry)
-
-
-def _region_entry(entry: CriticalRegionEntry) -> Iterator[str]:
-    yield _RULE
-    yield f"Thread {entry.thread:016x}"
-    yield from entry.stack
-
-
-def _dispatch(state: DispatchState | None) -> Iterator[str]:
-    if state is None:
-        return
-    if state.address:
-        yield f"Saved state {address(state.address)} ({state.found_in})"
-    else:
-        yield f"Saved state not found; a device from {state.found_in}"
-    yield from (f"      {check}" for check in state.checks)
-    yield f"Dispatch routine {address(state.dispatch_routine)} {state.dispatch_symbol}"
-    yield f"!devstack {address(state.device)}"
-    yield "  !DevObj           !DrvObj"
-    for device, driver in state.device_stack:
-        mark = ">" if device == state.device else " "
-        yield f"{mark} {device:016x}  {driver or '(name not in the dump)'}"
-
-
-def _volume(state: DispatchState | None) -> Iterator[str]:
-    if state is None or not state.volume:
-        return
-    yield f"!fltkd.volume {address(state.device)}"
-    yield f'FLT_VOLUME: {state.volume:016x} "{state.volume_name}"'
-    yield "   InstanceList:"
-    for each in state.instances:
-        image = each.image or "(driver not in the dump)"
-        read = {True: "", False: ", no READ callback", None: ""}[each.handles_read]
-        yield (
-            f'      FLT_INSTANCE: {each.address:016x} "{each.name}" "{each.altitude}"  '
-            f"{image}, {each.origin}{read}"
-        )
+def _volume(triage: Triage) -> Iterator[str]:
+    state = triage.dispatch
+    if state is not None and state.volume:
+        yield f"!fltkd.volume {words.address(state.device)}"
+        yield from devices.volume(state.volume, state.volume_name, state.instances)
 
 
 def _third_party(triage: Triage) -> Iterator[str]:
     found = triage.third_party
     yield f"{len(triage.modules)} drivers, {len(found)} not known to come with Windows:"
     for module in found:
+        made = " ".join(part for part in (module.company, module.version) if part)
         because = f"  ({module.origin_because})" if module.origin is not Origin.THIRD_PARTY else ""
-        yield f"{address(module.base)} {address(module.base + module.size)}   {module.name}{because}"
+        yield (
+            f"{words.address(module.base)} {words.address(module.base + module.size)}   {module.name}"
+            + (f"  {made}" if made else "")
+            + because
+        )
+
+
+def _unloaded(triage: Triage) -> Iterator[str]:
+    if triage.unloaded:
+        yield from modules.unloaded(triage.unloaded)
 
 
 def _evidence(triage: Triage) -> Iterator[str]:
@@ -203,6 +151,16 @@ def _suspects(triage: Triage) -> Iterator[str]:
     for suspect in triage.suspects:
         yield f"  {suspect.weight:4.0%}  {suspect.image}"
         yield from (f"        {reason}" for reason in suspect.because)
+
+
+def _wanted(triage: Triage) -> Iterator[str]:
+    if not triage.wanted:
+        return
+    yield "Symbols that would say more (names are given as module+offset without them):"
+    for each in triage.wanted:
+        yield f"  {each.module}: {each.pdb} {each.key}"
+    places = dict.fromkeys(place for each in triage.wanted for place in each.looked_in)
+    yield f"      looked for in: {', '.join(places) or 'nowhere'}"
 
 
 def _notes(triage: Triage) -> Iterator[str]:

@@ -55,6 +55,15 @@ def visible(text: str) -> str:
     )
 
 
+def line(text: str) -> str:
+    """As `visible`, but on one line: a name with a newline in it must not pass for two lines of ours."""
+    return text if text.isprintable() and text.isascii() else _one_line(visible(text))
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", "\\u000a").replace("\t", "\\u0009")
+
+
 def address(value: int) -> str:
     """A 64-bit address as the debugger writes it: fffff880`05db1b08."""
     text = f"{value & 0xFFFFFFFFFFFFFFFF:016x}"

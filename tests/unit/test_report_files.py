@@ -12,7 +12,7 @@ import report_samples as samples
 from markdown_it import MarkdownIt
 
 from lab.model import ConfigurationError
-from lab.report.data import ADAPTER, render_json
+from lab.report.data import read_json, render_json
 from lab.report.files import write_report
 from lab.report.markdown import code, render_markdown, text
 
@@ -82,20 +82,20 @@ def test_a_code_span_holds_backticks() -> None:
 @pytest.mark.parametrize("name", [n for n in samples.ALL if n != "hostile"])
 def test_json_reads_back_as_the_same_case(name: str) -> None:
     case = samples.ALL[name]()
-    assert ADAPTER.validate_json(render_json(case)) == case
+    assert read_json(render_json(case)) == case
 
 
 def test_json_of_hostile_text_is_ascii_and_readable() -> None:
     found = render_json(samples.hostile_case())
     assert found.isascii()
-    ADAPTER.validate_json(found)
+    read_json(found)
 
 
 def test_json_holds_sets_in_order_and_whole_addresses() -> None:
     found = json.loads(render_json(samples.minifilter_case()))
     trial = found["trials"][0]
     assert trial["enabled"] == sorted(trial["enabled"])
-    assert found["crashes"][samples.SHA[4]]["bugcheck"]["parameters"][1] == 0xFFFFF88001345610
+    assert found["crashes"][samples.SHA[4]]["bugcheck"]["parameters"][1] == "0xfffff88001345610"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from lab.analysis.rules import apply
 from lab.analysis.signature import signature
 from lab.analysis.suspects import rank
 from lab.model import DumpFacts, Triage
-from lab.report.triage_text import address, render
+from lab.report import words
+from lab.report.triage_text import render
 
 FILE = DumpFacts(
     "MEMORY.DMP",
@@ -50,14 +51,15 @@ def triage(facts: Facts, *notes: str) -> Triage:
     ("value", "text"), [(0xFFFFF88005DB1B08, "fffff880`05db1b08"), (0, "00000000`00000000")]
 )
 def test_addresses(value: int, text: str) -> None:
-    assert address(value) == text
+    assert words.address(value) == text
 
 
 def test_the_exit_crash() -> None:
     noise = [(THREAD + 0x1000, way, "Suspect.sys") for way in ("enter", "leave")] * 64
     lines = render(triage(exit_crash(verifier(*noise)), "Something is missing.")).splitlines()
     assert lines[0] == "KERNEL_APC_PENDING_DURING_EXIT (20)"
-    assert lines[3:7] == [
+    assert lines[1].startswith("A thread ended while its APC disable count was not zero")
+    assert lines[4:8] == [
         "Arg1: 0000000000000000, Address of the APC found pending during exit, 0 if none",
         "Arg2: 000000000000ffff, The thread's APC disable count",
         "Arg3: 0000000000000000, Current IRQL",
@@ -65,7 +67,7 @@ def test_the_exit_crash() -> None:
     ]
     for line in (
         "System:  Windows build 7601, x64, 2 processor(s)",
-        "Time:    2012-01-01T00:00:00Z, up 1 day 2:03:04",
+        "Time:    2012-01-01T00:00:00Z, up 1 day 2:03:04.000",
         "Warning: short",
         "THREAD fffffa804b5be040  Cid 4.998  Image: System",
         "Win32 Start Address srv2!SrvProcWorkerThread",
