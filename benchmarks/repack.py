@@ -69,7 +69,7 @@ def write_complete(source: Pages, path: Path) -> None:
 
 
 def write_bitmap(source: Pages, path: Path, kind: int, stored: Callable[[int], bool] | None = None) -> None:
-    """A dump of type 5 or 6 with the pages at hand, and with all frames of the runs that `stored` says yes to.
+    """A dump of type 5 or 6 with the pages at hand, and with all frames that `stored` says yes to.
 
     Pages that are not at hand are holes in the file.
     """
