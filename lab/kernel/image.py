@@ -37,6 +37,7 @@ class Image:
     sections: tuple[Section, ...]
     pdata: tuple[int, int]
     pdb: PdbId | None
+    resources: tuple[int, int] = (0, 0)  # (RVA, size) of the resource directory, (0, 0) when there is none
 
     def executable(self, rva: int) -> bool:
         """Whether `rva` lies in a section that may be executed."""
@@ -74,16 +75,22 @@ def read_image(memory: Memory, base: int) -> Image | None:
     except DumpError:
         return None
     directory = [struct.unpack_from("<II", nt, 0x18 + 0x70 + 8 * i) for i in range(min(directories, 7))]
-    pdata = directory[3] if len(directory) > 3 and sum(directory[3]) <= size else (0, 0)
-    debug = directory[6] if len(directory) > 6 and sum(directory[6]) <= size else (0, 0)
+    pdata, debug = _inside(directory, 3, size), _inside(directory, 6, size)
     return Image(
         base=base,
         size=size,
         timestamp=timestamp,
         sections=tuple(_section(table[i * 40 : i * 40 + 40]) for i in range(count)),
-        pdata=(pdata[0], pdata[1]) if pdata[0] else (0, 0),
+        pdata=pdata,
         pdb=_codeview(memory, base, size, debug[0], debug[1]),
+        resources=_inside(directory, 2, size),
     )
+
+
+def _inside(directory: list[tuple[int, int]], index: int, size: int) -> tuple[int, int]:
+    """(RVA, size) of a data directory that lies inside the image; (0, 0) for one that does not exist."""
+    rva, length = directory[index] if len(directory) > index else (0, 0)
+    return (rva, length) if rva and rva + length <= size else (0, 0)
 
 
 def _section(raw: bytes) -> Section:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from lab.dumps.dump import Dump
 from lab.dumps.header import filetime_iso
-from lab.dumps.memory import Memory, u64, unicode_string
+from lab.dumps.memory import Memory, u32, u64, unicode_string
+from lab.kernel.debugger import read_debugger_data
 from lab.kernel.image import read_image
 from lab.model import DumpError
 from lab.symbols.port import PdbId
@@ -16,6 +17,7 @@ from lab.symbols.port import PdbId
 _MAX_MODULES = 2048
 _MAX_SIZE = 1 << 30
 _UNLOADED_SLOTS = 50  # MI_UNLOADED_DRIVERS
+_ENTRY = 0x6C  # of a KLDR_DATA_TABLE_ENTRY, up to its flags: the same in every build
 _KERNEL = 0xFFFF_8000_0000_0000
 
 
@@ -29,6 +31,7 @@ class LoadedModule:
     size: int
     timestamp: int
     pdb: PdbId | None = None
+    flags: int = 0  # KLDR_DATA_TABLE_ENTRY.Flags
 
     @property
     def end(self) -> int:
@@ -53,13 +56,28 @@ def read_modules(dump: Dump) -> tuple[tuple[LoadedModule, ...], tuple[str, ...]]
             for d in dump.triage.drivers
         )
         return loaded, ()
-    return _walk(dump.memory, dump.header.module_list)
+    head = dump.header.module_list or _told_by_debugger(dump)
+    return _walk(dump.memory, head, dump.header.build)
 
 
-def _walk(memory: Memory, head: int | None) -> tuple[tuple[LoadedModule, ...], tuple[str, ...]]:
-    """PsLoadedModuleList by Flink. A list that breaks or bites its tail is kept as far as it goes."""
+def _told_by_debugger(dump: Dump) -> int | None:
+    """PsLoadedModuleList as KDDEBUGGER_DATA64 has it, when that is in clear."""
+    if dump.header.debugger_data is None:
+        return None
+    try:
+        return read_debugger_data(dump.memory, dump.header.debugger_data).variable("PsLoadedModuleList")
+    except DumpError:
+        return None
+
+
+def _walk(memory: Memory, head: int | None, build: int) -> tuple[tuple[LoadedModule, ...], tuple[str, ...]]:
+    """PsLoadedModuleList by Flink. A list that breaks or bites its tail is kept as far as it goes.
+
+    An entry without an image (base or size 0) is passed over; one whose image cannot be read, as those
+    of session space in another session, is kept by what the list says of it.
+    """
     if head is None or head < _KERNEL:
-        return (), ("the header does not say where the loaded module list is",)
+        return (), ("neither header nor debugger data say where the loaded module list is",)
     found: list[LoadedModule] = []
     seen = {head}
     try:
@@ -69,25 +87,40 @@ def _walk(memory: Memory, head: int | None) -> tuple[tuple[LoadedModule, ...], t
     while entry not in seen and len(seen) <= _MAX_MODULES:
         seen.add(entry)
         try:
-            raw = memory.read(entry, 0x88)
+            raw = memory.read(entry, _ENTRY)
         except DumpError as error:
             return tuple(found), (f"the loaded module list breaks off after {len(found)} modules: {error}",)
         following, base = struct.unpack_from("<Q40xQ", raw)
         (size,) = struct.unpack_from("<I", raw, 0x40)
-        (timestamp,) = struct.unpack_from("<I", raw, 0x80)
+        (flags,) = struct.unpack_from("<I", raw, 0x68)
         if base >= _KERNEL and 0 < size <= _MAX_SIZE:
             full, name = _text(memory, entry + 0x48), _text(memory, entry + 0x58)
             name = name or _file_name(full) or f"{base:x}"
-            found.append(_module(memory, name, full or name, base, size, timestamp))
+            stamp = _timestamp(memory, entry, build)
+            found.append(_module(memory, name, full or name, base, size, stamp, flags))
         entry = following
     if entry != head:
         return tuple(found), (f"the loaded module list does not close: {len(found)} modules were read",)
     return tuple(found), ()
 
 
-def _module(memory: Memory, name: str, full: str, base: int, size: int, timestamp: int) -> LoadedModule:
+def _timestamp(memory: Memory, entry: int, build: int) -> int:
+    """KLDR_DATA_TABLE_ENTRY.TimeDateStamp, 0 before Windows 8, where the entry has none."""
+    if build < 9200:
+        return 0
+    try:
+        return u32(memory, entry + 0x9C)
+    except DumpError:
+        return 0
+
+
+def _module(
+    memory: Memory, name: str, full: str, base: int, size: int, timestamp: int, flags: int = 0
+) -> LoadedModule:
+    """The image's own headers know best; the list says what they cannot when they are not in the dump."""
     image = read_image(memory, base)
-    return LoadedModule(name, full, base, size, timestamp, image.pdb if image else None)
+    stamp = image.timestamp if image else timestamp
+    return LoadedModule(name, full, base, size, stamp, image.pdb if image else None, flags)
 
 
 def _text(memory: Memory, address: int) -> str:

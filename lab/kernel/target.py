@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_right
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -11,18 +12,14 @@ from lab.dumps.context import Context
 from lab.dumps.dump import Dump
 from lab.dumps.header import DumpHeader
 from lab.dumps.memory import Memory, u64
+from lab.kernel.debugger import DebuggerData, read_debugger_data
+from lab.kernel.identify import base_of_kernel, identify, only_kernel, symbols_of_kernel
 from lab.kernel.image import Function, Image, find_function, read_image
 from lab.kernel.modules import LoadedModule, UnloadedModule, read_modules, read_unloaded
 from lab.kernel.reading import Readings, Used
-from lab.model import DumpError, Reading, WantedSymbols
-from lab.symbols.builtin import (
-    BuiltinKernel,
-    builtin_kernel,
-    builtin_layouts,
-    identify_kernel,
-    kernel_base,
-)
-from lab.symbols.port import ModuleSymbols, PdbId, SymbolStore
+from lab.model import Bugcheck, DumpError, Reading, WantedSymbols
+from lab.symbols.builtin import builtin_kernel
+from lab.symbols.port import ModuleSymbols, SymbolStore
 from lab.symbols.store import Symbols
 
 KERNEL_SPACE = 0xFFFF_8000_0000_0000
@@ -48,6 +45,7 @@ class Kernel:
     notes: tuple[str, ...] = ()
     _of: dict[int, ModuleSymbols | None] = field(default_factory=dict, repr=False)
     _images: dict[int, Image | None] = field(default_factory=dict, repr=False)
+    _names: dict[tuple[int, bool], str] = field(default_factory=dict, repr=False)
     _readings: Readings = field(default_factory=Readings, repr=False)
 
     @property
@@ -68,6 +66,32 @@ class Kernel:
     def build(self) -> int:
         """NT build number as the header has it, 7601 for instance."""
         return self.dump.header.build
+
+    @cached_property
+    def bugcheck(self) -> Bugcheck:
+        """The stop: as the header has it, else as nt!KiBugCheckData has it. Code 0 when neither tells."""
+        told = self.dump.bugcheck
+        address = None if told.code else self.address("nt!KiBugCheckData")
+        if address is None:
+            return told
+        try:
+            code, first, second, third, fourth = struct.unpack("<5Q", self.memory.read(address, 40))
+        except DumpError:
+            return told
+        return Bugcheck(code & 0xFFFFFFFF, (first, second, third, fourth))
+
+    @cached_property
+    def debugger(self) -> DebuggerData | None:
+        """KDDEBUGGER_DATA64, in clear; None when the dump does not hold it, or not in a form to be read."""
+        address = self.header.debugger_data or self._told("nt!KdDebuggerDataBlock")
+        if address is None or address < KERNEL_SPACE:
+            return None
+        try:
+            found = read_debugger_data(self.memory, address, self._told)
+        except DumpError:
+            return None
+        # A block that names another kernel is a leftover, and says nothing of this one.
+        return found if found.kernel_base in (0, self.nt.base) else None
 
     # --- what readers stood on ---------------------------------------------------------------
 
@@ -165,6 +189,12 @@ class Kernel:
         linker moved away from its function is named by the function it belongs to, with a distance
         that may be negative ("nt!PspExitThread+0xffffffff`fffe3ae9").
         """
+        key = (address, returns)
+        if key not in self._names:
+            self._names[key] = self._symbol(address, returns)
+        return self._names[key]
+
+    def _symbol(self, address: int, returns: bool) -> str:
         module = self.module_at(address)
         if module is None:
             gone = self.unloaded_at(address)
@@ -193,7 +223,24 @@ class Kernel:
         return None if near is None else (near[0], rva - control + near[1])
 
     def address(self, name: str) -> int | None:
-        """Address of "nt!VfKeCriticalRegionTraces"; a name without module is the kernel's."""
+        """Address of "nt!VfKeCriticalRegionTraces"; a name without module is the kernel's.
+
+        Variables that symbols do not tell are taken from KDDEBUGGER_DATA64 when it has them.
+        """
+        found = self._told(name)
+        if found is not None:
+            return found
+        prefix, bang, symbol = name.rpartition("!")
+        if bang and prefix.casefold() != "nt":
+            return None
+        data = self.debugger
+        found = data.variable(symbol) if data else None
+        if data is not None and found is not None:
+            self._readings.fact(f"nt!{symbol} = {found:#x} ({data.source})")
+        return found
+
+    def _told(self, name: str) -> int | None:
+        """As `address`, by symbols alone."""
         prefix, bang, symbol = name.rpartition("!")
         module = self.module(prefix) if bang else self.nt
         symbols = self.module_symbols(module) if module else None
@@ -211,8 +258,11 @@ class Kernel:
         owner = self.module(module)
         symbols = self.module_symbols(owner) if owner else None
         found = symbols.offset(type_name, field) if symbols else None
-        if symbols is not None and found is not None:
-            self._readings.fact(f"{module}!{type_name}.{field} = +{found:#x} ({symbols.source})")
+        source = symbols.source if symbols else ""
+        if found is None and module == "nt" and self.debugger is not None:
+            found, source = self.debugger.offset(type_name, field), self.debugger.source
+        if found is not None:
+            self._readings.fact(f"{module}!{type_name}.{field} = +{found:#x} ({source})")
         return found
 
     def offset(self, type_name: str, field: str, module: str = "nt") -> int:
@@ -225,15 +275,23 @@ class Kernel:
             )
         return found
 
-    def size(self, type_name: str, module: str = "nt") -> int:
-        """Size of a structure in bytes; DumpError when it is not known."""
+    def find_size(self, type_name: str, module: str = "nt") -> int | None:
+        """Size of a structure in bytes, or None when no symbols tell."""
         owner = self.module(module)
         symbols = self.module_symbols(owner) if owner else None
         found = symbols.size(type_name) if symbols else None
+        source = symbols.source if symbols else ""
+        if found is None and module == "nt" and self.debugger is not None:
+            found, source = self.debugger.size(type_name), self.debugger.source
+        if found is not None:
+            self._readings.fact(f"sizeof {module}!{type_name} = {found:#x} ({source})")
+        return found
+
+    def size(self, type_name: str, module: str = "nt") -> int:
+        """As `find_size`, but DumpError when it is not known."""
+        found = self.find_size(type_name, module)
         if found is None:
             raise DumpError(f"the size of {module}!{type_name} is not known for build {self.build}")
-        source = symbols.source if symbols else ""
-        self._readings.fact(f"sizeof {module}!{type_name} = {found:#x} ({source})")
         return found
 
     # --- the crashing thread -----------------------------------------------------------------
@@ -286,79 +344,17 @@ def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:
     """
     store = symbols if symbols is not None else Symbols(())
     modules, notes = read_modules(dump)
-    identified = _identify(dump, _base_of_kernel(dump, modules))
+    identified = identify(dump, base_of_kernel(dump, modules))
     if not modules:
-        modules = (_only_kernel(dump, identified, notes),)
-    base = _base_of_kernel(dump, modules)
+        modules = (only_kernel(dump, identified, notes),)
+    base = base_of_kernel(dump, modules)
     nt = next(m for m in modules if m.base == base)
-    pdb, found, note = _symbols_of_kernel(dump, nt, identified, store)
+    pdb, found, note = symbols_of_kernel(dump, nt, identified, store)
     nt = replace(nt, pdb=pdb)
     modules = tuple(nt if m.base == nt.base else m for m in modules)
     notes = (*notes, note) if note else notes
     kernel = Kernel(dump, modules, nt, store, found, (), notes)
     return replace(kernel, unloaded=read_unloaded(dump, kernel.address))
-
-
-def _base_of_kernel(dump: Dump, modules: tuple[LoadedModule, ...]) -> int | None:
-    """Of the module that holds the list heads of the header; else the first one, as Windows lists it."""
-    for head in (dump.header.module_list, dump.header.debugger_data):
-        for module in modules:
-            if head is not None and module.base <= head < module.end:
-                return module.base
-    return modules[0].base if modules else None
-
-
-def _identify(dump: Dump, base: int | None) -> BuiltinKernel | None:
-    """The kernel's build by where its list heads are, for dumps that lack its debug directory."""
-    header = dump.header
-    try:
-        rip: int | None = dump.context.rip
-    except DumpError:
-        rip = None
-    return identify_kernel(
-        base=base,
-        module_list=header.module_list,
-        process_list=header.process_list,
-        debugger_data=header.debugger_data,
-        bugcheck_rip=rip,
-        build=header.build,
-    )
-
-
-def _only_kernel(dump: Dump, identified: BuiltinKernel | None, notes: tuple[str, ...]) -> LoadedModule:
-    """The kernel where its build says that it is, if its headers are there. DumpError if not."""
-    head = dump.header.module_list
-    if identified is not None and head is not None:
-        base = kernel_base(identified, head)
-        image = read_image(dump.memory, base)
-        if image is not None:
-            return LoadedModule("ntoskrnl.exe", "ntoskrnl.exe", base, image.size, image.timestamp, image.pdb)
-    raise DumpError(
-        f"no module of {dump.path.name} can be read: {'; '.join(notes) or 'it lists none'}",
-        help="Take a kernel dump that is whole; its header alone still tells the bugcheck.",
-    )
-
-
-def _symbols_of_kernel(
-    dump: Dump, nt: LoadedModule, identified: BuiltinKernel | None, store: SymbolStore
-) -> tuple[PdbId | None, ModuleSymbols | None, str]:
-    """(PDB id, symbols, what has to be said of them). Never names of another build."""
-    if nt.pdb is not None:
-        found = store.find(nt.pdb) or builtin_kernel(nt.pdb)
-        if found is not None:
-            return nt.pdb, found, ""
-        why = f"there are no symbols of the kernel ({nt.pdb.name} {nt.pdb.key})"
-    elif identified is not None and identified.pdb is not None:
-        note = f"the kernel was identified by its list heads: {identified.source}"
-        return identified.pdb, store.find(identified.pdb) or identified, note
-    elif identified is not None:
-        return None, identified, f"the kernel is one of {identified.source}: only what they share is used"
-    else:
-        why = "the kernel's PDB id is not in the dump, and its list heads match no known build"
-    shared = builtin_layouts(dump.header.build)
-    if shared is None:
-        return nt.pdb, None, f"{why}: names and layouts are missing"
-    return nt.pdb, shared, f"{why}: no names, and the layouts that all known kernels of its build share"
 
 
 def _offset(distance: int) -> str:

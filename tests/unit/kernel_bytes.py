@@ -10,7 +10,7 @@ from typing import Any, cast
 from lab.dumps.memory import NotPresent
 from lab.kernel.modules import LoadedModule
 from lab.kernel.target import Kernel
-from lab.model import Frame
+from lab.model import Bugcheck, Frame
 from lab.symbols.port import ModuleSymbols, PdbId
 
 NT = 0xFFFFF80001600000
@@ -57,6 +57,9 @@ OFFSETS: dict[int, dict[tuple[str, str], int]] = {
     },
 }
 """Facts, section 3.3 (public symbols of the builds)."""
+
+
+VIOLATION = Bugcheck(0xC4, (0xC5, 0, 0, 0))
 
 
 class Bytes:
@@ -133,9 +136,12 @@ def kernel(
     rip: int = NT,
     small: Any = None,
     size: int | None = 0x40,
+    debugger_data: int | None = None,
+    bugcheck: Bugcheck = VIOLATION,
+    more: dict[str, int] | None = None,
 ) -> Kernel:
-    """A kernel over `memory` with the modules of the article."""
-    names = {
+    """A kernel over `memory` with the modules of the article. `more` are further names of nt."""
+    names = (more or {}) | {
         "KeBugCheckEx": 0x93EA0,
         "VerifierKeEnterCriticalRegion": ENTER,
         "VerifierKeLeaveCriticalRegion": LEAVE,
@@ -164,7 +170,14 @@ def kernel(
     )
     dump = SimpleNamespace(
         memory=memory,
-        header=SimpleNamespace(build=build, processors=1, process_list=NT + 0x21BA00),
+        header=SimpleNamespace(
+            build=build,
+            processors=1,
+            process_list=NT + 0x21BA00,
+            module_list=None,
+            debugger_data=debugger_data,
+        ),
+        bugcheck=bugcheck,
         context=SimpleNamespace(rip=rip, rsp=rsp),
         triage=small,
     )
