@@ -46,7 +46,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Function:
-    """A RUNTIME_FUNCTION (all RVAs). `root` is where the function that it is a part of begins."""
+    """A RUNTIME_FUNCTION (all RVAs). `root` is where the function that it is a part of begins.
+
+    Code that an indirect entry stands for lies outside `begin` to `end`.
+    """
 
     begin: int
     end: int
@@ -148,11 +151,14 @@ def find_function(memory: Memory, image: Image, rva: int) -> Function | None:
 
 
 def _resolved(memory: Memory, image: Image, begin: int, end: int, unwind: int) -> Function:
-    """Follow indirection and the chain of split functions, as far as the dump has them."""
+    """Follow indirection and the chain of split functions, as far as the dump has them.
+
+    An indirect entry (bit 0) stands for another one, which need not cover the same code.
+    """
     for _ in range(8):
         if not unwind & 1:
             break
-        _begin, _end, unwind = struct.unpack("<III", memory.read(image.base + (unwind & ~1), 12))
+        begin, end, unwind = struct.unpack("<III", memory.read(image.base + (unwind & ~1), 12))
     root, info = begin, unwind
     for _ in range(_MAX_CHAIN):
         try:

@@ -11,11 +11,12 @@ from functools import cached_property
 from lab.dumps.context import Context
 from lab.dumps.dump import Dump
 from lab.dumps.header import DumpHeader
-from lab.dumps.memory import Memory, u64
+from lab.dumps.memory import Memory
 from lab.kernel.debugger import DebuggerData, read_debugger_data
 from lab.kernel.identify import base_of_kernel, identify, only_kernel, symbols_of_kernel
 from lab.kernel.image import Function, Image, find_function, read_image
 from lab.kernel.modules import LoadedModule, UnloadedModule, read_modules, read_unloaded
+from lab.kernel.prcb import Prcb, PrcbLayout, copied_prcb, crashed_of, read_prcbs
 from lab.kernel.reading import Readings, Used
 from lab.model import Bugcheck, DumpError, Reading, WantedSymbols
 from lab.symbols.builtin import builtin_kernel
@@ -294,47 +295,56 @@ class Kernel:
             raise DumpError(f"the size of {module}!{type_name} is not known for build {self.build}")
         return found
 
-    # --- the crashing thread -----------------------------------------------------------------
+    # --- processors --------------------------------------------------------------------------
 
     @cached_property
-    def thread(self) -> int | None:
-        """Address of the crashing thread's KTHREAD, or None when the dump does not tell.
+    def processors(self) -> tuple[Prcb, ...]:
+        """Every processor that the dump holds; of a small dump the crashing one alone."""
+        small = self.dump.triage
+        if small is not None:
+            return (copied_prcb(small.prcb, self._context),) if len(small.prcb) >= 0x28 else ()
+        block = self.address("nt!KiProcessorBlock")
+        if block is None:
+            return ()
+        return read_prcbs(self.memory, block, self.header.processors or 1, self._prcb_layout)
 
-        A small dump says it in its copy of the KPRCB. Any other: the processor whose saved context
-        has the stack pointer of the header's context (KiProcessorBlock -> KPRCB.Context).
-        """
-        if self.dump.triage is not None:
-            return self.dump.triage.thread_address
-        prcb = self.processor
-        if prcb is None:
-            return None
+    @property
+    def _prcb_layout(self) -> PrcbLayout:
+        state = self.find_offset("_KPRCB", "ProcessorState")
+        inside = self.find_offset("_KPROCESSOR_STATE", "ContextFrame") if state is not None else None
+        frame = self.debugger.context_frame if self.debugger and inside is None else None
+        return PrcbLayout(
+            context=self.find_offset("_KPRCB", "Context"),
+            context_frame=frame if state is None or inside is None else state + inside,
+            special_registers=state,
+            dpc_stack=self.find_offset("_KPRCB", "DpcStack"),
+        )
+
+    @cached_property
+    def _context(self) -> Context | None:
         try:
-            thread = u64(self.memory, prcb + 8)  # KPRCB.CurrentThread, the same in every build
+            return self.dump.context
         except DumpError:
             return None
-        return thread if thread >= KERNEL_SPACE else None
 
     @cached_property
+    def crashed(self) -> tuple[Prcb | None, str]:
+        """(the processor that stopped the system, how that is known: "saved ...", "is ...")."""
+        if self.dump.triage is not None and self.processors:
+            return self.processors[0], "is the one that a small dump keeps"
+        return crashed_of(self.processors, self.header.processors or 1, self._context)
+
+    @property
     def processor(self) -> int | None:
         """Address of the crashing processor's KPRCB, or None when the dump does not tell."""
-        block = self.address("nt!KiProcessorBlock")
-        field = self.find_offset("_KPRCB", "Context")
-        if block is None:
-            return None
-        found: list[int] = []
-        for number in range(min(self.header.processors or 1, 2048)):
-            try:
-                prcb = u64(self.memory, block + 8 * number)
-                if prcb < KERNEL_SPACE:
-                    continue
-                found.append(prcb)
-                if field is not None:
-                    saved = u64(self.memory, prcb + field)
-                    if u64(self.memory, saved + 0x98) == self.context.rsp:  # CONTEXT.Rsp
-                        return prcb
-            except DumpError:
-                continue
-        return found[0] if len(found) == 1 and (self.header.processors or 1) == 1 else None
+        found = self.crashed[0]
+        return found.address or None if found else None
+
+    @property
+    def thread(self) -> int | None:
+        """KTHREAD that the crashing processor was running, or None when the dump does not tell."""
+        found = self.crashed[0]
+        return found.thread or None if found else None
 
 
 def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:

@@ -1,0 +1,106 @@
+"""KPRCBs: what each processor was doing when the kernel stopped, and which of them stopped it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.dumps.context import CONTEXT_SIZE, Context, parse_context
+from lab.dumps.memory import Memory, u64
+from lab.kernel.record import Record
+from lab.model import DumpError
+
+MOST_PROCESSORS = 2048
+_KERNEL = 0xFFFF_8000_0000_0000
+_CURRENT_THREAD = 8
+_NUMBER = 0x24
+"""The same in every x64 build (public symbols)."""
+
+
+@dataclass(frozen=True)
+class PrcbLayout:
+    """Offsets in KPRCB that differ between builds; None when that of the build is not known."""
+
+    context: int | None  # pointer to the CONTEXT that was saved when the processor was stopped
+    context_frame: int | None  # ProcessorState.ContextFrame
+    special_registers: int | None  # ProcessorState.SpecialRegisters
+    dpc_stack: int | None  # end of the stack that DPCs run on
+
+
+@dataclass(frozen=True)
+class Prcb:
+    """One processor. `address` is 0 when only a small dump's copy is at hand; unknown numbers are 0.
+
+    `saved_in` says where `context` was found: "KPRCB.Context", "KPRCB.ProcessorState" or "".
+    """
+
+    number: int
+    address: int
+    thread: int
+    context: Context | None
+    saved_in: str
+    cr3: int = 0
+    dpc_stack: int = 0
+
+
+def read_prcb(memory: Memory, address: int, layout: PrcbLayout) -> Prcb:
+    """The KPRCB at `address`. DumpError when not even its beginning is in the dump."""
+    thread = u64(memory, address + _CURRENT_THREAD)
+    record = Record(memory, address)
+    context, where = _saved(memory, record, layout)
+    special = layout.special_registers
+    return Prcb(
+        number=record.number(_NUMBER, 4) or 0,
+        address=address,
+        thread=thread if thread >= _KERNEL else 0,
+        context=context,
+        saved_in=where,
+        cr3=(record.number(special + 0x10, 8) or 0) if special is not None else 0,
+        dpc_stack=record.number(layout.dpc_stack, 8) or 0,
+    )
+
+
+def copied_prcb(raw: bytes, context: Context | None) -> Prcb:
+    """The KPRCB of which a small dump has the copy `raw`; its context is the dump's."""
+    thread = int.from_bytes(raw[_CURRENT_THREAD : _CURRENT_THREAD + 8], "little")
+    number = int.from_bytes(raw[_NUMBER : _NUMBER + 4], "little")
+    return Prcb(number, 0, thread if thread >= _KERNEL else 0, context, "the small dump's CONTEXT")
+
+
+def _saved(memory: Memory, record: Record, layout: PrcbLayout) -> tuple[Context | None, str]:
+    """The context a stopped processor left: KPRCB.Context leads to it, ProcessorState holds one."""
+    pointer = record.number(layout.context, 8)
+    frame = None if layout.context_frame is None else record.address + layout.context_frame
+    for address, where in ((pointer, "KPRCB.Context"), (frame, "KPRCB.ProcessorState")):
+        if address is None or address < _KERNEL:
+            continue
+        try:
+            found = parse_context(memory.read(address, CONTEXT_SIZE))
+        except DumpError:
+            continue
+        if found.plausible and found.rip and found.rsp:
+            return found, where
+    return None, ""
+
+
+def read_prcbs(memory: Memory, block: int, count: int, layout: PrcbLayout) -> tuple[Prcb, ...]:
+    """Every KPRCB of KiProcessorBlock at `block`; those that are not in the dump are left out."""
+    found = []
+    for number in range(min(count, MOST_PROCESSORS)):
+        try:
+            address = u64(memory, block + 8 * number)
+            if address >= _KERNEL:
+                found.append(read_prcb(memory, address, layout))
+        except DumpError:
+            continue
+    return tuple(found)
+
+
+def crashed_of(found: tuple[Prcb, ...], count: int, context: Context | None) -> tuple[Prcb | None, str]:
+    """(the processor that stopped the system, how that shows: "saved ...", "is ...")."""
+    if context is not None:
+        same = [each for each in found if each.context is not None and each.context.rsp == context.rsp]
+        if len(same) == 1:
+            return same[0], "saved the stack pointer of the header's context"
+    if len(found) == 1 and count <= 1:
+        return found[0], "is the only one"
+    return None, ""
