@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
 
-from lab.dumps.memory import NotInDump
+from lab.dumps.memory import MAX_READ, NotInDump
 from lab.dumps.source import Source
-from lab.dumps.virtual import MAX_READ
 from lab.model import DumpError
 
 
@@ -31,7 +30,7 @@ class BlockMemory:
 
     def __init__(self, source: Source, blocks: list[Block]) -> None:
         self._source = source
-        self._blocks = _disjoint(blocks)
+        self._blocks = disjoint(blocks)
         self._starts = [block.address for block in self._blocks]
 
     @property
@@ -64,12 +63,14 @@ class BlockMemory:
         return self._blocks[index]
 
 
-def _disjoint(blocks: list[Block]) -> list[Block]:
+def disjoint(blocks: list[Block]) -> list[Block]:
     """The same bytes as blocks that do not overlap; where two overlap, the one listed first is kept.
 
     One sweep over all edges: time stays near-linear whatever a damaged file lists.
     """
     sound = [block for block in blocks if block.size > 0 and block.end <= 1 << 64]
+    if all(one.end <= other.address for one, other in pairwise(sound)):
+        return sound
     edges = sorted({block.address for block in sound} | {block.end for block in sound})
     starting = sorted(range(len(sound)), key=lambda i: sound[i].address)
     pieces: list[Block] = []

@@ -5,13 +5,18 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 HEADER_SIZE = 0x2000
 PAGE = 0x1000
 
 COMPLETE, SUMMARY, HEADER_ONLY, TRIAGE, BITMAP_COMPLETE, BITMAP_KERNEL = 1, 2, 3, 4, 5, 6
-LIVE_KERNEL, LIVE_KERNEL_USER, LIVE_COMPLETE = 8, 9, 0xA
+AUTOMATIC, LIVE_KERNEL, LIVE_KERNEL_USER, LIVE_COMPLETE = 7, 8, 9, 0xA
+
+BITMAP_TYPES = frozenset({SUMMARY, BITMAP_COMPLETE, BITMAP_KERNEL, AUTOMATIC})
+"""A bitmap tells which pages follow. Type 7 is a name only: Windows writes 6 for it."""
+
+RANGE_TYPES = frozenset({LIVE_KERNEL, LIVE_KERNEL_USER, LIVE_COMPLETE})
+"""A table of page ranges (RDMP), as debuggers write it since 2022."""
 
 TYPE_NAMES = {
     COMPLETE: "complete",
@@ -20,13 +25,14 @@ TYPE_NAMES = {
     TRIAGE: "small (triage)",
     BITMAP_COMPLETE: "complete (bitmap)",
     BITMAP_KERNEL: "kernel (bitmap)",
-    7: "automatic",
+    AUTOMATIC: "automatic",
     LIVE_KERNEL: "kernel, written by a debugger",
     LIVE_KERNEL_USER: "kernel and user, written by a debugger",
     LIVE_COMPLETE: "complete, written by a debugger",
 }
 """DumpType in words."""
 
+_PATTERN = b"PAGE" * (HEADER_SIZE // 4)
 _UNSET32 = 0x45474150  # "PAGE": Windows fills the header with it before it writes fields
 _UNSET64 = 0x4547415045474150
 _MAX_RUNS = 42  # what fits into the 700 bytes of PhysicalMemoryBlockBuffer
@@ -53,10 +59,6 @@ class DumpHeader:
     debugger_data: int | None  # KdDebuggerDataBlock, address of KDDEBUGGER_DATA64
     runs: tuple[tuple[int, int], ...] | None  # (first page frame, pages), as physical memory lay
     run_pages: int | None  # NumberOfPages of PhysicalMemoryBlock
-    exception_code: int | None
-    exception_flags: int | None
-    exception_address: int | None
-    exception_parameters: tuple[int, ...]
     dump_type: int | None
     required_space: int | None  # bytes the writer wanted; a small dump may be smaller
     system_time: int | None  # FILETIME
@@ -110,54 +112,90 @@ def filetime_iso(filetime: int | None) -> str:
 
 
 def parse_header(data: bytes) -> DumpHeader:
-    """The header in `data`, at least 0x2000 bytes long. Signatures are the caller's to check."""
-    u32, u64 = partial(_u32, data), partial(_u64, data)
-    count = u32(0x88)
+    """The header in `data`. Signatures are the caller's to check; what lies behind its end is unset."""
+    data = data[:HEADER_SIZE] + _PATTERN[len(data) :]
+    major, build, table, pfns, modules, processes, machine, processors, code = _FIRST.unpack_from(data, 8)
+    count, run_pages = struct.unpack_from("<I4xQ", data, 0x88)
     runs = None
-    if count is not None and count <= _MAX_RUNS:
-        runs = tuple(struct.unpack_from("<QQ", data, 0x98 + 16 * i) for i in range(count))
-    informations = min(u32(0xF18) or 0, 15)
+    if count <= _MAX_RUNS:
+        runs = tuple(struct.iter_unpack("<QQ", data[0x98 : 0x98 + 16 * count]))
+    kind, space, time = struct.unpack_from("<I4xQQ", data, 0xF98)
+    up, fields, secondary, product, suite, status, attributes, boot = _LAST.unpack_from(data, 0x1030)
     return DumpHeader(
-        major_version=u32(0x8),
-        build=u32(0xC) or 0,
-        directory_table_base=u64(0x10),
-        pfn_database=u64(0x18),
-        module_list=u64(0x20),
-        process_list=u64(0x28),
-        machine=u32(0x30),
-        processors=u32(0x34),
-        bugcheck_code=u32(0x38),
+        major_version=_u32(major),
+        build=_u32(build) or 0,
+        directory_table_base=_u64(table),
+        pfn_database=_u64(pfns),
+        module_list=_u64(modules),
+        process_list=_u64(processes),
+        machine=_u32(machine),
+        processors=_u32(processors),
+        bugcheck_code=_u32(code),
         bugcheck_parameters=struct.unpack_from("<4Q", data, 0x40),
-        debugger_data=u64(0x80),
+        debugger_data=_u64(int.from_bytes(data[0x80:0x88], "little")),
         runs=runs,
-        run_pages=u64(0x90),
-        exception_code=u32(0xF00),
-        exception_flags=u32(0xF04),
-        exception_address=u64(0xF10),
-        exception_parameters=struct.unpack_from(f"<{informations}Q", data, 0xF20),
-        dump_type=u32(0xF98),
-        required_space=u64(0xFA0),
-        system_time=u64(0xFA8),
-        up_time=u64(0x1030),
+        run_pages=_u64(run_pages),
+        dump_type=_u32(kind),
+        required_space=_u64(space),
+        system_time=_u64(time),
+        up_time=_u64(up),
         comment=_comment(data[0xFB0:0x1030]),
-        triage_fields=u32(0x1038),
-        secondary_state=u32(0x103C),
-        product_type=u32(0x1040),
-        suite_mask=u32(0x1044),
-        writer_status=u32(0x1048),
+        triage_fields=_u32(fields),
+        secondary_state=_u32(secondary),
+        product_type=_u32(product),
+        suite_mask=_u32(suite),
+        writer_status=_u32(status),
         secondary_version=data[0x104D],
-        attributes=u32(0x1050),
-        boot_id=u32(0x1054),
+        attributes=_u32(attributes),
+        boot_id=_u32(boot),
     )
 
 
-def _u32(data: bytes, offset: int) -> int | None:
-    value = int(struct.unpack_from("<I", data, offset)[0])
+def parse_header32(data: bytes) -> DumpHeader:
+    """What DUMP_HEADER32 (0x1000 bytes, 32-bit systems) says of the stop; the rest is None."""
+    data = data[:0x1000] + _PATTERN[len(data) : 0x1000]
+    major, build, machine, processors, code, *parameters = struct.unpack_from("<II16xIII4I", data, 8)
+    (kind,) = struct.unpack_from("<I", data, 0xF88)
+    space, up, time = struct.unpack_from("<Q16xQQ", data, 0xFA0)
+    return DumpHeader(
+        major_version=_u32(major),
+        build=_u32(build) or 0,
+        directory_table_base=None,
+        pfn_database=None,
+        module_list=None,
+        process_list=None,
+        machine=_u32(machine),
+        processors=_u32(processors),
+        bugcheck_code=_u32(code),
+        bugcheck_parameters=(parameters[0], parameters[1], parameters[2], parameters[3]),
+        debugger_data=None,
+        runs=None,
+        run_pages=None,
+        dump_type=_u32(kind),
+        required_space=_u64(space),
+        system_time=_u64(time),
+        up_time=_u64(up),
+        comment=_comment(data[0x820:0x8A0]),
+        triage_fields=None,
+        secondary_state=None,
+        product_type=None,
+        suite_mask=None,
+        writer_status=None,
+        secondary_version=0,
+        attributes=None,
+        boot_id=None,
+    )
+
+
+_FIRST = struct.Struct("<IIQQQQIII")
+_LAST = struct.Struct("<QIIIII4xII")
+
+
+def _u32(value: int) -> int | None:
     return None if value == _UNSET32 else value
 
 
-def _u64(data: bytes, offset: int) -> int | None:
-    value = int(struct.unpack_from("<Q", data, offset)[0])
+def _u64(value: int) -> int | None:
     return None if value == _UNSET64 else value
 
 

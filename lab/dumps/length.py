@@ -5,20 +5,16 @@ from __future__ import annotations
 import struct
 
 from lab.dumps.header import (
-    BITMAP_COMPLETE,
-    BITMAP_KERNEL,
+    BITMAP_TYPES,
     COMPLETE,
     HEADER_ONLY,
     HEADER_SIZE,
-    LIVE_COMPLETE,
-    LIVE_KERNEL,
-    LIVE_KERNEL_USER,
     PAGE,
-    SUMMARY,
+    RANGE_TYPES,
     TRIAGE,
     parse_header,
 )
-from lab.dumps.physical import bitmap_layouts, live_runs
+from lab.dumps.layouts import SECOND_HEADER, bitmap_layouts, range_layout
 from lab.model import DumpError
 
 PREFIX = 0x2100
@@ -41,18 +37,21 @@ def expected_length(start: bytes) -> int | None:
         if header.runs is None:
             return None
         return HEADER_SIZE + PAGE * sum(pages for _, pages in header.runs)
-    if kind in (SUMMARY, BITMAP_COMPLETE, BITMAP_KERNEL):
+    if kind is not None and kind in BITMAP_TYPES:
         layouts = bitmap_layouts(start, kind)
         return layouts[0].data + layouts[0].pages * PAGE if layouts else None
     if kind == TRIAGE and len(start) >= HEADER_SIZE + 0xC:
         size, valid = struct.unpack_from("<II", start, HEADER_SIZE + 4)
         return size if HEADER_SIZE + 0x80 <= valid < size else None
-    if kind in (LIVE_KERNEL, LIVE_KERNEL_USER, LIVE_COMPLETE) and len(start) >= 0x2030:
+    if kind in RANGE_TYPES and len(start) >= HEADER_SIZE + SECOND_HEADER:
         try:
-            runs, first = live_runs(start, kind, 1 << 62)
+            layout = range_layout(start, kind)
         except DumpError:
             return None
-        return first + PAGE * sum(pages for _, pages in runs) if len(start) >= first else None
+        if len(start) < layout.data:
+            return None
+        ranges = layout.ranges(start[layout.table : layout.data])
+        return layout.data + PAGE * sum(pages for _, pages in ranges)
     return None
 
 

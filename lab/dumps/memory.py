@@ -7,6 +7,9 @@ from typing import Protocol
 
 from lab.model import DumpError
 
+MAX_READ = 16 << 20
+"""Most bytes of one read."""
+
 
 class NotInDump(DumpError):
     """The page exists, but the dump does not hold it (left out by design, or truncated)."""

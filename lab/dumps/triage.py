@@ -6,34 +6,33 @@ import struct
 from dataclasses import dataclass
 
 from lab.dumps.blocks import Block
+from lab.dumps.drivers import TriageDriver, TriageUnloaded, read_drivers, read_string, read_unloaded
 from lab.dumps.header import HEADER_SIZE, DumpHeader
 from lab.dumps.source import Source
 from lab.model import DumpError
 
-_MAX_DRIVERS = 4096
 _MAX_BLOCKS = 1 << 16
-_MAX_UNLOADED = 256
-_MAX_NAME = 1024  # UTF-16 units
+_MAX_COPY = 0x10000  # bytes of a KPRCB, process or thread
 _KERNEL = 0xFFFF_8000_0000_0000
+_UNSET = 0x45474150
+_OVERFLOWED = 0x100  # of TriageOptions
 
 
 @dataclass(frozen=True)
-class TriageDriver:
-    """An entry of the driver list: a copy of the loader's record. `path` as loaded."""
+class MmStorage:
+    """DUMP_MM_STORAGE64: the memory manager's numbers. Sizes are in pages; None was not written."""
 
-    path: str
-    base: int
-    size: int
-    timestamp: int
-
-
-@dataclass(frozen=True)
-class TriageUnloaded:
-    """A driver that was unloaded before the stop."""
-
-    name: str  # at most 12 characters are kept
-    start: int
-    end: int
+    special_pool_tag: int
+    action_taken: int  # MiTriageActionTaken
+    verifier_level: int  # MmVerifyDriverLevel; 0 while verifier is off
+    kernel_verifier: int  # not 0 when the kernel itself is verified
+    nonpaged_pool_maximum: int | None = None
+    nonpaged_pool: int | None = None
+    paged_pool_maximum: int | None = None
+    paged_pool: int | None = None
+    committed: int | None = None
+    committed_peak: int | None = None
+    commit_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,85 +40,107 @@ class Triage:
     """The parts of a small dump. Addresses are 0 or None where the dump does not tell."""
 
     size: int  # SizeOfDump: bytes without secondary data
+    service_pack: int  # ServicePackBuild
     drivers: tuple[TriageDriver, ...]
     drivers_truncated: bool
+    broken_driver: str  # the driver that the system itself blames, "" when none
     unloaded: tuple[TriageUnloaded, ...]
-    verifier_level: int | None  # MmVerifyDriverLevel
+    mm: MmStorage | None
     thread_address: int | None  # KTHREAD of the crashing thread
     process_address: int | None
     prcb: bytes  # copy of the KPRCB of the crashing processor, b"" when absent
     context_offset: int
-    blocks: tuple[Block, ...]
+    exception_offset: int
+    stack: Block | None  # of the crashing thread, from its top as it then was
+    debugger_data: Block | None  # KDDEBUGGER_DATA64
+    blocks: tuple[Block, ...]  # all memory there is, the above included
     warnings: tuple[str, ...]
+
+    @property
+    def verifier_level(self) -> int | None:
+        return self.mm.verifier_level if self.mm else None
 
 
 def read_triage(source: Source, header: DumpHeader) -> Triage:
     """Everything of a small dump. DumpError when its own header is damaged or cut off.
 
-    Parts that are damaged are left out and named in `warnings`.
+    Parts that are damaged are left out and named in `warnings`. Every offset is one into the file.
     """
     raw = source.read(HEADER_SIZE, 0x80)
     if len(raw) < 0x80:
-        raise DumpError("the small dump is cut off before its contents begin")
+        raise DumpError("the dump is cut off before its contents begin")
     fields = struct.unpack_from("<18I", raw)
-    valid = fields[2]
+    service_pack, size, valid, context, exception, mm, unloaded, prcb, process, thread = fields[:10]
+    stack_at, stack_size, list_at, count, pool, pool_size, broken, options = fields[10:]
+    top_of_stack, page_address, page, page_size = struct.unpack_from("<Q16xQII", raw, 0x48)
+    debugger, debugger_size, blocks_at, blocks_count = struct.unpack_from("<4I", raw, 0x70)
     warnings: list[str] = []
     if valid + 4 > source.size:
-        warnings.append(f"the dump is cut off: {source.size} of {fields[1]} bytes are there")
+        warnings.append(f"the dump is cut off: {source.size} of {size} bytes are there")
     elif source.read(valid, 4) != b"TRGD":
         warnings.append("the end mark TRGD is not where the header says: the dump is damaged or not whole")
-    prcb, thread, process, prcb_bytes, copies = _processor(source, header.build, fields)
-    top_of_stack, page_address, page_offset, page_size = struct.unpack_from("<Q16xQII", raw, 0x48)
-    debugger, debugger_size, blocks_at, blocks_count = struct.unpack_from("<4I", raw, 0x70)
+    starts = sorted(
+        {*fields[2:11], list_at, pool, broken, page, debugger, blocks_at, min(size, source.size)} - {0}
+    )
+    copies = _copies(source, starts, header.build, prcb, process, thread)
+    stack = Block(top_of_stack, stack_size, stack_at) if stack_at and stack_size else None
+    kdbg = Block(header.debugger_data, debugger_size, debugger) if header.debugger_data and debugger else None
+    data_page = Block(page_address, page_size, page) if page and page_size else None
     # The stack is put first: where copies overlap, the crashing thread's own is the freshest.
-    blocks = [Block(top_of_stack, fields[11], fields[10])] if fields[10] else []
-    blocks += copies
-    if page_offset:
-        blocks.append(Block(page_address, page_size, page_offset))
-    if header.debugger_data and debugger:
-        blocks.append(Block(header.debugger_data, debugger_size, debugger))
+    blocks = [block for block in (stack, *copies.blocks, data_page, kdbg) if block is not None]
     blocks += _data_blocks(source, blocks_at, blocks_count, warnings)
     return Triage(
-        size=fields[1],
-        drivers=tuple(_drivers(source, fields[12], fields[13], fields[14], warnings)),
-        drivers_truncated=fields[17] != 0xFFFF_FFFF and bool(fields[17] & 0x100),
-        unloaded=tuple(_unloaded(source, fields[6])),
-        verifier_level=_verifier_level(source, fields[5]),
-        thread_address=thread,
-        process_address=process,
-        prcb=prcb_bytes if prcb else b"",
-        context_offset=fields[3],
+        size=size,
+        service_pack=service_pack,
+        drivers=read_drivers(source, header, list_at, count, pool, pool_size, warnings),
+        drivers_truncated=options != 0xFFFF_FFFF and bool(options & _OVERFLOWED),
+        broken_driver=read_string(source, broken) if broken else "",
+        unloaded=read_unloaded(source, unloaded),
+        mm=_mm_storage(source, mm),
+        thread_address=copies.thread_address,
+        process_address=copies.process_address,
+        prcb=copies.prcb,
+        context_offset=context,
+        exception_offset=exception,
+        stack=stack,
+        debugger_data=kdbg,
         blocks=tuple(blocks),
         warnings=tuple(warnings),
     )
 
 
-def _processor(
-    source: Source, build: int, fields: tuple[int, ...]
-) -> tuple[int, int | None, int | None, bytes, list[Block]]:
-    """Copies of KPRCB, process and thread. Their sizes are not stored: each reaches to the next part."""
-    prcb, process, thread = fields[7], fields[8], fields[9]
-    starts = sorted(offset for offset in (*fields[2:11], fields[12], fields[14]) if offset)
+@dataclass(frozen=True)
+class _Copies:
+    """Copies of the crashing processor's KPRCB, and of the thread and process it ran."""
+
+    prcb: bytes
+    thread_address: int | None
+    process_address: int | None
+    blocks: tuple[Block, ...]
+
+
+def _copies(source: Source, starts: list[int], build: int, prcb: int, process: int, thread: int) -> _Copies:
+    """Their sizes are not stored: each reaches to the next part of the file."""
 
     def size_of(offset: int) -> int:
         after = next((start for start in starts if start > offset), offset)
-        return min(after - offset, 0x10000)
+        return min(after - offset, _MAX_COPY)
 
-    prcb_bytes = source.read(prcb, size_of(prcb)) if prcb else b""
-    copies: list[Block] = []
-    thread_address = process_address = None
-    if len(prcb_bytes) >= 0x10:
-        (current,) = struct.unpack_from("<Q", prcb_bytes, 8)  # KPRCB.CurrentThread
-        thread_address = current if current >= _KERNEL else None
+    raw = source.read(prcb, size_of(prcb)) if prcb else b""
+    thread_address, process_address = _address(raw[8:16]), None  # KPRCB.CurrentThread
+    blocks = []
     if thread and thread_address:
-        copies.append(Block(thread_address, size_of(thread), thread))
+        blocks.append(Block(thread_address, size_of(thread), thread))
         # KTHREAD.Process; 0x210 in 7601, 0x220 since 9200.
-        pointer = source.read(thread + (0x220 if build >= 9200 else 0x210), 8)
-        if len(pointer) == 8 and int.from_bytes(pointer, "little") >= _KERNEL:
-            process_address = int.from_bytes(pointer, "little")
+        process_address = _address(source.read(thread + (0x220 if build >= 9200 else 0x210), 8))
     if process and process_address:
-        copies.append(Block(process_address, size_of(process), process))
-    return prcb, thread_address, process_address, prcb_bytes, copies
+        blocks.append(Block(process_address, size_of(process), process))
+    return _Copies(raw, thread_address, process_address, tuple(blocks))
+
+
+def _address(raw: bytes) -> int | None:
+    value = int.from_bytes(raw, "little")
+    return value if len(raw) == 8 and value >= _KERNEL else None
 
 
 def _data_blocks(source: Source, offset: int, count: int, warnings: list[str]) -> list[Block]:
@@ -135,60 +156,14 @@ def _data_blocks(source: Source, offset: int, count: int, warnings: list[str]) -
     return blocks
 
 
-def _drivers(source: Source, offset: int, count: int, names: int, warnings: list[str]) -> list[TriageDriver]:
-    if not offset or not count:
-        return []
-    # The entry is a KLDR_DATA_TABLE_ENTRY that grew over the years; names follow the list directly.
-    stride = (names - offset) // count if names > offset else 0
-    if count > _MAX_DRIVERS or not 0x58 <= stride <= 0x400:
-        warnings.append(f"the driver list is damaged: {count} drivers")
-        return []
-    drivers = []
-    raw = source.read(offset, count * stride)
-    for at in range(0, len(raw) - stride + 1, stride):
-        (name,) = struct.unpack_from("<I", raw, at)
-        base, size = struct.unpack_from("<Q8xI", raw, at + 0x38)
-        (timestamp,) = struct.unpack_from("<I", raw, at + 0x88) if stride >= 0x8C else (0,)
-        if base < _KERNEL or not size:
-            continue
-        drivers.append(TriageDriver(_name(source, name), base, size, timestamp))
-    if len(drivers) < count:
-        warnings.append(f"of {count} drivers only {len(drivers)} are listed")
-    return drivers
-
-
-def _name(source: Source, offset: int) -> str:
-    """A string of the pool: u32 length in UTF-16 units, then the text."""
-    raw = source.read(offset, 4)
-    if len(raw) < 4:
-        return ""
-    units = min(int.from_bytes(raw, "little"), _MAX_NAME)
-    return source.read(offset + 4, units * 2).decode("utf-16-le", "replace").rstrip("\0")
-
-
-def _unloaded(source: Source, offset: int) -> list[TriageUnloaded]:
-    raw = source.read(offset, 8) if offset else b""
-    if len(raw) < 8:
-        return []
-    count = min(int.from_bytes(raw, "little"), _MAX_UNLOADED)
-    table = source.read(offset + 8, count * 0x38)
-    found = []
-    for at in range(0, len(table) - 0x37, 0x38):
-        (length,) = struct.unpack_from("<H", table, at)
-        start, end = struct.unpack_from("<QQ", table, at + 0x28)
-        if start < _KERNEL or end <= start:
-            continue
-        name = table[at + 16 : at + 16 + min(length & ~1, 24)].decode("utf-16-le", "replace")
-        found.append(TriageUnloaded(name.rstrip("\0"), start, end))
-    return found
-
-
-def _verifier_level(source: Source, offset: int) -> int | None:
-    """MmVerifyDriverLevel of DUMP_MM_STORAGE64. All ones is what Windows keeps while verifier is off."""
-    raw = source.read(offset, 0x18) if offset else b""
+def _mm_storage(source: Source, offset: int) -> MmStorage | None:
+    """Version and size come first; later numbers are there as far as the size says."""
+    raw = source.read(offset, 0x50) if offset else b""
     if len(raw) < 0x18:
         return None
-    version, size, level = struct.unpack_from("<II8xI", raw)
-    if version == 0 or size < 0x18 or level == 0x45474150:
+    version, size, tag, action, level, kernel = struct.unpack_from("<6I", raw)
+    if version in (0, _UNSET) or size < 0x18 or level == _UNSET:
         return None
-    return 0 if level == 0xFFFF_FFFF else int(level)
+    later = struct.unpack_from(f"<{(min(len(raw), size, 0x50) - 0x18) // 8}Q", raw, 0x18)
+    # All ones is what Windows keeps as level while verifier is off.
+    return MmStorage(tag, action, 0 if level == 0xFFFF_FFFF else level, kernel, *later)
