@@ -1,78 +1,122 @@
-"""Whether a processor stopped within an epilogue, where unwind codes no longer hold."""
+"""Whether a processor stopped within an epilogue, where the codes of the prologue no longer hold."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from lab.dumps.memory import Memory, u64
+from lab.kernel.unwind_info import MASK, RSP
 from lab.model import DumpError
 
-_RSP = 4
-_MASK = 0xFFFF_FFFF_FFFF_FFFF
-_MAX_POPS = 9
+_LONGEST = 64  # a release, sixteen pops, a jump
+_PAGE = 0x1000
+
+
+@dataclass(frozen=True)
+class Exit:
+    """Registers at the instruction that leaves the function, and what that takes from the stack."""
+
+    registers: dict[int, int]
+    interrupt: bool = False  # iretq: a machine frame, not a return address
+    extra: int = 0  # bytes beyond the return address: `ret n`
 
 
 def simulate(
-    memory: Memory, rip: int, registers: dict[int, int], function: tuple[int, int]
-) -> dict[int, int] | None:
-    """Registers at the `ret` that the code at `rip` leads to, if that is an epilogue; else None.
+    memory: Memory, rip: int, registers: dict[int, int], leaves: Callable[[int], bool]
+) -> Exit | None:
+    """Where the code at `rip` leaves its function, if that is an epilogue; else None.
 
     The legal form is `add rsp, n` or `lea rsp, [reg+n]`, then pops, then `ret` or a jump out of the
-    function ("x64 prolog and epilog"). `function` is (begin, end). `registers` are not changed.
+    function ("x64 prolog and epilog"). Read as well, because compilers and the kernel's assembler code
+    write them: `mov rsp, reg`, `popfq`, `vzeroupper`, `iretq`. `leaves` tells of the target of a relative
+    jump whether it is in another function. `registers` are not changed.
     """
-    try:
-        code = memory.read(rip, min(64, 0x1000 - (rip & 0xFFF)))
-    except DumpError:
-        return None
+    code = _read(memory, rip)
     found = dict(registers)
     at = _release(code, found)
     try:
-        for _ in range(_MAX_POPS):
-            rex = code[at : at + 1] == b"\x41"
-            opcode = code[at + rex : at + rex + 1]
-            if not opcode or not 0x58 <= opcode[0] <= 0x5F:
-                break
-            number = opcode[0] - 0x58 + 8 * rex
-            if number == _RSP:
-                return None
-            found[number] = u64(memory, found[_RSP])
-            found[_RSP] = found[_RSP] + 8 & _MASK
-            at += 1 + rex
+        while (length := _pop(memory, code[at : at + 3], found)) != 0:
+            at += length
     except DumpError:
         return None
-    return found if _leaves(code, at, rip, function) else None
+    return _exit(code, at, rip, found, leaves)
+
+
+def _read(memory: Memory, rip: int) -> bytes:
+    """The code at `rip`, as far as it is there: the next page may not be."""
+    try:
+        return memory.read(rip, _LONGEST)
+    except DumpError:
+        pass
+    try:
+        return memory.read(rip, min(_LONGEST, _PAGE - rip % _PAGE))
+    except DumpError:
+        return b""
 
 
 def _release(code: bytes, registers: dict[int, int]) -> int:
     """Do the instruction that frees the frame, if there is one; its length."""
     if code[:3] == b"\x48\x83\xc4" and len(code) >= 4:  # add rsp, imm8
-        registers[_RSP] = registers[_RSP] + struct.unpack_from("<b", code, 3)[0] & _MASK
+        registers[RSP] = registers[RSP] + struct.unpack_from("<b", code, 3)[0] & MASK
         return 4
     if code[:3] == b"\x48\x81\xc4" and len(code) >= 7:  # add rsp, imm32
-        registers[_RSP] = registers[_RSP] + struct.unpack_from("<i", code, 3)[0] & _MASK
+        registers[RSP] = registers[RSP] + struct.unpack_from("<i", code, 3)[0] & MASK
         return 7
-    if len(code) >= 8 and code[0] & 0xFE == 0x48 and code[1] == 0x8D and code[2] >> 3 & 7 == _RSP:
-        mode, base = code[2] >> 6, (code[2] & 7) + 8 * (code[0] & 1)  # lea rsp, [base + disp]
-        if base & 7 != 4 and mode in (1, 2) and base in registers:
-            step: int = struct.unpack_from("<b" if mode == 1 else "<i", code, 3)[0]
-            registers[_RSP] = registers[base] + step & _MASK
-            return 4 if mode == 1 else 7
+    if len(code) < 7 or code[0] & 0xFE != 0x48:
+        return 0
+    mode, number, base = code[2] >> 6, code[2] >> 3 & 7, (code[2] & 7) + 8 * (code[0] & 1)
+    if number != RSP or base == RSP or base not in registers:
+        return 0
+    if code[1] == 0x8D and base != 12 and mode in (1, 2):  # lea rsp, [base + disp]; r12 would need a SIB
+        step: int = struct.unpack_from("<b" if mode == 1 else "<i", code, 3)[0]
+        registers[RSP] = registers[base] + step & MASK
+        return 4 if mode == 1 else 7
+    if code[1] == 0x8B and mode == 3:  # mov rsp, base
+        registers[RSP] = registers[base]
+        return 3
     return 0
 
 
-def _leaves(code: bytes, at: int, rip: int, function: tuple[int, int]) -> bool:
-    rest = code[at : at + 6]
-    if rest[:1] in (b"\xc3", b"\xc2") or rest[:2] == b"\xf3\xc3":  # ret, ret n, rep ret
-        return True
-    if at == 0:
-        return False  # a lone jump is an ordinary jump unless something was freed before it
-    if rest[:1] == b"\xe9" and len(rest) >= 5:  # jmp rel32, to another function
-        return _outside(rip + at + 5 + struct.unpack_from("<i", rest, 1)[0], function)
-    if rest[:1] == b"\xeb" and len(rest) >= 2:
-        return _outside(rip + at + 2 + struct.unpack_from("<b", rest, 1)[0], function)
-    return rest[:2] == b"\xff\x25" or rest[:3] == b"\x48\xff\x25" or rest[:2] == b"\x48\xff"
+def _pop(memory: Memory, code: bytes, registers: dict[int, int]) -> int:
+    """Do one instruction between the release of the frame and the return, if it is one; its length."""
+    if code == b"\xc5\xf8\x77":  # vzeroupper
+        return 3
+    if code[:1] == b"\x9d":  # popfq
+        registers[RSP] = registers[RSP] + 8 & MASK
+        return 1
+    rex = code[:1] != b"" and code[0] & 0xF0 == 0x40
+    opcode = code[rex : rex + 1]
+    if not opcode or opcode[0] & 0xF8 != 0x58:
+        return 0
+    number = opcode[0] - 0x58 + (8 * (code[0] & 1) if rex else 0)
+    if number == RSP:
+        return 0
+    registers[number] = u64(memory, registers[RSP])
+    registers[RSP] = registers[RSP] + 8 & MASK
+    return 1 + rex
 
 
-def _outside(target: int, function: tuple[int, int]) -> bool:
-    """A jump to the function's own beginning also leaves it: a call of itself in tail position."""
-    return not function[0] < target < function[1]
+def _exit(
+    code: bytes, at: int, rip: int, found: dict[int, int], leaves: Callable[[int], bool]
+) -> Exit | None:
+    if code[at : at + 1] == b"\xf2":  # bnd: says nothing of where control goes
+        at += 1
+    rest = code[at : at + 8]
+    if rest[:1] == b"\xc3" or rest[:2] == b"\xf3\xc3":  # ret, rep ret
+        return Exit(found)
+    if rest[:1] == b"\xc2" and len(rest) >= 3:  # ret n
+        return Exit(found, extra=int.from_bytes(rest[1:3], "little"))
+    if rest[:2] == b"\x48\xcf":  # iretq
+        return Exit(found, interrupt=True)
+    if rest[:1] == b"\xe9" and len(rest) >= 5:  # jmp rel32
+        target = rip + at + 5 + struct.unpack_from("<i", rest, 1)[0]
+        return Exit(found) if leaves(target & MASK) else None
+    if rest[:1] == b"\xeb" and len(rest) >= 2:  # jmp rel8
+        target = rip + at + 2 + struct.unpack_from("<b", rest, 1)[0]
+        return Exit(found) if leaves(target & MASK) else None
+    # Jumps through memory or a register: REX.W changes nothing about them and says that they are calls in
+    # tail position; without it, only the jump through an import is one, any other is a switch.
+    wide = len(rest) >= 3 and rest[0] & 0xF8 == 0x48 and rest[1] == 0xFF and rest[2] & 0x38 == 0x20
+    return Exit(found) if wide or rest[:2] == b"\xff\x25" else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from lab.dumps.context import Context
 from lab.dumps.memory import u64
+from lab.kernel.stack_scan import is_call
 from lab.kernel.target import KERNEL_SPACE, Kernel
 from lab.kernel.threads import STATES, stack_bounds
-from lab.kernel.unwind import is_call, walk
+from lab.kernel.unwind import walk
 from lab.model import DumpError
 
 RUNNING = 2

@@ -23,8 +23,9 @@ from dumps_builder import (
 
 from lab.dumps import Dump, open_dump
 from lab.kernel.image import Image, find_function
+from lab.kernel.stack_scan import is_call
 from lab.kernel.target import Kernel, open_kernel
-from lab.kernel.unwind import is_call, walk
+from lab.kernel.unwind import walk
 from lab.kernel.unwind_info import Op, read_unwind_info
 from lab.model import DumpError, Frame
 
@@ -265,12 +266,12 @@ def _image(kernel: Kernel) -> Image:
 def test_codes_that_end_early(opened: Any) -> None:
     kernel = opened([(0x1000, 0x1100, unwind_info(slot(7, 1, 1), 0x10, prologue=7))], 0x1050, {})
     with pytest.raises(DumpError, match="end within a code"):
-        read_unwind_info(kernel.memory, _image(kernel), 0x6000)
+        read_unwind_info(kernel.memory, DRIVER, 0x6000)
     kernel = opened([(0x1000, 0x1100, unwind_info(slot(7, 11)))], 0x1050, {})
     with pytest.raises(DumpError, match="unknown operation 11"):
-        read_unwind_info(kernel.memory, _image(kernel), 0x6000)
+        read_unwind_info(kernel.memory, DRIVER, 0x6000)
     kernel = opened([(0x1000, 0x1100, unwind_info(slot(7, 0, RBX), prologue=7))], 0x1050, {})
-    assert read_unwind_info(kernel.memory, _image(kernel), 0x6000).codes[0].op is Op.PUSH_NONVOL
+    assert read_unwind_info(kernel.memory, DRIVER, 0x6000).codes[0].op is Op.PUSH_NONVOL
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ import pytest
 from lab.kernel.image import Function, find_function, read_image
 from lab.kernel.modules import LoadedModule
 from lab.kernel.target import Kernel
-from lab.kernel.unwind import State, unwind
+from lab.kernel.unwind import KernelImages
+from lab.kernel.virtual_unwind import State, unwind
 from lab.model import DumpError
 
 SITE = Path(sysconfig.get_paths()["purelib"])
@@ -46,8 +47,9 @@ class Memory:
     def read(self, address: int, size: int) -> bytes:
         if address >= BASE and address + size <= BASE + len(self.image):
             return self.image[address - BASE : address - BASE + size]
-        if size == 8 and address % 8 == 0 and abs(address - RSP) < 0x8000:
-            return struct.pack("<Q", self.stack.get(address, 0xDEAD))
+        if size % 8 == 0 and address % 8 == 0 and abs(address - RSP) < 0x8000:
+            words = (self.stack.get(at, 0xDEAD) for at in range(address, address + size, 8))
+            return struct.pack(f"<{size // 8}Q", *words)
         raise DumpError(f"{address:#x}")
 
 
@@ -150,7 +152,7 @@ def test_every_prologue_of_real_code_unwinds_at_every_instruction(path: Path) ->
         whole = False
         while rip < function.end:
             state = State(BASE + rip, dict(enumerate(registers)), "context", True)
-            found = unwind(kernel, state)
+            found = unwind(KernelImages(kernel), state)
             where = f"{path.name} {function.begin:#x} at {rip:#x}"
             assert found.rip == 0xC0FFEE, where
             assert found.rsp == RSP + 8, where
@@ -222,7 +224,7 @@ def _epilogue(
     if registers[4] != RSP:
         return 0  # not the whole of the function's frame: part of a chained function
     for at, state in sequence:
-        found = unwind(kernel, State(BASE + at, dict(enumerate(state)), "context", True))
+        found = unwind(KernelImages(kernel), State(BASE + at, dict(enumerate(state)), "context", True))
         assert (found.rip, found.rsp) == (0xC0FFEE, RSP + 8), hex(at)
         restored = {code for code in NONVOLATILE if state[code] != caller[code]}
         for number in restored:
