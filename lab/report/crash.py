@@ -110,7 +110,8 @@ def _crash(case: Case, sha: str, anchor: str, is_open: bool) -> CrashView:
     triage = case.crashes[sha]
     trial = _trial_of(case, sha)
     customers = sha == case.customer
-    count = _count(triage)
+    count = apc_count(triage)
+    culprits = drivers.culprit_names(case)
     return CrashView(
         anchor=anchor,
         title="The customer’s crash" if customers else f"Trial {trial.number}" if trial else "Another dump",
@@ -122,19 +123,16 @@ def _crash(case: Case, sha: str, anchor: str, is_open: bool) -> CrashView:
         bugcheck=triage.bugcheck.name,
         code=f"0x{triage.bugcheck.code:X}",
         meaning=bugchecks.meaning(triage.bugcheck),
-        parameters=tuple(
-            (f"Arg{i}", words.address(value), text)
-            for i, (value, text) in enumerate(bugchecks.parameters(triage.bugcheck), 1)
-        ),
+        parameters=parameters(triage),
         count=words.signed(count) if count is not None else "",
-        count_text=_count_text(count),
-        thread=_thread(triage),
+        count_text=count_text(count),
+        thread=thread_facts(triage),
         frames=frames(triage),
         regions=regions(triage),
-        verifier=_verifier(triage),
-        path=path(case, triage),
-        evidence=tuple(sorted((_evidence(e) for e in triage.evidence), key=lambda e: -e.level)),
-        suspects=_suspects(case, triage),
+        verifier=verifier_facts(triage),
+        path=path(triage, culprits),
+        evidence=evidence(triage),
+        suspects=suspects(triage, culprits),
         notes=triage.notes,
         sha256=sha,
         dump=_dump(triage, sha),
@@ -142,7 +140,15 @@ def _crash(case: Case, sha: str, anchor: str, is_open: bool) -> CrashView:
     )
 
 
-def _count(triage: Triage) -> int | None:
+def parameters(triage: Triage) -> tuple[tuple[str, str, str], ...]:
+    """(name, value, meaning) of the four parameters."""
+    return tuple(
+        (f"Arg{i}", words.address(value), text)
+        for i, (value, text) in enumerate(bugchecks.parameters(triage.bugcheck), 1)
+    )
+
+
+def apc_count(triage: Triage) -> int | None:
     """The kernel APC disable count of a stop that is about it."""
     if not bugchecks.about_apc(triage.signature):
         return None
@@ -151,7 +157,7 @@ def _count(triage: Triage) -> int | None:
     return bugchecks.apc_count(triage.bugcheck)
 
 
-def _count_text(count: int | None) -> str:
+def count_text(count: int | None) -> str:
     if not count:
         return "in balance" if count == 0 else ""
     return (
@@ -161,7 +167,7 @@ def _count_text(count: int | None) -> str:
     )
 
 
-def _thread(triage: Triage) -> tuple[Fact, ...]:
+def thread_facts(triage: Triage) -> tuple[Fact, ...]:
     t = triage.thread
     if t is None:
         return ()
@@ -178,7 +184,7 @@ def _thread(triage: Triage) -> tuple[Fact, ...]:
     )
 
 
-def _verifier(triage: Triage) -> tuple[Fact, ...]:
+def verifier_facts(triage: Triage) -> tuple[Fact, ...]:
     v = triage.verifier
     if v is None:
         return ()
@@ -189,13 +195,18 @@ def _verifier(triage: Triage) -> tuple[Fact, ...]:
     )
 
 
+def evidence(triage: Triage) -> tuple[EvidenceView, ...]:
+    """The checked facts, strongest first."""
+    return tuple(sorted((_evidence(e) for e in triage.evidence), key=lambda e: -e.level))
+
+
 def _evidence(e: Evidence) -> EvidenceView:
     level = _STRENGTHS.index(e.strength.value) + 1
     return EvidenceView(e.statement, e.strength.value, level, e.where, e.rule, e.points_to, e.clears)
 
 
-def _suspects(case: Case, triage: Triage) -> tuple[SuspectView, ...]:
-    culprits = drivers.culprit_names(case)
+def suspects(triage: Triage, culprits: frozenset[str]) -> tuple[SuspectView, ...]:
+    """Suspects, most suspicious first; `culprits` are names of images, case-folded, to be marked."""
     return tuple(
         SuspectView(
             s.image,

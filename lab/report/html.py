@@ -21,28 +21,30 @@ def render_html(case: Case, *, title: str | None = None) -> str:
     All text of dumps and guests is escaped, and a content security policy in the page forbids
     every request and every script but its own, should something slip through.
     """
-    environment = _environment()
-    script = _script()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script, digest = page_script()
     view = page(case, title)
-    return environment.get_template("report.html").render(
-        page=view, answer=view.answer, script=script, script_digest=digest, version=__version__
+    return (
+        environment()
+        .get_template("report.html")
+        .render(page=view, answer=view.answer, script=script, script_digest=digest, version=__version__)
     )
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of every page: what they print is escaped, and an unknown name is an error."""
+    templates = Environment(
         loader=PackageLoader("lab.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters["count"] = words.count
-    return environment
+    templates.filters["count"] = words.count
+    return templates
 
 
-def _script() -> str:
-    """The page's own script, exactly as it stands between the tags (its hash is in the policy)."""
-    return resources.files("lab.report").joinpath("templates/report.js").read_text(encoding="utf-8").strip()
+def page_script() -> tuple[str, str]:
+    """A page's own script exactly as it stands between the tags, and its SHA-256 for the page's policy."""
+    text = resources.files("lab.report").joinpath("templates/report.js").read_text(encoding="utf-8").strip()
+    return text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.model import Case, DispatchState, FilterInstance, Origin, Triage
+from lab.model import DispatchState, FilterInstance, Origin, Triage
 from lab.report import drivers, words
 from lab.report.facts import Fact
 from lab.report.stack import frames
@@ -50,12 +50,14 @@ class Path:
     volume: str
 
 
-def path(case: Case, triage: Triage) -> Path | None:
-    """The way, or None when the crash holds no saved state of a call."""
+def path(triage: Triage, culprits: frozenset[str]) -> Path | None:
+    """The way, or None when the crash holds no saved state of a call.
+
+    `culprits` are names of services and images, case-folded, to be marked.
+    """
     state = triage.dispatch
     if state is None:
         return None
-    culprits = drivers.culprit_names(case)
     ordered = sorted(state.instances, key=lambda i: (-drivers.altitude_key(i.altitude), i.image))
     return Path(
         _facts(state),

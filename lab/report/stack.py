@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lab.model import Frame, Origin, Triage
 from lab.report import words
@@ -51,7 +51,13 @@ class FrameView:
 def frames(triage: Triage) -> tuple[FrameView, ...]:
     foreign = {m.name.casefold() for m in triage.modules if m.origin is not Origin.IN_BOX}
     saved = triage.dispatch.address if triage.dispatch else 0
-    return tuple(_view(frame, frame.module.casefold() in foreign, saved) for frame in triage.stack)
+    told: set[str] = set()
+    found = []
+    for frame in triage.stack:
+        own = "" if frame.note in told else frame.note  # why frames are scanned is said once
+        told.add(frame.note)
+        found.append(_view(replace(frame, note=own), frame.module.casefold() in foreign, saved))
+    return tuple(found)
 
 
 def _view(frame: Frame, foreign: bool, saved: int) -> FrameView:
@@ -60,7 +66,7 @@ def _view(frame: Frame, foreign: bool, saved: int) -> FrameView:
     if foreign:
         tone = "third-party"
         said = said or "A third-party driver."
-    elif frame.note and not tone:
+    elif frame.note and not tone and frame.how != "scanned":
         tone = "key"
     return FrameView(
         index=f"{frame.index:02x}",

@@ -206,7 +206,7 @@ def test_key_frames_carry_notes() -> None:
 
 
 def test_the_way_of_the_request_is_ordered_by_altitude() -> None:
-    way = path.path(samples.minifilter_case(), samples.dispatch_triage())
+    way = path.path(samples.dispatch_triage(), frozenset({"baddriver.sys"}))
     assert way is not None
     assert [(s.kind, s.name) for s in way.steps] == [
         ("caller", "srv2!Smb2ExecuteRead+0x9a6"),

@@ -69,7 +69,7 @@ def test_the_exit_crash() -> None:
         "System:  Windows build 7601, x64, 2 processor(s)",
         "Time:    2012-01-01T00:00:00Z, up 1 day 2:03:04.000",
         "Warning: short",
-        "THREAD fffffa804b5be040  Cid 4.998  Image: System",
+        "THREAD fffffa804b5be040  Cid 0004.0998  Image: System",
         "Win32 Start Address srv2!SrvProcWorkerThread",
         "KernelApcDisable -1 (ffff)  SpecialApcDisable 0 (0000)",
         " # Child-SP          RetAddr           Call Site",
