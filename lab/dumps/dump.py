@@ -53,12 +53,12 @@ class Dump:
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """Everything that is wrong with the file; the first is the one that matters most."""
-        found = self._contents.findings
-        if self.physical is None or self.paging.readable or self.problems:
-            return tuple(found)
-        sentence = "no list of the kernel can be read through the page tables of the header"
-        return (*found, Finding(Defect.KERNEL_UNREADABLE, sentence))
+        """Everything that is wrong with the file; remarks last."""
+        found = list(self._contents.findings)
+        if self.physical is not None and not self.problems and not self.paging.readable:
+            sentence = "no list of the kernel can be read through the page tables of the header"
+            found.append(Finding(Defect.KERNEL_UNREADABLE, sentence))
+        return tuple(sorted(found, key=lambda finding: finding.defect.severity is Severity.REMARK))
 
     @property
     def defects(self) -> tuple[Defect, ...]:
@@ -161,6 +161,7 @@ class Dump:
             uptime=header.up_seconds,
             complete=not self.problems,
             warnings=(*self.problems, *self.warnings),
+            defects=tuple(defect.id for defect in self.defects),
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from lab.model.bugcheck import Bugcheck
 from lab.model.drivers import Origin
@@ -25,6 +24,7 @@ class DumpFacts:
     uptime: float
     complete: bool
     warnings: tuple[str, ...] = ()
+    defects: tuple[str, ...] = ()  # stable names of what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,7 @@ class FilterInstance:
     image: str  # file name of the driver, "" when it could not be resolved
     origin: Origin
     handles_read: bool | None
+    callbacks: tuple[int, ...] | None = None  # major functions that it registered for; None when not known
 
 
 @dataclass(frozen=True)
@@ -205,35 +206,10 @@ class Signature:
     """What makes two crashes the same, tolerant of builds and offsets."""
 
     code: int
-    sub_code: int  # parameter 1 of 0xC4/0xC9, else 0
+    sub_code: int  # the parameter that tells kinds apart (0xC4: parameter 1), or the exception; else 0
     thread_start: str  # "srv2!SrvProcWorkerThread" or ""
     functions: tuple[str, ...]  # "nt!PspExitThread", ... without offsets
-
-
-class Relation(StrEnum):
-    SAME = "same"
-    SIBLING = "sibling"
-    OTHER = "other"
-    OURS = "ours"
-
-
-_APC_FAMILY = {(0x20, 0), (0x1, 0), (0xC4, 0xC5), (0xC4, 0xC6), (0xC4, 0xFB)}
-
-
-def compare(expected: Signature, seen: Signature) -> Relation:
-    """How `seen` relates to `expected`.
-
-    Ours: a stop the lab causes itself. Same: equal code and sub-code, and no disagreement on the
-    thread's start routine. Sibling: another face of the same defect (the APC-count family: 0x20,
-    0x1, and verifier's 0xC4/0xC5, /0xC6, /0xFB).
-    """
-    if Bugcheck(seen.code).ours:
-        return Relation.OURS
-    if (expected.code, expected.sub_code) == (seen.code, seen.sub_code):
-        starts = {s.casefold() for s in (expected.thread_start, seen.thread_start) if "!" in s}
-        return Relation.SAME if len(starts) < 2 else Relation.OTHER
-    family = {(expected.code, expected.sub_code), (seen.code, seen.sub_code)}
-    return Relation.SIBLING if family <= _APC_FAMILY else Relation.OTHER
+    fault: str = ""  # where the stop says that it went wrong: "nt!memcpy", "BadDriver" without symbols
 
 
 @dataclass(frozen=True)
