@@ -46,6 +46,7 @@ def write_image(
     directories = {3: (exception, size), 6: (_DEBUG, 28), 12: (tail, 8 * len(slots))}
     memory.write(module.base, _headers(module, sections, directories))
     memory.write(module.base + _DEBUG, _codeview(module))
+    memory.forbid_execution(module.base)
     return module.base + exception, size
 
 
@@ -126,7 +127,12 @@ def _sections(
     for index, (page, executable) in enumerate(found):
         stop = found[index + 1][0] if index + 1 < len(found) else tail >> 12
         name = next(names[executable], f"PAGE{index:02X}")
+        if module.prefix == "nt" and name == ".text" and stop - page > 1:
+            # Other analysers know the kernel among all images by a section of this name.
+            stop -= 1
+            sections.append(("POOLCODE", stop << 12, PAGE, _CODE))
         sections.append((name, page << 12, (stop - page) << 12, _CODE if executable else _DATA))
+    sections.sort(key=lambda section: section[1])
     sections.append((".rdata", tail, exception - tail, _READ_ONLY))
     sections.append((".pdata", exception, end - exception, _READ_ONLY))
     if end < module.size:

@@ -15,6 +15,7 @@ _MASK = 0x000F_FFFF_FFFF_F000
 _LARGE = 0x80
 _KERNEL_PAGE = 0x963  # present, writable, accessed, dirty, global, software bit as Windows sets it
 _TABLE = 0x863  # present, writable, accessed, dirty
+_NO_EXECUTE = 1 << 63
 _FIRST_LARGE = 0x100000
 
 
@@ -69,6 +70,11 @@ class Memory:
     def fill_later(self, address: int, content: Callable[[], bytes]) -> None:
         """Map the page at `address` (in a large area); `content()` gives its bytes when it is stored."""
         self.lazy[self._large_frame(address)] = content
+
+    def forbid_execution(self, address: int) -> None:
+        """Set the no-execute bit of a 4 KiB page that is mapped."""
+        table, at = self._table(address, 12), address >> 9 & 0xFF8
+        struct.pack_into("<Q", table, at, struct.unpack_from("<Q", table, at)[0] | _NO_EXECUTE)
 
     def _view(self, address: int) -> bytearray:
         page = address >> 12

@@ -27,3 +27,4 @@ def write_shared_data(memory: Memory, at: Layout, state: CrashState) -> None:
     record.u32(0x270, 0 if at.kernel.new else 1)
     record.u64(0x320, int(state.uptime_seconds * 64))
     memory.write(ADDRESS, record.data)
+    memory.forbid_execution(ADDRESS)
