@@ -28,7 +28,6 @@ VARIABLES = {
     "KiBugCheckData": 0x88,
     "MmPfnDatabase": 0xC0,
     "MmSystemRangeStart": 0x1D0,
-    "NtBuildLab": 0x208,
     "KiProcessorBlock": 0x218,
     "MmUnloadedDrivers": 0x220,
     "MmLastUnloadedDriver": 0x228,

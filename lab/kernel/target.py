@@ -240,6 +240,16 @@ class Kernel:
             self._readings.fact(f"nt!{symbol} = {found:#x} ({data.source})")
         return found
 
+    def need(self, name: str) -> int:
+        """As `address`, but DumpError names what is missing."""
+        found = self.address(name)
+        if found is None:
+            raise DumpError(
+                f"the address of {name} is not known for build {self.build}",
+                help="Give a directory with the ISF file of this kernel's PDB (option --symbols).",
+            )
+        return found
+
     def _told(self, name: str) -> int | None:
         """As `address`, by symbols alone."""
         prefix, bang, symbol = name.rpartition("!")
@@ -299,14 +309,13 @@ class Kernel:
 
     @cached_property
     def processors(self) -> tuple[Prcb, ...]:
-        """Every processor that the dump holds; of a small dump the crashing one alone."""
-        small = self.dump.triage
-        if small is not None:
-            return (copied_prcb(small.prcb, self._context),) if len(small.prcb) >= 0x28 else ()
-        block = self.address("nt!KiProcessorBlock")
-        if block is None:
-            return ()
-        return read_prcbs(self.memory, block, self.header.processors or 1, self._prcb_layout)
+        """Every processor that the dump holds; of older small dumps the crashing one alone."""
+        block, small = self.address("nt!KiProcessorBlock"), self.dump.triage
+        if block is not None:
+            found = read_prcbs(self.memory, block, self.header.processors or 1, self._prcb_layout)
+            if found or small is None:
+                return found
+        return (copied_prcb(small.prcb, self._context),) if small and len(small.prcb) >= 0x28 else ()
 
     @property
     def _prcb_layout(self) -> PrcbLayout:
@@ -330,8 +339,11 @@ class Kernel:
     @cached_property
     def crashed(self) -> tuple[Prcb | None, str]:
         """(the processor that stopped the system, how that is known: "saved ...", "is ...")."""
-        if self.dump.triage is not None and self.processors:
-            return self.processors[0], "is the one that a small dump keeps"
+        small = self.dump.triage
+        if small is not None and small.thread_address is not None:
+            for each in self.processors:
+                if each.thread == small.thread_address:
+                    return each, "runs the thread that the small dump keeps"
         return crashed_of(self.processors, self.header.processors or 1, self._context)
 
     @property
@@ -343,6 +355,8 @@ class Kernel:
     @property
     def thread(self) -> int | None:
         """KTHREAD that the crashing processor was running, or None when the dump does not tell."""
+        if self.dump.triage is not None:
+            return self.dump.triage.thread_address
         found = self.crashed[0]
         return found.thread or None if found else None
 

@@ -29,7 +29,8 @@ def crashing_thread(kernel: Kernel) -> tuple[int, str]:
     """
     with kernel.reading("crashing thread") as used:
         if kernel.thread is not None:
-            used.check(f"the thread is the current one of the processor that {kernel.crashed[1]}")
+            if kernel.crashed[0] is not None and kernel.crashed[0].thread == kernel.thread:
+                used.check(f"it is the current thread of the processor that {kernel.crashed[1]}")
             small = kernel.dump.triage is not None
             return kernel.thread, "the small dump's KPRCB" if small else "KPRCB.CurrentThread"
         rsp = kernel.context.rsp

@@ -1,13 +1,21 @@
-"""Driver Verifier in the stopped kernel: level, verified drivers, and the critical-region log."""
+"""Driver Verifier in the stopped kernel: level, counters, drivers, and its logs."""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import TypeVar
 
-from lab.dumps.memory import u32, u64, unicode_string
-from lab.kernel.target import KERNEL_SPACE, Kernel
-from lab.model import CriticalRegionEntry, DumpError, VerifierFacts
+from lab.dumps.memory import u32, unicode_string
+from lab.kernel.irplog import IrpLog, read_irp_log
+from lab.kernel.lists import follow
+from lab.kernel.record import Record
+from lab.kernel.regionlog import RegionLog, read_region_log
+from lab.kernel.target import Kernel
+from lab.kernel.verified import read_counters, read_verified
+from lab.model import DumpError, VerifiedDriver, VerifierFacts
+
+T = TypeVar("T")
 
 OPTIONS = {
     0x1: "Special pool enabled",
@@ -37,22 +45,20 @@ OPTIONS = {
 """Bits of the level in the wording of the debugger's `!verifier`."""
 
 MOST_DRIVERS = 1024
-MOST_ENTRIES = 4096
-STACK_DEPTH = 7
-ENTRY_SIZES = (0x40, 0x50)
-"""Sizes of _VF_KE_CRITICAL_REGION_TRACE: public symbols up to Windows 11 21H2, and later kernels."""
+IO_CHECKS = 0x10
+VIOLATION = 0xC4
 
-_THREAD_TYPE = 6  # KOBJECTS.ThreadObject, first byte of every KTHREAD
-
-
-@dataclass(frozen=True)
-class RegionLog:
-    """The Enter/Leave Critical Region log. `entries` newest first."""
-
-    allocated: bool
-    capacity: int
-    entries: tuple[CriticalRegionEntry, ...] = ()
-    note: str = ""
+COUNTERS = (
+    *("RaiseIrqls", "AcquireSpinLocks", "SynchronizeExecutions"),
+    *("AllocationsAttempted", "AllocationsSucceeded", "AllocationsSucceededSpecialPool"),
+    *("AllocationsWithNoTag", "AllocationsFailed", "AllocationsFailedDeliberately", "AllocationFreed"),
+    *("TrimRequests", "Trims", "UserTrims", "SessionTrims", "Loads", "Unloads", "UnTrackedPool"),
+    *("CurrentPagedPoolAllocations", "CurrentNonPagedPoolAllocations"),
+    *("PeakPagedPoolAllocations", "PeakNonPagedPoolAllocations"),
+    *("PagedBytes", "NonPagedBytes", "PeakPagedBytes", "PeakNonPagedBytes"),
+    *("BurstAllocationsFailedDeliberately", "OptionChanges"),
+)
+"""Counters of MM_DRIVER_VERIFIER_DATA; those whose name ends in Bytes are 64 bits wide."""
 
 
 def options(level: int) -> tuple[str, ...]:
@@ -68,135 +74,102 @@ def read_verifier(kernel: Kernel) -> tuple[VerifierFacts, tuple[str, ...]]:
     level = read_level(kernel)
     if level == 0:
         return VerifierFacts(0, (), (), False, 0), ()
-    try:
-        drivers = read_drivers(kernel)
-    except DumpError as error:
-        drivers = ()
-        notes.append(f"The list of verified drivers could not be read: {error}.")
-    try:
-        log = read_region_log(kernel)
-        if log.note:
-            notes.append(log.note)
-    except DumpError as error:
-        log = RegionLog(False, 0)
-        notes.append(f"The critical-region log could not be read: {error}.")
-    facts = VerifierFacts(level, options(level), drivers, log.allocated, log.capacity, log.entries)
+
+    def part(what: str, read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except DumpError as error:
+            notes.append(f"{what} could not be read: {error}.")
+            return otherwise
+
+    nothing: dict[int, str] = {}
+    named = part("The list of verified drivers", lambda: _suspects(kernel), nothing)
+    log = part("The critical-region log", lambda: read_region_log(kernel), RegionLog(False, 0))
+    irps = IrpLog(False, 0)
+    if level & IO_CHECKS:
+        irps = part("The IRP log", lambda: read_irp_log(kernel), irps)
+    loaded: tuple[VerifiedDriver, ...] = ()
+    if kernel.dump.triage is None:
+        loaded = part(
+            "Verifier's tree of loaded drivers", lambda: read_verified(kernel, frozenset(named)), loaded
+        )
+    notes += [note for note in (log.note, irps.note, check_violation(kernel)) if note]
+    facts = VerifierFacts(
+        level=level,
+        options=options(level),
+        drivers=tuple(name for name in named.values() if name),
+        log_allocated=log.allocated,
+        log_capacity=log.capacity,
+        log=log.entries,
+        counters=read_global_counters(kernel),
+        loaded=loaded,
+        irp_log=irps.entries,
+    )
     return facts, tuple(notes)
 
 
 def read_level(kernel: Kernel) -> int:
     """MmVerifierData.Level, the same bits as `verifier /flags`; in a small dump the copy it carries."""
-    small = kernel.dump.triage
-    if small is not None and small.verifier_level is not None:
-        return small.verifier_level
-    return u32(kernel.memory, _global(kernel, "MmVerifierData"))
+    with kernel.reading("verifier settings") as used:
+        small = kernel.dump.triage
+        if small is not None and small.verifier_level is not None:
+            used.check("the level is the small dump's own copy (DUMP_MM_STORAGE64)")
+            return small.verifier_level
+        return u32(kernel.memory, kernel.need("nt!MmVerifierData"))
+
+
+def read_global_counters(kernel: Kernel) -> tuple[tuple[str, int], ...]:
+    """(name, value) of MM_DRIVER_VERIFIER_DATA's counters; empty when they are not in the dump."""
+    with kernel.reading("verifier counters"):
+        address = kernel.address("nt!MmVerifierData")
+        if address is None:
+            return ()
+        fields = [(name, kernel.find_offset("_MM_DRIVER_VERIFIER_DATA", name)) for name in COUNTERS]
+        size = kernel.find_size("_MM_DRIVER_VERIFIER_DATA") or 0
+        return read_counters(Record(kernel.memory, address, size), fields)
 
 
 def read_drivers(kernel: Kernel) -> tuple[str, ...]:
-    """Names of VfSuspectDriversList, as they were given to verifier.exe."""
-    head = _global(kernel, "VfSuspectDriversList")
-    names: list[str] = []
-    seen = {head}
-    link = u64(kernel.memory, head)
-    while link >= KERNEL_SPACE and link not in seen and len(names) < MOST_DRIVERS:
-        seen.add(link)
+    """Names of VfSuspectDriversList, as they were given to verifier.exe. DumpError when it is not known."""
+    return tuple(name for name in _suspects(kernel).values() if name)
+
+
+def _suspects(kernel: Kernel) -> dict[int, str]:
+    """VF_SUSPECT_DRIVER_ENTRY -> its BaseName, "" when that is not in the dump."""
+    with kernel.reading("verified drivers") as used:
+        head = kernel.need("nt!VfSuspectDriversList")
+        kernel.memory.read(head, 8)
+        links = follow(kernel.memory, head, MOST_DRIVERS)
+        if not links.broken:
+            used.check(f"the list of {len(links.found)} drivers closes")
+        found: dict[int, str] = {}
+        for link in links.found:
+            try:
+                found[link] = unicode_string(kernel.memory, link + 0x18)  # BaseName
+            except DumpError:
+                found[link] = ""
+        return found
+
+
+def check_violation(kernel: Kernel) -> str:
+    """What is wrong with nt!VfBugcheckTmpData, or "": verifier notes code and parameters there just before
+    it stops the system, so that they must be those of the stop.
+    """
+    stop = kernel.bugcheck
+    if stop.code != VIOLATION:
+        return ""
+    with kernel.reading("verifier's note of the violation") as used:
+        address = kernel.address("nt!VfBugcheckTmpData")
+        if address is None:
+            return ""
         try:
-            names.append(unicode_string(kernel.memory, link + 0x18))  # BaseName
+            code, *parameters = struct.unpack("<5Q", kernel.memory.read(address, 40))
         except DumpError:
-            names.append("")
-        link = u64(kernel.memory, link)
-    return tuple(name for name in names if name)
-
-
-def read_region_log(kernel: Kernel) -> RegionLog:
-    """The ring of calls to KeEnterCriticalRegion and KeLeaveCriticalRegion by verified drivers."""
-    memory = kernel.memory
-    log = u64(memory, _global(kernel, "VfKeCriticalRegionTraces"))
-    length = u32(memory, _global(kernel, "VfKeCriticalRegionTracesLength"))
-    index = u32(memory, _global(kernel, "VfKeCriticalRegionTracesIndex"))
-    if log == 0:
-        return RegionLog(False, length)
-    if log < KERNEL_SPACE or not 0 < length <= MOST_ENTRIES:
-        return RegionLog(False, 0, note=f"The critical-region log is damaged: {length} entries at {log:#x}.")
-    size, note = _entry_size(kernel, log, length)
-    entries: list[CriticalRegionEntry] = []
-    missing = 0
-    for back in range(length):
-        slot = (index - back) % length  # length is a power of two; the index wraps with 32 bits
-        try:
-            raw = memory.read(log + slot * size, 8 * (1 + STACK_DEPTH))
-        except DumpError:
-            missing += 1
-            continue
-        thread, *stack = struct.unpack(f"<{1 + STACK_DEPTH}Q", raw)
-        if thread:
-            entries.append(_entry(kernel, thread, stack))
-    if missing:
-        note = f"{note} {missing} of {length} entries of the critical-region log are not in the dump.".strip()
-    return RegionLog(missing < length, length, tuple(entries), note)
-
-
-def _entry(kernel: Kernel, thread: int, stack: list[int]) -> CriticalRegionEntry:
-    frames = stack[: stack.index(0)] if 0 in stack else stack
-    symbols = tuple(kernel.symbol(address, returns=True) for address in frames)
-    return CriticalRegionEntry(thread, _direction(symbols), _caller(kernel, frames), symbols)
-
-
-def _direction(symbols: tuple[str, ...]) -> str:
-    """By the function of frame 0; newer kernels do not log it, and then the direction is unknown."""
-    function = symbols[0].split("+", 1)[0] if symbols else ""
-    if not function.startswith("nt!"):
-        return "unknown"
-    if "EnterCriticalRegion" in function:
-        return "enter"
-    return "leave" if "LeaveCriticalRegion" in function else "unknown"
-
-
-def _caller(kernel: Kernel, frames: list[int]) -> str:
-    """The image of the first frame outside the kernel: the driver that made the call."""
-    for address in frames:
-        module = kernel.module_at(address)
-        if module is not None and module.base != kernel.nt.base:
-            return module.name
-    return ""
-
-
-def _entry_size(kernel: Kernel, log: int, length: int) -> tuple[int, str]:
-    """(bytes of an entry, note): by symbols, else the size for which the slots look like entries."""
-    symbols = kernel.nt_symbols
-    told = symbols.size("_VF_KE_CRITICAL_REGION_TRACE") if symbols else None
-    if told in ENTRY_SIZES:
-        return told, ""
-    scores = {size: _plausible(kernel, log, length, size) for size in ENTRY_SIZES}
-    best = max(ENTRY_SIZES, key=lambda size: scores[size])
-    if scores[best] == 0:
-        return ENTRY_SIZES[0], ""
-    note = (
-        ""
-        if best == ENTRY_SIZES[0]
-        else f"Entries of the critical-region log were taken to be {best:#x} bytes."
-    )
-    return best, note
-
-
-def _plausible(kernel: Kernel, log: int, length: int, size: int) -> int:
-    """How many slots start with a thread and go on with addresses inside modules, less those that do not."""
-    score = 0
-    for slot in range(min(length, 32)):
-        try:
-            thread, first = struct.unpack("<QQ", kernel.memory.read(log + slot * size, 16))
-            if thread == 0 and first == 0:
-                continue
-            inside = kernel.module_at(first) is not None
-            is_thread = thread >= KERNEL_SPACE and kernel.memory.read(thread, 1)[0] & 0x7F == _THREAD_TYPE
-        except DumpError:
-            continue
-        score += 1 if inside and is_thread else -1
-    return max(score, 0)
-
-
-def _global(kernel: Kernel, name: str) -> int:
-    address = kernel.address(f"nt!{name}")
-    if address is None:
-        raise DumpError(f"the address of nt!{name} is not known for build {kernel.build}")
-    return address
+            return ""
+        if (code, tuple(parameters)) == (stop.code, stop.parameters):
+            used.check("nt!VfBugcheckTmpData holds code and parameters of the stop")
+            return ""
+        if code != VIOLATION:
+            return ""  # not every check of verifier leaves a note
+        seen = ", ".join(f"{value:#x}" for value in parameters)
+        return f"Verifier noted another violation than the one of the stop: {code:#x} ({seen})."

@@ -1,0 +1,117 @@
+"""The IRP log (`!verifier 100`): a ring of IRPs allocated, completed and cancelled, with APC disable counts.
+
+Verifier keeps it with I/O verification on (0x10). The first entry of a thread whose count is not what it was
+in the entry before brackets the call that changed it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from lab.dumps.memory import u32, u64
+from lab.kernel.reading import Used
+from lab.kernel.regionlog import outside_kernel
+from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.threads import is_thread
+from lab.model import DumpError, IrpLogEntry
+
+MOST_SLOTS = 1 << 16
+MOST_SHOWN = 128
+ENTRY = 0x80
+STACK_DEPTH = 13
+_CHUNK = 512  # slots read at once
+_LAYOUT = struct.Struct(f"<QQhhB3x{STACK_DEPTH}Q")
+"""_IOV_IRP_TRACE: Irp, Thread, KernelApcDisable, SpecialApcDisable, Irql, StackTrace."""
+
+
+@dataclass(frozen=True)
+class IrpLog:
+    """`entries` newest first: the newest of all threads, and the newest of the thread asked for."""
+
+    allocated: bool
+    capacity: int
+    entries: tuple[IrpLogEntry, ...] = ()
+    note: str = ""
+
+
+def read_irp_log(kernel: Kernel, thread: int | None = None, most: int = MOST_SHOWN) -> IrpLog:
+    """The newest `most` entries, and as many of `thread` (the crashing one when None).
+
+    DumpError when the log's variables are not known or not in the dump.
+    """
+    with kernel.reading("IRP log") as used:
+        return _read(kernel, used, thread or kernel.thread or 0, most)
+
+
+def _read(kernel: Kernel, used: Used, thread: int, most: int) -> IrpLog:
+    memory = kernel.memory
+    log = u64(memory, kernel.need("nt!IovIrpTraces"))
+    length = u32(memory, kernel.need("nt!IovIrpTracesLength"))
+    if log == 0:
+        return IrpLog(False, length)
+    if log < KERNEL_SPACE or not 0 < length <= MOST_SLOTS:
+        return IrpLog(False, 0, note=f"The IRP log is damaged: {length} entries at {log:#x}.")
+    size = kernel.find_size("_IOV_IRP_TRACE")
+    if size is None:
+        why = f"The IRP log is there, but the layout of its entries is not known for build {kernel.build}."
+        return IrpLog(True, length, note=why)
+    if size != ENTRY:
+        return IrpLog(True, length, note=f"Entries of the IRP log have the unknown size {size:#x}.")
+    index = u32(memory, kernel.need("nt!IovIrpTracesIndex"))
+    if not length & length - 1:
+        used.check(f"the length of the ring, {length}, is a power of two")
+    slots, missing = _slots(kernel, log, length)
+    entries: list[IrpLogEntry] = []
+    of_thread = 0
+    for back in range(length):
+        slot = slots.get((index - back) % length)
+        if slot is None or not slot[1]:
+            continue
+        mine = slot[1] == thread and of_thread < most
+        if mine or back < most:
+            entries.append(_entry(kernel, slot))
+            of_thread += mine
+        elif of_thread >= most or not thread:
+            break
+    threads = {entry.thread for entry in entries}
+    if threads and all(is_thread(kernel, each) for each in threads):
+        used.check(f"every thread of its {len(entries)} newest entries is one")
+    note = f"{missing} of {length} entries of the IRP log are not in the dump." if missing else ""
+    return IrpLog(missing < length, length, tuple(entries), note)
+
+
+Slot = tuple[int, ...]
+
+
+def _slots(kernel: Kernel, log: int, length: int) -> tuple[dict[int, Slot], int]:
+    """(slot -> its fields, slots that are not in the dump). Read in pieces, a piece that lacks one by one."""
+    found: dict[int, Slot] = {}
+    missing = 0
+    for start in range(0, length, _CHUNK):
+        count = min(_CHUNK, length - start)
+        try:
+            raw = kernel.memory.read(log + start * ENTRY, count * ENTRY)
+        except DumpError:
+            for slot in range(start, start + count):
+                try:
+                    found[slot] = _LAYOUT.unpack(kernel.memory.read(log + slot * ENTRY, ENTRY))
+                except DumpError:
+                    missing += 1
+            continue
+        found.update(enumerate(_LAYOUT.iter_unpack(raw), start))
+    return found, missing
+
+
+def _entry(kernel: Kernel, slot: Slot) -> IrpLogEntry:
+    irp, thread, kernel_count, special_count, irql, *stack = slot
+    frames = stack[: stack.index(0)] if 0 in stack else stack
+    return IrpLogEntry(
+        irp=irp,
+        thread=thread,
+        irql=irql,
+        kernel_apc_disable=kernel_count,
+        special_apc_disable=special_count,
+        caller=outside_kernel(kernel, frames),
+        stack=tuple(kernel.symbol(address, returns=True) for address in frames),
+    )
