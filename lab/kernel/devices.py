@@ -8,27 +8,38 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lab.dumps.memory import i16, u32, u64, unicode_string
-from lab.kernel.target import Kernel
+from lab.kernel.irp import MAJOR_FUNCTIONS as MAJOR_NAMES
+from lab.kernel.irp import major_name
+from lab.kernel.target import KERNEL_SPACE, Kernel
 from lab.model import DumpError
 
 DEVICE_TYPE = 3  # IO_TYPE_DEVICE
 DRIVER_TYPE = 4  # IO_TYPE_DRIVER
 DRIVER_SIZE = 0x150
-MAJOR_FUNCTIONS = 28
+MAJOR_FUNCTIONS = len(MAJOR_NAMES)
 DEEPEST_STACK = 64
 """Longest device stack we follow; Windows itself allows far fewer."""
+MOST_DEVICES = 4096
+"""Of one driver."""
+
+LAYOUT = "DEVICE_OBJECT, DEVOBJ_EXTENSION and DRIVER_OBJECT as in every x64 build (public symbols)"
 
 _DEVICE_DRIVER = 0x08
+_DEVICE_NEXT = 0x10
 _DEVICE_ABOVE = 0x18  # AttachedDevice
 _DEVICE_EXTENSION = 0x40
+_DEVICE_KIND = 0x48
 _DEVICE_OBJECT_EXTENSION = 0x138
 _EXTENSION_DEVICE = 0x08
 _EXTENSION_BELOW = 0x30  # AttachedTo
+_DRIVER_DEVICE = 0x08
 _DRIVER_START = 0x18
 _DRIVER_IMAGE_SIZE = 0x20
 _DRIVER_NAME = 0x38
+_DRIVER_UNLOAD = 0x68
 _DRIVER_MAJOR = 0x70
 
 
@@ -41,6 +52,8 @@ class DriverObject:
     start: int  # of its image
     size: int
     dispatch: tuple[int, ...]  # MajorFunction[28]
+    first_device: int = 0  # DeviceObject; the others follow by their NextDevice
+    unload: int = 0  # DriverUnload, 0 for a driver that cannot be unloaded
 
     def serves(self, routine: int) -> bool:
         """Whether `routine` is one of its dispatch routines."""
@@ -61,6 +74,8 @@ class Device:
     object_extension: int
     above: int  # AttachedDevice, 0 at the top
     below: int  # DeviceObjectExtension.AttachedTo, 0 at the bottom or when not in the dump
+    following: int = 0  # NextDevice of the same driver
+    kind: int = 0  # DeviceType, FILE_DEVICE_*
 
 
 def read_driver(kernel: Kernel, address: int) -> DriverObject:
@@ -82,6 +97,8 @@ def read_driver(kernel: Kernel, address: int) -> DriverObject:
         start=u64(memory, address + _DRIVER_START),
         size=u32(memory, address + _DRIVER_IMAGE_SIZE),
         dispatch=dispatch,
+        first_device=u64(memory, address + _DRIVER_DEVICE),
+        unload=u64(memory, address + _DRIVER_UNLOAD),
     )
 
 
@@ -99,6 +116,8 @@ def read_device(kernel: Kernel, address: int) -> Device:
         object_extension=extension,
         above=u64(memory, address + _DEVICE_ABOVE),
         below=_below(kernel, extension, address),
+        following=u64(memory, address + _DEVICE_NEXT),
+        kind=u32(memory, address + _DEVICE_KIND),
     )
 
 
@@ -118,17 +137,45 @@ def device_stack(kernel: Kernel, address: int) -> tuple[Device, ...]:
     Ends where an object is not in the dump, after DEEPEST_STACK devices, or where the list bites its tail.
     DumpError when `address` itself is no device object.
     """
-    device = read_device(kernel, address)
-    seen = {address}
-    above = _follow(kernel, device, seen, lambda d: d.above)
-    below = _follow(kernel, device, seen, lambda d: d.below)
-    return (*reversed(above), device, *below)
+    with kernel.reading("device stack") as used:
+        used.fact(LAYOUT)
+        device = read_device(kernel, address)
+        seen = {address}
+        above = _follow(kernel, device, seen, lambda d: d.above, DEEPEST_STACK)
+        below = _follow(kernel, device, seen, lambda d: d.below, DEEPEST_STACK)
+        stack = (*reversed(above), device, *below)
+        used.check("every object is a device (IO_TYPE_DEVICE) of a driver (IO_TYPE_DRIVER)")
+        if all(upper.below == lower.address for upper, lower in pairwise(stack)):
+            used.check("AttachedDevice and AttachedTo agree")
+        return stack
 
 
-def _follow(kernel: Kernel, device: Device, seen: set[int], step: Callable[[Device], int]) -> list[Device]:
+def devices_of(kernel: Kernel, driver: DriverObject) -> tuple[Device, ...]:
+    """All devices of a driver, by DeviceObject and NextDevice; as far as the dump holds them."""
+    with kernel.reading("devices of a driver") as used:
+        used.fact(LAYOUT)
+        try:
+            first = read_device(kernel, driver.first_device)
+        except DumpError:
+            return ()
+        found = (first, *_follow(kernel, first, {first.address}, lambda d: d.following, MOST_DEVICES))
+        own = tuple(device for device in found if device.driver.address == driver.address)
+        if len(own) == len(found):
+            used.check(f"each of its {len(own)} devices points back to the driver")
+        return own
+
+
+def dispatch_table(kernel: Kernel, driver: DriverObject) -> tuple[tuple[str, str], ...]:
+    """(major function, routine by symbol) of every entry, "IRP_MJ_READ" and "fltmgr!FltpDispatch"."""
+    return tuple((major_name(major), kernel.symbol(at)) for major, at in enumerate(driver.dispatch))
+
+
+def _follow(
+    kernel: Kernel, device: Device, seen: set[int], step: Callable[[Device], int], most: int
+) -> list[Device]:
     found: list[Device] = []
     link = step(device)
-    while link and link not in seen and len(seen) < DEEPEST_STACK:
+    while link >= KERNEL_SPACE and link not in seen and len(seen) < most:
         seen.add(link)
         try:
             device = read_device(kernel, link)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.dumps.dump import Dump
+from lab.dumps.memory import Memory
 from lab.kernel.image import read_image
 from lab.kernel.modules import LoadedModule
 from lab.model import DumpError
@@ -42,12 +43,14 @@ def identify(dump: Dump, base: int | None) -> BuiltinKernel | None:
     )
 
 
-def only_kernel(dump: Dump, identified: BuiltinKernel | None, notes: tuple[str, ...]) -> LoadedModule:
+def only_kernel(
+    dump: Dump, memory: Memory, identified: BuiltinKernel | None, notes: tuple[str, ...]
+) -> LoadedModule:
     """The kernel where its build says that it is, if its headers are there. DumpError if not."""
     head = dump.header.module_list
     if identified is not None and head is not None:
         base = kernel_base(identified, head)
-        image = read_image(dump.memory, base)
+        image = read_image(memory, base)
         if image is not None:
             return LoadedModule("ntoskrnl.exe", "ntoskrnl.exe", base, image.size, image.timestamp, image.pdb)
     raise DumpError(

@@ -48,24 +48,24 @@ class UnloadedModule:
     when: str = ""
 
 
-def read_modules(dump: Dump) -> tuple[tuple[LoadedModule, ...], tuple[str, ...]]:
+def read_modules(dump: Dump, memory: Memory) -> tuple[tuple[LoadedModule, ...], tuple[str, ...]]:
     """(modules in load order, what could not be read). Empty modules when there is no list at all."""
     if dump.triage is not None and dump.triage.drivers:
         loaded = tuple(
-            _module(dump.memory, _file_name(d.path), d.path, d.base, d.size, d.timestamp)
+            _module(memory, _file_name(d.path), d.path, d.base, d.size, d.timestamp)
             for d in dump.triage.drivers
         )
         return loaded, ()
-    head = dump.header.module_list or _told_by_debugger(dump)
-    return _walk(dump.memory, head, dump.header.build)
+    head = dump.header.module_list or _told_by_debugger(dump, memory)
+    return _walk(memory, head, dump.header.build)
 
 
-def _told_by_debugger(dump: Dump) -> int | None:
+def _told_by_debugger(dump: Dump, memory: Memory) -> int | None:
     """PsLoadedModuleList as KDDEBUGGER_DATA64 has it, when that is in clear."""
     if dump.header.debugger_data is None:
         return None
     try:
-        return read_debugger_data(dump.memory, dump.header.debugger_data).variable("PsLoadedModuleList")
+        return read_debugger_data(memory, dump.header.debugger_data).variable("PsLoadedModuleList")
     except DumpError:
         return None
 
@@ -134,7 +134,9 @@ def _file_name(path: str) -> str:
     return path.rpartition("\\")[2]
 
 
-def read_unloaded(dump: Dump, address: Callable[[str], int | None]) -> tuple[UnloadedModule, ...]:
+def read_unloaded(
+    dump: Dump, memory: Memory, address: Callable[[str], int | None]
+) -> tuple[UnloadedModule, ...]:
     """Drivers unloaded before the stop, the latest last where order is known.
 
     `address` gives addresses of kernel symbols. Empty when the dump does not hold the list.
@@ -146,14 +148,14 @@ def read_unloaded(dump: Dump, address: Callable[[str], int | None]) -> tuple[Unl
         return ()
     found: list[tuple[int, UnloadedModule]] = []
     try:
-        table = u64(dump.memory, variable)
+        table = u64(memory, variable)
         if table < _KERNEL:
             return ()
         for slot in range(_UNLOADED_SLOTS):
-            start, end, when = struct.unpack("<16xQQQ", dump.memory.read(table + 0x28 * slot, 0x28))
+            start, end, when = struct.unpack("<16xQQQ", memory.read(table + 0x28 * slot, 0x28))
             if start < _KERNEL or end <= start:
                 continue
-            name = _text(dump.memory, table + 0x28 * slot)
+            name = _text(memory, table + 0x28 * slot)
             found.append((when, UnloadedModule(name or f"{start:x}", start, end, filetime_iso(when))))
     except DumpError:
         pass  # what was read so far is still true

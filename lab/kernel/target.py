@@ -18,6 +18,7 @@ from lab.kernel.image import Function, Image, find_function, read_image
 from lab.kernel.modules import LoadedModule, UnloadedModule, read_modules, read_unloaded
 from lab.kernel.prcb import Prcb, PrcbLayout, copied_prcb, crashed_of, read_prcbs
 from lab.kernel.reading import Readings, Used
+from lab.kernel.root import kernel_memory
 from lab.model import Bugcheck, DumpError, Reading, WantedSymbols
 from lab.symbols.builtin import builtin_kernel
 from lab.symbols.port import ModuleSymbols, SymbolStore
@@ -44,6 +45,7 @@ class Kernel:
     nt_symbols: ModuleSymbols | None = None
     unloaded: tuple[UnloadedModule, ...] = ()
     notes: tuple[str, ...] = ()
+    _memory: Memory | None = field(default=None, repr=False)
     _of: dict[int, ModuleSymbols | None] = field(default_factory=dict, repr=False)
     _images: dict[int, Image | None] = field(default_factory=dict, repr=False)
     _names: dict[tuple[int, bool], str] = field(default_factory=dict, repr=False)
@@ -52,7 +54,7 @@ class Kernel:
     @property
     def memory(self) -> Memory:
         """Virtual memory as the crashing processor saw it. Raises NotInDump or NotPresent."""
-        return self.dump.memory
+        return self._memory or self.dump.memory
 
     @property
     def header(self) -> DumpHeader:
@@ -367,18 +369,20 @@ def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:
     DumpError when not even the kernel itself can be found.
     """
     store = symbols if symbols is not None else Symbols(())
-    modules, notes = read_modules(dump)
+    memory, unmapped = kernel_memory(dump)
+    modules, notes = read_modules(dump, memory)
+    notes = (unmapped, *notes) if unmapped else notes
     identified = identify(dump, base_of_kernel(dump, modules))
     if not modules:
-        modules = (only_kernel(dump, identified, notes),)
+        modules = (only_kernel(dump, memory, identified, notes),)
     base = base_of_kernel(dump, modules)
     nt = next(m for m in modules if m.base == base)
     pdb, found, note = symbols_of_kernel(dump, nt, identified, store)
     nt = replace(nt, pdb=pdb)
     modules = tuple(nt if m.base == nt.base else m for m in modules)
     notes = (*notes, note) if note else notes
-    kernel = Kernel(dump, modules, nt, store, found, (), notes)
-    return replace(kernel, unloaded=read_unloaded(dump, kernel.address))
+    kernel = Kernel(dump, modules, nt, store, found, (), notes, memory)
+    return replace(kernel, unloaded=read_unloaded(dump, memory, kernel.address))
 
 
 def _offset(distance: int) -> str:
