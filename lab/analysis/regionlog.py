@@ -66,6 +66,15 @@ def balances(log: Sequence[CriticalRegionEntry]) -> tuple[Balance, ...]:
     )
 
 
+def unpaired(log: Sequence[CriticalRegionEntry]) -> tuple[tuple[int, str, int], ...]:
+    """(thread, driver, calls) of drivers with an odd number of calls, for a log that knows no direction.
+
+    An odd number cannot be pairs, whichever of them are enters.
+    """
+    calls = Counter((entry.thread, entry.caller) for entry in log if entry.direction == "unknown")
+    return tuple((thread, image, number) for (thread, image), number in calls.items() if image and number % 2)
+
+
 def monopolist(log: Sequence[CriticalRegionEntry], capacity: int) -> tuple[str, int] | None:
     """(image, entries) of the driver that fills a full log, or None."""
     if not is_full(log, capacity):

@@ -25,6 +25,7 @@ from lab.model.guest import (
     VerifierPlan,
     VerifierState,
 )
+from lab.model.relation import Relation, compare
 from lab.model.triage import (
     CriticalRegionEntry,
     DispatchState,
@@ -36,7 +37,6 @@ from lab.model.triage import (
     ProcessFacts,
     ProcessorFacts,
     Reading,
-    Relation,
     Signature,
     ThreadFacts,
     ThreadSummary,
@@ -45,7 +45,6 @@ from lab.model.triage import (
     VerifiedDriver,
     VerifierFacts,
     WantedSymbols,
-    compare,
 )
 from lab.model.trial import (
     Crashed,

@@ -8,7 +8,7 @@ from typing import Literal
 
 from lab.model.bugcheck import Bugcheck
 from lab.model.guest import VerifierPlan
-from lab.model.triage import Relation
+from lab.model.relation import Relation
 
 
 @dataclass(frozen=True)

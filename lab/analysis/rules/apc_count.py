@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.analysis.facts import Facts, function
-from lab.analysis.regionlog import Balance, balances, is_full, monopolist
+from lab.analysis.regionlog import Balance, balances, is_full, monopolist, unpaired
 from lab.analysis.rules.registry import Note, rule
 from lab.model import Evidence, Strength, VerifierFacts
 
@@ -86,7 +86,10 @@ def region_log(facts: Facts) -> Iterator[Evidence | Note]:
         return
     if not verifier.log_allocated:
         yield Note(
-            "Miscellaneous checks were on, but the critical-region log is not allocated or not in the dump."
+            f"The critical-region log (room for {verifier.log_capacity} entries) was kept, but its memory is "
+            "not in the dump: it was paged out, or this kind of dump leaves it out. A complete dump has it."
+            if verifier.log_capacity
+            else "Miscellaneous checks were on, but the critical-region log is not allocated."
         )
         return
     if not verifier.log:
@@ -120,10 +123,8 @@ def _crashing_thread(facts: Facts, verifier: VerifierFacts, thread: int) -> Iter
             f"The crashing thread {thread:#x} is not among the {len(verifier.log)} entries of the log."
         )
         return
-    if _count_is_negative(facts):
-        found = list(left_open(facts, "0x20"))
-    else:
-        found = list(_left_too_often(facts, verifier, thread))
+    said = left_open if _count_is_negative(facts) else left_too_often
+    found = [*said(facts, "0x20"), *undirected(facts, "0x20")]
     yield from found
     if not found:
         yield Note("The crashing thread's calls that are still in the critical-region log are balanced.")
@@ -146,13 +147,16 @@ def left_open(facts: Facts, family: str) -> Iterator[Evidence]:
             )
 
 
-def _left_too_often(facts: Facts, verifier: VerifierFacts, thread: int) -> Iterator[Evidence]:
+def left_too_often(facts: Facts, family: str) -> Iterator[Evidence]:
     """Drivers that left more often than they entered; a full log may have lost their enters."""
-    wrapped = is_full(verifier.log, verifier.log_capacity)
-    for balance in balances([entry for entry in verifier.log if entry.thread == thread]):
+    if facts.verifier is None or facts.thread is None:
+        return
+    thread = facts.thread.address
+    wrapped = is_full(facts.verifier.log, facts.verifier.log_capacity)
+    for balance in balances([entry for entry in facts.verifier.log if entry.thread == thread]):
         if balance.extra_leaves and facts.accusable(balance.image):
             yield Evidence(
-                rule="0x20.region-log.unbalanced-thread",
+                rule=f"{family}.region-log.unbalanced-thread",
                 statement=f"{balance.image} left a critical region {_times(balance.extra_leaves)} on the "
                 "crashing thread without having entered it"
                 + (", as far as the overwritten log still shows." if wrapped else "."),
@@ -162,16 +166,37 @@ def _left_too_often(facts: Facts, verifier: VerifierFacts, thread: int) -> Itera
             )
 
 
+def undirected(facts: Facts, family: str) -> Iterator[Evidence]:
+    """For newer kernels, which do not log whether a call entered or left: an odd number is no pairs."""
+    if facts.verifier is None or facts.thread is None:
+        return
+    thread = facts.thread.address
+    wrapped = is_full(facts.verifier.log, facts.verifier.log_capacity)
+    for _, image, calls in unpaired([entry for entry in facts.verifier.log if entry.thread == thread]):
+        if facts.accusable(image):
+            yield Evidence(
+                rule=f"{family}.region-log.odd-calls",
+                statement=f"{image} made {calls} call{'s' if calls > 1 else ''} to enter or leave a critical "
+                "region on the crashing thread, which cannot be pairs"
+                + (", as far as the overwritten log still shows." if wrapped else "."),
+                strength=Strength.WEAK if wrapped else Strength.MODERATE,
+                where=f"{LOG}, entries of thread {thread:#x}; this kernel does not log the direction",
+                points_to=(image,),
+            )
+
+
 def _other_threads(facts: Facts, verifier: VerifierFacts) -> Iterator[Evidence | Note]:
     """The same defect on other threads, which will crash when they exit."""
-    if not _count_is_negative(facts):
-        return
     crashing = facts.thread.address if facts.thread else 0
-    by_image: dict[str, list[Balance]] = {}
-    for balance in balances(verifier.log):
-        if balance.thread != crashing and balance.open_enters and facts.accusable(balance.image):
-            by_image.setdefault(balance.image, []).append(balance)
-    for image, found in by_image.items():
+    others = [balance for balance in balances(verifier.log) if balance.thread != crashing]
+    if _count_is_negative(facts):
+        yield from _entered_elsewhere(facts, others)
+    elif not is_full(verifier.log, verifier.log_capacity):
+        yield from _left_elsewhere(facts, others)
+
+
+def _entered_elsewhere(facts: Facts, others: list[Balance]) -> Iterator[Evidence]:
+    for image, found in _by_image(facts, [balance for balance in others if balance.open_enters]).items():
         sure = any(balance.went_on or balance.open_enters > 1 for balance in found)
         yield Evidence(
             rule="0x20.region-log.enter-without-leave",
@@ -179,10 +204,34 @@ def _other_threads(facts: Facts, verifier: VerifierFacts) -> Iterator[Evidence |
             f"thread{'s' if len(found) > 1 else ''}"
             + ("." if sure else "; it may have been inside at the moment of the crash."),
             strength=Strength.MODERATE if sure else Strength.WEAK,
-            where=f"{LOG}, entries of thread{'s' if len(found) > 1 else ''} "
-            + ", ".join(f"{balance.thread:#x}" for balance in found[:4]),
+            where=_threads(found),
             points_to=(image,),
         )
+
+
+def _left_elsewhere(facts: Facts, others: list[Balance]) -> Iterator[Evidence]:
+    for image, found in _by_image(facts, [balance for balance in others if balance.extra_leaves]).items():
+        yield Evidence(
+            rule="0x20.region-log.leave-without-enter",
+            statement=f"{image} left a critical region that it had not entered on {len(found)} other "
+            f"thread{'s' if len(found) > 1 else ''}.",
+            strength=Strength.MODERATE,
+            where=_threads(found),
+            points_to=(image,),
+        )
+
+
+def _by_image(facts: Facts, found: list[Balance]) -> dict[str, list[Balance]]:
+    by_image: dict[str, list[Balance]] = {}
+    for balance in found:
+        if facts.accusable(balance.image):
+            by_image.setdefault(balance.image, []).append(balance)
+    return by_image
+
+
+def _threads(found: list[Balance]) -> str:
+    listed = ", ".join(f"{balance.thread:#x}" for balance in found[:4])
+    return f"{LOG}, entries of thread{'s' if len(found) > 1 else ''} {listed}"
 
 
 def _monopolised(facts: Facts, verifier: VerifierFacts) -> Iterator[Evidence | Note]:

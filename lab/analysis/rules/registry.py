@@ -36,6 +36,11 @@ def rules_for(code: int) -> tuple[Rule, ...]:
     return tuple(_RULES.get(code, ()))
 
 
+def codes() -> frozenset[int]:
+    """Every bugcheck that some rule speaks about."""
+    return frozenset(_RULES)
+
+
 def apply(facts: Facts, rules: Iterable[Rule] | None = None) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
     """(evidence, notes) of every rule for the bugcheck of `facts`."""
     evidence: list[Evidence] = []
