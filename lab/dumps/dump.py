@@ -100,7 +100,8 @@ class Dump:
         """
         if self.physical is None:
             raise DumpError(f"{self.path.name} holds no physical pages: it has no page tables")
-        return PagedMemory(self.physical, root, self.paging.levels)
+        paging = self.paging if self.paging.readable else find_paging(self.physical, root, self.header)
+        return PagedMemory(self.physical, root, paging.levels)
 
     @cached_property
     def paging(self) -> Paging:
@@ -130,7 +131,7 @@ class Dump:
 
     @property
     def bugcheck(self) -> Bugcheck:
-        """The stop, as the header has it. Code 0 when it was never written."""
+        """The stop, as the header has it. Zeros where it was never written."""
         return Bugcheck(self.header.bugcheck_code or 0, self.header.bugcheck_parameters)
 
     # --- secondary data ----------------------------------------------------------------------

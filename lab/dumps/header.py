@@ -55,7 +55,7 @@ class DumpHeader:
     machine: int | None
     processors: int | None
     bugcheck_code: int | None
-    bugcheck_parameters: tuple[int, int, int, int]
+    bugcheck_parameters: tuple[int, int, int, int]  # 0 where never written
     debugger_data: int | None  # KdDebuggerDataBlock, address of KDDEBUGGER_DATA64
     runs: tuple[tuple[int, int], ...] | None  # (first page frame, pages), as physical memory lay
     run_pages: int | None  # NumberOfPages of PhysicalMemoryBlock
@@ -115,6 +115,7 @@ def parse_header(data: bytes) -> DumpHeader:
     """The header in `data`. Signatures are the caller's to check; what lies behind its end is unset."""
     data = data[:HEADER_SIZE] + _PATTERN[len(data) :]
     major, build, table, pfns, modules, processes, machine, processors, code = _FIRST.unpack_from(data, 8)
+    one, two, three, four = struct.unpack_from("<4Q", data, 0x40)
     count, run_pages = struct.unpack_from("<I4xQ", data, 0x88)
     runs = None
     if count <= _MAX_RUNS:
@@ -131,7 +132,7 @@ def parse_header(data: bytes) -> DumpHeader:
         machine=_u32(machine),
         processors=_u32(processors),
         bugcheck_code=_u32(code),
-        bugcheck_parameters=struct.unpack_from("<4Q", data, 0x40),
+        bugcheck_parameters=(_u64(one) or 0, _u64(two) or 0, _u64(three) or 0, _u64(four) or 0),
         debugger_data=_u64(int.from_bytes(data[0x80:0x88], "little")),
         runs=runs,
         run_pages=_u64(run_pages),
@@ -154,7 +155,8 @@ def parse_header(data: bytes) -> DumpHeader:
 def parse_header32(data: bytes) -> DumpHeader:
     """What DUMP_HEADER32 (0x1000 bytes, 32-bit systems) says of the stop; the rest is None."""
     data = data[:0x1000] + _PATTERN[len(data) : 0x1000]
-    major, build, machine, processors, code, *parameters = struct.unpack_from("<II16xIII4I", data, 8)
+    major, build, machine, processors, code = struct.unpack_from("<II16xIII", data, 8)
+    one, two, three, four = struct.unpack_from("<4I", data, 0x2C)
     (kind,) = struct.unpack_from("<I", data, 0xF88)
     space, up, time = struct.unpack_from("<Q16xQQ", data, 0xFA0)
     return DumpHeader(
@@ -167,7 +169,7 @@ def parse_header32(data: bytes) -> DumpHeader:
         machine=_u32(machine),
         processors=_u32(processors),
         bugcheck_code=_u32(code),
-        bugcheck_parameters=(parameters[0], parameters[1], parameters[2], parameters[3]),
+        bugcheck_parameters=(_u32(one) or 0, _u32(two) or 0, _u32(three) or 0, _u32(four) or 0),
         debugger_data=None,
         runs=None,
         run_pages=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 PAGE = 0x1000
 NT = 0xFFFFF80001600000
@@ -14,10 +15,13 @@ NT_GUID = bytes.fromhex("339E74133576439CBCDF7E0229DA3773")  # printed order, 76
 
 
 class World:
-    """Physical memory with page tables. Writes to virtual addresses map pages as they go."""
+    """Physical memory with page tables of 4 or 5 levels. Writes to virtual addresses map pages as they go."""
 
-    def __init__(self) -> None:
+    def __init__(self, levels: int = 4) -> None:
         self.frames: dict[int, bytearray] = {}
+        self.mapped: dict[int, int] = {}  # address of a page -> its frame
+        self.modules: list[tuple[str, int, int]] = []  # (name, base, size)
+        self.levels = levels
         self._next = 0x105
         self.root = self.frame()
 
@@ -27,17 +31,27 @@ class World:
         self.frames[self._next] = bytearray(PAGE)
         return self._next
 
-    def pte(self, address: int) -> tuple[int, int]:
-        """(frame of the page table, offset in it) of the PTE of `address`; tables are made as needed."""
+    def table(self, address: int, size: int) -> tuple[int, int]:
+        """(frame of a page table, offset in it) of the entry of `address` that maps `size` bytes."""
         table = self.root
-        for shift in (39, 30, 21):
+        for shift in (48, 39, 30, 21, 12)[5 - self.levels :]:
             offset = (address >> shift & 0x1FF) * 8
+            if 1 << shift == size:
+                return table, offset
             entry = self.word(table, offset)
             if not entry & 1:
                 entry = self.frame() << 12 | 0x63
                 self.set_word(table, offset, entry)
             table = entry >> 12 & 0xFFFFFFFFF
-        return table, (address >> 12 & 0x1FF) * 8
+        raise ValueError(f"no entry maps {size:#x} bytes")
+
+    def pte(self, address: int) -> tuple[int, int]:
+        """(frame of the page table, offset in it) of the PTE of `address`; tables are made as needed."""
+        return self.table(address, PAGE)
+
+    def map_large(self, address: int, size: int, first: int, flags: int = 0xE3) -> None:
+        """Map 2 MiB or 1 GiB at `address` to frames from `first` on; they exist once they are written."""
+        self.set_word(*self.table(address, size), first << 12 | flags)
 
     def word(self, frame: int, offset: int) -> int:
         return int(struct.unpack_from("<Q", self.frames[frame], offset)[0])
@@ -52,6 +66,7 @@ class World:
         if not entry & 1:
             entry = self.frame() << 12 | 0x8000000000000063
             self.set_word(table, offset, entry)
+            self.mapped[address & ~0xFFF] = entry >> 12 & 0xFFFFFFFFF
         return entry >> 12 & 0xFFFFFFFFF
 
     def write(self, address: int, data: bytes) -> None:
@@ -123,26 +138,42 @@ def _runs(frames: list[int]) -> list[tuple[int, int]]:
 
 
 def dump(world: World, kind: int, *, surplus: int = 3, **fields: object) -> bytes:
-    """The whole file of `world` as dump type 1, 2, 5, 6, 8 or 0xA.
+    """The whole file of `world` as dump type 1, 2, 5, 6, 8, 9 or 0xA.
 
     `surplus`: by how many bits the bitmap ends short of a whole byte.
     """
-    frames = sorted(world.frames)
-    pages = b"".join(bytes(world.frames[frame]) for frame in frames)
-    runs = _runs(frames)
+    return stored(world.frames, kind, root=world.root, surplus=surplus, **fields)
+
+
+def stored(
+    frames: Mapping[int, bytes | bytearray], kind: int, *, root: int = 0, surplus: int = 3, **fields: object
+) -> bytes:
+    """A dump file of these page frames. The order of the pages is that of `frames` for types 8, 9, 0xA."""
+    numbers = list(frames) if kind in (8, 9, 0xA) else sorted(frames)
+    pages = b"".join(bytes(frames[number]) for number in numbers)
+    runs = _runs(numbers)
     if kind == 1 and len(runs) > 42:
         raise ValueError("too many runs for a header")
-    raw = header(kind, root=world.root, runs=runs if kind == 1 else None, **fields)  # type: ignore[arg-type]
+    raw = header(kind, root=root, runs=runs if kind == 1 else None, **fields)  # type: ignore[arg-type]
     if kind == 1:
         return bytes(raw) + pages
-    if kind in (8, 0xA):
-        table = b"".join(struct.pack("<QQ", *run) for run in runs) + bytes(16)
-        metadata = len(table) + 0x10 + 0x20 - 0x10
-        first = 0x2040 - 0x20 + metadata
-        second = struct.pack("<I8sIQQ", 0x40, b"RDMPDUMP", 0, metadata, first)
-        second += struct.pack("<IHHQ", len(runs), 0, 0, len(frames)) if kind == 0xA else bytes(16)
-        second += table
-        return bytes(raw) + second.ljust(first - 0x2000, b"\0") + pages
+    second = _ranges(kind, runs) if kind in (8, 9, 0xA) else _bitmap(kind, numbers, surplus)
+    return bytes(raw) + second + pages
+
+
+def _ranges(kind: int, runs: list[tuple[int, int]]) -> bytes:
+    """RDMP header and table, up to the first page."""
+    table = b"".join(struct.pack("<QQ", *run) for run in runs) + bytes(16)
+    metadata = len(table) + 0x10 + 0x20 - 0x10
+    first = 0x2040 - 0x20 + metadata
+    second = struct.pack("<I8sIQQ", 0x40, b"RDMPDUMP", 0, metadata, first)
+    total = sum(count for _, count in runs)
+    second += struct.pack("<IHHQ", len(runs), 0, 0, total) if kind == 0xA else bytes(16)
+    return (second + table).ljust(first - 0x2000, b"\0")
+
+
+def _bitmap(kind: int, frames: list[int], surplus: int) -> bytes:
+    """SDMP or FDMP header and bitmap, up to the first page."""
     bitmap = bytearray(frames[-1] // 8 + 2)
     bits = len(bitmap) * 8 - surplus
     for frame in frames:
@@ -156,7 +187,16 @@ def dump(world: World, kind: int, *, surplus: int = 3, **fields: object) -> byte
     else:
         mark = b"FDMPDUMP" if kind == 5 else b"SDMPDUMP"
         second = struct.pack("<8sI20xQQQ", mark, 1, data, len(frames), bits)
-    return bytes(raw) + (second + bytes(bitmap)).ljust(data - 0x2000, b"\0") + pages
+    return (second + bytes(bitmap)).ljust(data - 0x2000, b"\0")
+
+
+def blobs(*content: tuple[bytes, bytes, int, int]) -> bytes:
+    """Secondary data to put behind a dump: (tag of 16 bytes, data, padding before, padding behind) each."""
+    raw = b"DumpBlob" + struct.pack("<II", 0x10, 7601)
+    for tag, data, before, behind in content:
+        raw += struct.pack("<I16sIII", 0x20, tag, len(data), before, behind)
+        raw += b"\xcc" * before + data + b"\xcc" * behind
+    return raw
 
 
 def image(
@@ -204,6 +244,7 @@ def image(
 
 def add_modules(world: World, head: int, modules: list[tuple[str, int, int]], at: int = POOL) -> None:
     """PsLoadedModuleList at `head` with entries of (name, base, size)."""
+    world.modules += modules
     entries = [at + 0x400 * index for index in range(len(modules))]
     ring = [head, *entries]
     for index, place in enumerate(ring):
