@@ -11,18 +11,18 @@ from prefect.cache_policies import NO_CACHE
 from lab.analysis import triage as analyse
 from lab.model import Triage
 from lab.report.triage_text import render
-from lab.symbols import Symbols
+from lab.symbols import symbol_store
 
 
 @task(name="triage", cache_policy=NO_CACHE, persist_result=False)
-def triage_one(dump: Path, symbols: tuple[Path, ...]) -> Triage:
-    found = analyse(dump, Symbols(symbols))
+def triage_one(dump: Path, symbols: tuple[str | Path, ...]) -> Triage:
+    found = analyse(dump, symbol_store(symbols))
     create_markdown_artifact(f"```\n{render(found)}\n```", key="triage", description=dump.name)
     return found
 
 
 @flow(name="triage", persist_result=False)
-def triage(dumps: list[Path], symbols: tuple[Path, ...] = ()) -> list[Triage]:
+def triage(dumps: list[Path], symbols: tuple[str | Path, ...] = ()) -> list[Triage]:
     """Read each dump. An unreadable one fails its own task; the error passes through after the others."""
     futures = [triage_one.with_options(name=d.name).submit(d, symbols) for d in dumps]
     return [future.result() for future in futures]

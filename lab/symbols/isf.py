@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import lzma
-from bisect import bisect_right
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lab.model import ConfigurationError
+from lab.symbols.nearest import Nearest
 from lab.symbols.port import PdbId
 
-_MAX_FILE = 32 << 20
-_MAX_TEXT = 128 << 20  # the largest kernel's is 7 MB
+_MAX_TEXT = 16 << 20  # the largest kernel's is 7 MB; as objects, text may take 25 times its size
 _MAX_RVA = 1 << 32
 
 
@@ -30,11 +29,7 @@ class Isf:
         return _rva(self._symbols.get(name))
 
     def nearest(self, rva: int) -> tuple[str, int] | None:
-        addresses, names = self._sorted
-        index = bisect_right(addresses, rva) - 1
-        if index < 0:
-            return None
-        return names[index], rva - addresses[index]
+        return self._nearest.find(rva)
 
     def offset(self, type_name: str, field: str) -> int | None:
         """Byte offset of a field; "Tail.Overlay.Thread" descends into the types of fields."""
@@ -51,7 +46,7 @@ class Isf:
     def size(self, type_name: str) -> int | None:
         entry = self._types.get(type_name)
         size = entry.get("size") if isinstance(entry, dict) else None
-        return size if isinstance(size, int) else None
+        return size if isinstance(size, int) and 0 <= size < _MAX_RVA else None
 
     def _field(self, type_name: str | None, field: str) -> tuple[int, str | None] | None:
         """(offset, name of the field's own structure or None)."""
@@ -59,7 +54,7 @@ class Isf:
         fields = entry.get("fields") if isinstance(entry, dict) else None
         found = fields.get(field) if isinstance(fields, dict) else None
         offset = found.get("offset") if isinstance(found, dict) else None
-        if not isinstance(found, dict) or not isinstance(offset, int):
+        if not isinstance(found, dict) or not isinstance(offset, int) or not 0 <= offset < _MAX_RVA:
             return None
         kind = found.get("type")
         inner = (
@@ -68,28 +63,9 @@ class Isf:
         return offset, inner if isinstance(inner, str) else None
 
     @cached_property
-    def _sorted(self) -> tuple[list[int], list[str]]:
-        """Addresses and, for each, its best name."""
-        best: dict[int, str] = {}
-        for name, entry in self._symbols.items():
-            address = _rva(entry)
-            if address is None:
-                continue
-            held = best.get(address)
-            if held is None or _rank(name) < _rank(held):
-                best[address] = name
-        addresses = sorted(address for address, name in best.items() if _rank(name)[0] < _UNNAMED)
-        return addresses, [best[address] for address in addresses]
-
-
-_UNNAMED = 2
-
-
-def _rank(name: str) -> tuple[int, str]:
-    """Lower is better: plain names, decorated names; never the compiler's labels and strings."""
-    if name.startswith(("??_C@", "$$", "__real@", "__xmm@")):
-        return (_UNNAMED, name)
-    return (1 if name.startswith("?") else 0, name)
+    def _nearest(self) -> Nearest:
+        named = ((name, _rva(entry)) for name, entry in self._symbols.items())
+        return Nearest((name, rva) for name, rva in named if rva is not None)
 
 
 def _rva(entry: Any) -> int | None:
@@ -110,14 +86,14 @@ def load_isf(path: Path, pdb: PdbId) -> Isf | None:
     ConfigurationError when it is not an ISF file, or is larger than any real one.
     """
     try:
-        if path.stat().st_size > _MAX_FILE:
+        if path.stat().st_size > _MAX_TEXT:
             raise ConfigurationError(f"{path} is too large for an ISF file")
         raw = path.read_bytes()
         text = _unpack(raw, path) if path.suffix == ".xz" else raw
         content = json.loads(text)
         found = content["metadata"]["windows"]["pdb"]
         identity = str(found["GUID"]).upper().replace("-", ""), int(found["age"])
-    except (OSError, lzma.LZMAError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, lzma.LZMAError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigurationError(
             f"{path} is not an ISF file of a PDB: {type(error).__name__}",
             help="Remove it from the symbol directory, or convert the PDB again.",

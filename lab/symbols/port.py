@@ -44,10 +44,20 @@ class ModuleSymbols(Protocol):
 
 
 class SymbolStore(Protocol):
-    """Finds the symbols of a module by its PDB id. None when it has none; never another id's."""
+    """Finds the symbols of a module by its PDB id. None when it has none; never another id's.
+
+    What is wrong with a place or a file is told in `answers` and `notes`; nothing of it is raised.
+    """
 
     def find(self, pdb: PdbId) -> ModuleSymbols | None: ...
 
     @property
     def places(self) -> tuple[str, ...]:
         """Where it looks, in order, in words for a person: "folder /symbols", "https://..."."""
+
+    def answers(self, pdb: PdbId) -> tuple[str, ...]:
+        """What each place said of `pdb`, in order: "folder /symbols: not there"."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was wrong with places and files so far: servers that failed, files that are damaged."""

@@ -13,7 +13,7 @@ from lab.journal import Journal
 from lab.machines import Machine, open_machine
 from lab.model import Clock, EntryKind, SystemClock
 from lab.smb import SmbTarget
-from lab.symbols import Symbols
+from lab.symbols import SymbolStore, symbol_store
 from lab.windows import Guest, open_guest
 
 
@@ -26,7 +26,7 @@ class Bench:
     guest: Guest
     target: SmbTarget
     vault: Vault
-    symbols: Symbols
+    symbols: SymbolStore
     journal: Journal
     case: str
     ours: Callable[[], None] = lambda: None  # raises InfrastructureError when the lease is lost
@@ -61,7 +61,7 @@ def open_bench(
     case: str,
     vault: Path,
     *,
-    symbols: tuple[Path, ...] = (),
+    symbols: tuple[str | Path, ...] = (),
     ours: Callable[[], None] = lambda: None,
 ) -> Iterator[Bench]:
     """Open a host of the inventory. Nothing is changed on it; connections are made when first needed.
@@ -76,7 +76,7 @@ def open_bench(
             guest=guest,
             target=target_of(host),
             vault=Vault(vault),
-            symbols=Symbols((*host.symbols, *symbols)),
+            symbols=symbol_store((*host.symbols, *symbols)),
             journal=journal,
             case=case,
             ours=ours,

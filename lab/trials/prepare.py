@@ -17,7 +17,7 @@ from lab.model import (
     Refused,
     Signature,
 )
-from lab.symbols import Symbols
+from lab.symbols import symbol_store
 from lab.trials.bench import Bench
 from lab.trials.undo import remember_as_found
 
@@ -29,7 +29,7 @@ def open_case(
     dump: Path | None,
     expected: Signature | None,
     vault: Path,
-    symbols: tuple[Path, ...] = (),
+    symbols: tuple[str | Path, ...] = (),
 ) -> Case:
     """Open a case from the customer's dump, or from a signature alone.
 
@@ -41,7 +41,7 @@ def open_case(
         case = journal.new_case(f"STOP 0x{expected.code:X}", expected, load, customer=None, customer_sha="")
         journal.note(case.id, EntryKind.FINDING, f"looking for STOP 0x{expected.code:X}, without a dump")
         return case
-    seen = triage(dump, Symbols(symbols))
+    seen = triage(dump, symbol_store(symbols))
     if seen.bugcheck.ours:
         raise Refused(
             f"{dump} is of a stop caused on purpose: {seen.bugcheck.title}",

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from lab.model import ConfigurationError
-from lab.symbols import PdbId, Symbols, builtin_kernel, identify_kernel
+from lab.symbols import PdbId, builtin_kernel, identify_kernel, symbol_store
 from lab.symbols.builtin import builtin_layouts, kernels
 from lab.symbols.isf import load_isf
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "isf"
 real = pytest.mark.skipif(not SHARED.exists(), reason="the shared ISF files are not here")
+SRV2 = PdbId("srv2.pdb", "A" * 32, 1)
 WIN7 = PdbId("ntkrnlmp.pdb", "339E74133576439CBCDF7E0229DA3773", 1)
 
 
@@ -46,7 +47,7 @@ def test_built_in_tables_agree_with_the_public_isf_files(path: Path) -> None:
     """Every name and every field of the built-in table of that build, against the whole ISF file."""
     guid, age = path.name.partition(".")[0].split("-")
     pdb = PdbId("ntkrnlmp.pdb", guid, int(age, 16))
-    table, isf = builtin_kernel(pdb), Symbols([SHARED]).find(pdb)
+    table, isf = builtin_kernel(pdb), symbol_store([SHARED]).find(pdb)
     assert isf is not None and isf.source == f"ISF file {path.name}"
     if table is None:
         pytest.skip("no built-in table of this build")
@@ -60,7 +61,7 @@ def test_built_in_tables_agree_with_the_public_isf_files(path: Path) -> None:
 
 
 def test_the_kernel_falls_back_to_its_table(tmp_path: Path) -> None:
-    found = Symbols([tmp_path]).find(WIN7)
+    found = symbol_store([tmp_path]).find(WIN7)
     assert found is not None and found.source == "built-in table 6.1.7601.24540"
     assert found.rva("VfKeCriticalRegionTraces") == 0x54A118
     assert found.offset("_KTHREAD", "KernelApcDisable") == 0x1C4
@@ -68,8 +69,8 @@ def test_the_kernel_falls_back_to_its_table(tmp_path: Path) -> None:
     assert found.nearest(0x54A118) == ("VfKeCriticalRegionTraces", 0)
     assert found.nearest(0x54A119) is None  # a sparse table does not know what lies in between
     assert found.rva("NoSuchName") is None and found.offset("_KTHREAD", "NoSuchField") is None
-    assert Symbols().find(PdbId("ntkrnlmp.pdb", "0" * 32, 1)) is None
-    assert Symbols().find(PdbId("ntkrnlmp.pdb", WIN7.guid, 2)) is None
+    assert symbol_store().find(PdbId("ntkrnlmp.pdb", "0" * 32, 1)) is None
+    assert symbol_store().find(PdbId("ntkrnlmp.pdb", WIN7.guid, 2)) is None
 
 
 @pytest.mark.parametrize("place", ["srv2.pdb/{}.json", "srv2.pdb/{}.json.xz", "{}.json", "{}.json.xz"])
@@ -79,7 +80,7 @@ def test_places_where_a_file_is_found(tmp_path: Path, place: str) -> None:
     path.parent.mkdir(exist_ok=True)
     text = json.dumps(_content(age=0x1B, Smb2ExecuteRead=0x1000, Other=0x2000)).encode()
     path.write_bytes(lzma.compress(text) if place.endswith("xz") else text)
-    found = Symbols([tmp_path / "absent", tmp_path]).find(pdb)
+    found = symbol_store([tmp_path / "absent", tmp_path]).find(pdb)
     assert found is not None
     assert found.rva("Smb2ExecuteRead") == 0x1000
     assert found.nearest(0x19A6) == ("Smb2ExecuteRead", 0x9A6)
@@ -90,7 +91,7 @@ def test_places_where_a_file_is_found(tmp_path: Path, place: str) -> None:
 
 def test_the_id_inside_the_file_decides(tmp_path: Path) -> None:
     (tmp_path / f"{'A' * 32}-1.json").write_text(json.dumps(_content(guid="B" * 32)))
-    assert Symbols([tmp_path]).find(PdbId("srv2.pdb", "A" * 32, 1)) is None
+    assert symbol_store([tmp_path]).find(PdbId("srv2.pdb", "A" * 32, 1)) is None
 
 
 def test_names_of_one_address_are_ranked(tmp_path: Path) -> None:
@@ -130,7 +131,11 @@ def test_damaged_files_are_named(tmp_path: Path, content: bytes, suffix: str) ->
     path = tmp_path / f"{'A' * 32}-1{suffix}"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match="ISF file"):
-        Symbols([tmp_path]).find(PdbId("srv2.pdb", "A" * 32, 1))
+        load_isf(path, SRV2)
+    store = symbol_store([tmp_path])
+    assert store.find(SRV2) is None  # a damaged file never ends a triage: it is told
+    assert "ISF file" in store.answers(SRV2)[0]
+    assert store.notes == (f"symbols of srv2.pdb {SRV2.folder}: {store.answers(SRV2)[0]}",)
 
 
 def test_a_small_file_that_unpacks_without_end(tmp_path: Path) -> None:
@@ -138,8 +143,9 @@ def test_a_small_file_that_unpacks_without_end(tmp_path: Path) -> None:
     packer = lzma.LZMACompressor(preset=0)
     block = bytes(1 << 20)
     path.write_bytes(b"".join(packer.compress(block) for _ in range(140)) + packer.flush())
+    assert symbol_store([tmp_path]).find(SRV2) is None
     with pytest.raises(ConfigurationError, match="too large"):
-        Symbols([tmp_path]).find(PdbId("srv2.pdb", "A" * 32, 1))
+        load_isf(path, SRV2)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +155,9 @@ def test_a_pdb_name_is_never_a_path(tmp_path: Path, name: str) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
     (tmp_path / f"{'A' * 32}-1.json").write_text(json.dumps(_content()))
-    assert Symbols([inner]).find(PdbId(name, "A" * 32, 1)) is None
-    assert Symbols([inner]).find(PdbId("srv2.pdb", "../" + "A" * 29, 1)) is None
+    assert symbol_store([inner]).find(PdbId(name, "A" * 32, 1)) is None
+    assert symbol_store([inner]).find(PdbId("srv2.pdb", "../" + "A" * 29, 1)) is None
+    assert symbol_store([inner]).find(PdbId("é" * 128, "A" * 32, 1)) is None
 
 
 def test_every_build_is_found_by_its_list_heads() -> None:

@@ -1,0 +1,209 @@
+"""Structures of a PDB: sizes, and byte offsets of fields (CodeView type records, `cvinfo.h`)."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from lab.symbols.pdb_fields import Broken, Field, cstring, numeric, read_fields
+
+_MAX_TYPES = 2_000_000  # the largest kernel's PDB has 30,000
+_MAX_LISTS = 256  # of 64 KB each, that the fields of one structure may fill
+_MAX_TYPES_OF_A_FIELD = 256  # bases and nameless members that a search for one field may enter
+
+_MODIFIER = 0x1001
+_FIELD_LIST = 0x1203
+_UNION = 0x1506
+_UNION_2 = 0x160A
+_STRUCTURES = frozenset((0x1504, 0x1505, 0x1519))  # LF_CLASS, LF_STRUCTURE, LF_INTERFACE
+_STRUCTURES_2 = frozenset((0x1608, 0x1609, 0x160B))  # LF_CLASS2 ...: the same with wider properties
+_NAMED = _STRUCTURES | _STRUCTURES_2 | {_UNION, _UNION_2}
+_FORWARD = 0x80
+_HAS_UNIQUE_NAME = 0x200
+_NAMELESS = ("<unnamed-tag>", "<anonymous-tag>", "__unnamed")
+
+
+class Structure(NamedTuple):
+    """LF_STRUCTURE, LF_CLASS or LF_UNION. `fields` is the type index of its field list, 0 for none."""
+
+    name: str
+    unique_name: str
+    size: int
+    fields: int
+    forward: bool
+
+
+class Types:
+    """The type records of one PDB; `first` is the type index of the first one (0x1000).
+
+    The records are passed over once, to find where each begins and which define a structure; fields are
+    read when they are first asked for. A forward reference is followed by its unique name, else by its
+    name. Of several definitions of a name the first one counts. `notes` gets what could not be read.
+    """
+
+    def __init__(self, records: bytes, first: int, notes: list[str]) -> None:
+        self._records = records
+        self._first = first
+        self._starts = array("I")
+        self._definitions: list[int] = []
+        self._named: dict[str, int] = {}
+        self._unique: dict[str, int] = {}
+        self._fields: dict[int, tuple[Field, ...]] = {}
+        self._notes = notes
+        self._index(self._scan())
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a structure; None when the PDB does not define it."""
+        index = self._named.get(name)
+        found = self._structure(index) if index is not None else None
+        return found.size if found is not None else None
+
+    def offset(self, name: str, field: str) -> int | None:
+        """Byte offset of a field; "Tail.Overlay.Thread" descends into the structures of fields.
+
+        Fields of nameless members and of bases are found as the structure's own. A bit field has the
+        offset of the unit that holds it.
+        """
+        owner = self._named.get(name)
+        total = 0
+        for part in field.split("."):
+            found = self._find(owner, part) if owner is not None else None
+            if found is None:
+                return None
+            total += found.offset
+            owner = self._definition(found.type)
+        return total
+
+    def structures(self) -> Iterator[tuple[int, Structure, tuple[Field, ...]]]:
+        """(type index, structure, its own fields) of everything that is defined here, in order."""
+        for index in self._definitions:
+            found = self._structure(index)
+            if found is not None:
+                yield index, found, self._fields_of(found)
+
+    # --- records -----------------------------------------------------------------------------
+
+    def _scan(self) -> list[int]:
+        """Where every record begins; type indexes of the named ones."""
+        records, unpack, named = self._records, struct.Struct("<HH").unpack_from, []
+        starts = self._starts
+        at, end = 0, len(records) - 4
+        while at <= end and len(starts) < _MAX_TYPES:
+            length, kind = unpack(records, at)
+            if kind in _NAMED:
+                named.append(self._first + len(starts))
+            starts.append(at)
+            at += length + 2
+        if at != len(records):
+            self._notes.append(f"types were read only up to {self._first + len(starts):#x}")
+        return named
+
+    def _index(self, named: list[int]) -> None:
+        damaged = 0
+        for index in named:
+            found = self._structure(index)
+            if found is None:
+                damaged += 1
+            elif not found.forward:
+                self._definitions.append(index)
+                if found.name and not found.name.endswith(_NAMELESS):
+                    self._named.setdefault(found.name, index)
+                if found.unique_name:
+                    self._unique.setdefault(found.unique_name, index)
+        if damaged:
+            self._notes.append(f"{damaged} structures are damaged")
+
+    def _record(self, index: int) -> tuple[int, int, int]:
+        """(kind, begin, end) of the record of a type index; the kind is 0 when there is none."""
+        number = index - self._first
+        if not 0 <= number < len(self._starts):
+            return 0, 0, 0
+        at = self._starts[number]
+        length, kind = struct.unpack_from("<HH", self._records, at)
+        return kind, at + 4, min(at + 2 + length, len(self._records))
+
+    def _structure(self, index: int) -> Structure | None:
+        """None when the record is of another kind, or damaged."""
+        kind, at, end = self._record(index)
+        data = self._records
+        try:
+            if kind in _STRUCTURES:
+                _, flags, fields = struct.unpack_from("<HHI", data, at)
+                size, at = numeric(data, at + 16, end)
+            elif kind == _UNION:
+                _, flags, fields = struct.unpack_from("<HHI", data, at)
+                size, at = numeric(data, at + 8, end)
+            elif kind in _STRUCTURES_2 or kind == _UNION_2:
+                flags, fields = struct.unpack_from("<II", data, at)
+                _, at = numeric(data, at + (8 if kind == _UNION_2 else 16), end)
+                size, at = numeric(data, at, end)
+            else:
+                return None
+            name, at = cstring(data, at, end)
+            unique = cstring(data, at, end)[0] if flags & _HAS_UNIQUE_NAME else ""
+        except (Broken, struct.error):
+            return None
+        return Structure(name, unique, size, fields, bool(flags & _FORWARD))
+
+    def _definition(self, index: int) -> int | None:
+        """The type index of the structure that `index` stands for, modifiers and forward references
+        followed; None for anything that is not a structure."""
+        for _ in range(8):
+            kind, at, _ = self._record(index)
+            if kind != _MODIFIER or at + 4 > len(self._records):
+                break
+            (index,) = struct.unpack_from("<I", self._records, at)
+        found = self._structure(index)
+        if found is None or not found.forward:
+            return index if found is not None else None
+        if found.unique_name:
+            return self._unique.get(found.unique_name)
+        return self._named.get(found.name)
+
+    # --- fields ------------------------------------------------------------------------------
+
+    def _find(self, owner: int, name: str) -> Field | None:
+        """A field by its name: the structure's own, then those of nameless members and bases."""
+        entered = {owner}
+        level = [(owner, 0)]
+        while level:
+            inner: list[tuple[int, int]] = []
+            for index, start in level:
+                structure = self._structure(index)
+                for field in self._fields_of(structure) if structure else ():
+                    if field.name == name and not field.base:
+                        return Field(name, start + field.offset, field.type)
+                    if not field.name:
+                        target = self._definition(field.type)
+                        if target is not None and target not in entered:
+                            entered.add(target)
+                            inner.append((target, start + field.offset))
+            level = inner if len(entered) < _MAX_TYPES_OF_A_FIELD else []
+        return None
+
+    def _fields_of(self, structure: Structure) -> tuple[Field, ...]:
+        if structure.fields not in self._fields:
+            self._fields[structure.fields] = self._read_fields(structure)
+        return self._fields[structure.fields]
+
+    def _read_fields(self, structure: Structure) -> tuple[Field, ...]:
+        found: list[Field] = []
+        lists, seen = [structure.fields], {0}
+        while lists and len(seen) <= _MAX_LISTS:
+            index = lists.pop()
+            if index in seen:
+                continue
+            seen.add(index)
+            kind, at, end = self._record(index)
+            try:
+                if kind != _FIELD_LIST:
+                    raise Broken
+                fields, more = read_fields(self._records, at, end)
+            except Broken:
+                self._notes.append(f"the fields of {structure.name} are damaged")
+                return tuple(found)
+            found += fields
+            lists += more
+        return tuple(found)
