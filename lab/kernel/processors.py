@@ -15,7 +15,7 @@ def read_processors(kernel: Kernel) -> tuple[ProcessorFacts, ...]:
         if crashed is not None:
             used.check(f"processor {crashed.number} stopped the system: it {how}")
         numbers = [each.number for each in kernel.processors]
-        if numbers == list(range(kernel.header.processors or 0)):
+        if len(numbers) == kernel.header.processors and numbers == list(range(len(numbers))):
             used.check("there are as many processors as the header counts, numbered from 0")
         return tuple(_facts(kernel, each, each is crashed) for each in kernel.processors)
 
