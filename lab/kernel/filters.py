@@ -7,11 +7,17 @@ hold (type bits, pointers back), and the family of layouts follows from where it
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, replace
 
-from lab.dumps.memory import u32, u64, unicode_string
-from lab.kernel.devices import Device, read_driver
-from lab.kernel.target import Kernel
+from lab.dumps.memory import i16, u32, u64, unicode_string
+from lab.kernel import fltlayout
+from lab.kernel.devices import DEVICE_TYPE, Device, read_driver
+from lab.kernel.fltlayout import PRIMARY_LINK, Layout
+from lab.kernel.irp import READ
+from lab.kernel.lists import follow
+from lab.kernel.reading import Used
+from lab.kernel.target import KERNEL_SPACE, Kernel
 from lab.model import DumpError, FilterInstance, Origin
 
 INSTANCE_BITS = 0x01000000
@@ -19,56 +25,39 @@ FILTER_BITS = 0x02000000
 VOLUME_BITS = 0x04000000
 _TYPE_MASK = 0xFF000000
 MOST_INSTANCES = 256
-READ_CALLBACK = 25
-"""Index of IRP_MJ_READ in FLT_INSTANCE.CallbackNodes: major function + 22."""
+MOST_OPERATIONS = 64
+FIRST_CALLBACK = 22
+"""Index of major function 0 in FLT_INSTANCE.CallbackNodes; before it are the numbers below 0 (fast I/O)."""
 
 _VOLUME_OF_EXTENSION = 0x50  # _VOLUME_DEVICE_EXTENSION.Volume, the same in every known build
-_PRIMARY_LINK = 0x10  # FLT_OBJECT.PrimaryLink
-_RESOURCE_LIST = 0x68  # FLT_RESOURCE_LIST_HEAD.rList, after the ERESOURCE
+_LAST_OPERATION = 0x80  # IRP_MJ_OPERATION_END
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Offsets that follow from the size of FLT_OBJECT (`base`): 0x20 on Windows 7, 0x30 on Windows 10."""
+class Operation:
+    """An FLT_OPERATION_REGISTRATION. `before` and `after` are its callbacks, 0 for none."""
 
-    base: int
-    callbacks: int | None  # FLT_INSTANCE.CallbackNodes; None when the build is not known
+    major: int
+    before: int
+    after: int
 
-    @property
-    def device(self) -> int:
-        return self.base + 8  # FLT_VOLUME.DeviceObject
 
-    @property
-    def device_name(self) -> int:
-        return self.base + 0x30  # FLT_VOLUME.DeviceName
+@dataclass(frozen=True)
+class Filter:
+    """A FLT_FILTER. `image` is the file name of its driver, "" when that is not in the dump."""
 
-    @property
-    def instances(self) -> int:
-        return self.base + 0x70 + _RESOURCE_LIST  # FLT_VOLUME.InstanceList.rList
+    address: int
+    name: str
+    altitude: str
+    driver: str  # "\\FileSystem\\FileInfo"
+    image: str
+    operations: tuple[Operation, ...] | None = None  # None when they are not known
 
-    @property
-    def volume(self) -> int:
-        return self.base + 8  # FLT_INSTANCE.Volume
-
-    @property
-    def filter(self) -> int:
-        return self.base + 0x10  # FLT_INSTANCE.Filter
-
-    @property
-    def altitude(self) -> int:
-        return self.base + 0x20  # FLT_INSTANCE.Altitude
-
-    @property
-    def name(self) -> int:
-        return self.base + 0x30  # FLT_INSTANCE.Name
-
-    @property
-    def filter_name(self) -> int:
-        return self.base + 8  # FLT_FILTER.Name
-
-    @property
-    def filter_driver(self) -> int:
-        return self.base + 0x30  # FLT_FILTER.DriverObject
+    def handles(self, major: int) -> bool | None:
+        """Whether it registered a callback for a major function; None when that is not known."""
+        if self.operations is None:
+            return None
+        return any(each.major == major for each in self.operations)
 
 
 @dataclass(frozen=True)
@@ -82,66 +71,120 @@ class Volume:
     name: str
     instances: tuple[FilterInstance, ...]
     notes: tuple[str, ...] = ()
+    device: int = 0
 
 
-def find_volume(kernel: Kernel, device: Device) -> Volume:
-    """The volume behind a device of the filter manager.
+def find_volume(kernel: Kernel, device: Device, major: int = READ) -> Volume:
+    """The volume behind a device of the filter manager; `handles_read` of an instance is about `major`.
 
     DumpError when the device has no volume: it is another driver's, or one of the filter manager's own
     control devices.
     """
-    memory = kernel.memory
-    address = u64(memory, device.extension + _VOLUME_OF_EXTENSION)
-    if u32(memory, address) & _TYPE_MASK != VOLUME_BITS:
-        raise DumpError(f"device {device.address:#x} has no filter manager volume behind it")
-    layout = _layout(kernel, address, device.address)
+    with kernel.reading("minifilters of the volume") as used:
+        address = u64(kernel.memory, device.extension + _VOLUME_OF_EXTENSION)
+        if u32(kernel.memory, address) & _TYPE_MASK != VOLUME_BITS:
+            raise DumpError(f"device {device.address:#x} has no filter manager volume behind it")
+        used.check("the device's extension leads to an FLT_VOLUME by its type bits")
+        return read_volume(kernel, address, device.address, major, used)
+
+
+def read_volume(kernel: Kernel, address: int, device: int, major: int, used: Used) -> Volume:
+    """The FLT_VOLUME at `address` that belongs to `device`. DumpError when it does not point back to it."""
+    layout = layout_of_volume(kernel, address, device)
+    used.fact(layout.source)
+    used.check("the volume points back to its device")
     notes: list[str] = []
-    try:
-        name = unicode_string(memory, address + layout.device_name)
-    except DumpError:
-        name = ""
+    name = _text(kernel, address + layout.device_name)
+    if not name:
         notes.append(f"The name of volume {address:#x} is not in the dump.")
     head = _instance_list(kernel, address, layout)
-    instances = _instances(kernel, address, head, layout, notes)
-    altitudes = [_height(i.altitude) for i in instances]
+    if head is None:
+        notes.append(f"The instance list of volume {address:#x} was not found.")
+        return Volume(address, name, (), tuple(notes), device)
+    instances = _instances(kernel, address, head, layout, notes, major)
+    if instances and not notes:
+        used.check(f"each of its {len(instances)} instances points back to the volume, and their list closes")
+    altitudes = [altitude_order(i.altitude) for i in instances]
     if altitudes != sorted(altitudes, reverse=True):
         notes.append(f"The instances of volume {address:#x} are not in the order of their altitudes.")
-    return Volume(address, name, instances, tuple(notes))
+    elif len(instances) > 1:
+        used.check("the instances are in the order of their altitudes")
+    return Volume(address, name, instances, tuple(notes), device)
 
 
-def _layout(kernel: Kernel, volume: int, device: int) -> Layout:
-    """The family, by where the volume points back to its device: 8 bytes behind its FLT_OBJECT."""
-    for offset in (0x28, 0x38, *range(0x20, 0x68, 8)):
-        if u64(kernel.memory, volume + offset) == device:
-            base = offset - 8
-            return Layout(base, _callbacks(kernel, base))
-    raise DumpError(f"volume {volume:#x} does not point back to its device {device:#x}")
-
-
-def _callbacks(kernel: Kernel, base: int) -> int | None:
-    told = kernel.find_offset("_FLT_INSTANCE", "CallbackNodes", "fltmgr")
-    if told is not None:
-        return told
-    if base == 0x20:
-        return 0x90
-    if base == 0x30:
-        return 0xA0 if kernel.build < 21390 else 0xA8
+def device_of_volume(kernel: Kernel, volume: int) -> int | None:
+    """The device whose extension leads to `volume`, looked for where a volume may point to it."""
+    for offset in _BACK:
+        try:
+            device = u64(kernel.memory, volume + offset)
+            if device < KERNEL_SPACE or i16(kernel.memory, device) != DEVICE_TYPE:
+                continue
+            extension = u64(kernel.memory, device + 0x40)
+            if u64(kernel.memory, extension + _VOLUME_OF_EXTENSION) == volume:
+                return device
+        except DumpError:
+            continue
     return None
 
 
-def _instance_list(kernel: Kernel, volume: int, layout: Layout) -> int:
+_BACK = (0x28, 0x38, *range(0x20, 0x68, 8))
+
+
+def layout_of_volume(kernel: Kernel, volume: int, device: int) -> Layout:
+    """The layout by symbols if the volume agrees; else the family, by where it points back to its device."""
+    symbols = fltlayout.told(kernel)
+    if symbols is not None and u64(kernel.memory, volume + symbols.device) == device:
+        return symbols
+    for offset in _BACK:
+        if u64(kernel.memory, volume + offset) == device:
+            return _with_name(kernel, volume, fltlayout.family(offset - 8, kernel.build))
+    raise DumpError(f"volume {volume:#x} does not point back to its device {device:#x}")
+
+
+def _with_name(kernel: Kernel, volume: int, layout: Layout) -> Layout:
+    """The layout with the device name where there is one: the newest kernels have it further behind."""
+    for shift in (0, 0x10, 8, 0x18, 0x20):
+        if _text(kernel, volume + layout.device_name + shift).startswith("\\"):
+            if not shift:
+                return layout
+            source = f"{layout.source}, volume name at +{layout.device_name + shift:#x}"
+            return replace(
+                layout,
+                source=source,
+                device_name=layout.device_name + shift,
+                instances=layout.instances + shift,
+            )
+    return layout
+
+
+def _instance_list(kernel: Kernel, volume: int, layout: Layout) -> int | None:
     """Address of the list head: the known place, or any that has instances of this volume on it."""
     known = volume + layout.instances
-    if layout.base in (0x20, 0x30):
+    if _is_head(kernel, known, volume, layout):
         return known
-    for head in range(volume + 0xC0, volume + 0x180, 8):
+    for head in range(volume + 0x80, volume + 0x200, 8):
         try:
             link = u64(kernel.memory, head)
-            if link != head and _is_instance(kernel, link - _PRIMARY_LINK, volume, layout):
+            if link != head and _is_instance(kernel, link - PRIMARY_LINK, volume, layout):
                 return head
         except DumpError:
             continue
-    raise DumpError(f"the instance list of volume {volume:#x} was not found")
+    # Nothing better: a list whose first entry is damaged is still that list.
+    return known if layout.source in _PUBLISHED else None
+
+
+_PUBLISHED = ("symbols of fltmgr", *(each.source for each in (fltlayout.WINDOWS_7, fltlayout.WINDOWS_10)))
+
+
+def _is_head(kernel: Kernel, head: int, volume: int, layout: Layout) -> bool:
+    """Whether `head` begins the list of the volume's instances, or an empty list."""
+    try:
+        link = u64(kernel.memory, head)
+        if link == head:
+            return layout.source in _PUBLISHED or u64(kernel.memory, head + 8) == head
+        return link >= KERNEL_SPACE and _is_instance(kernel, link - PRIMARY_LINK, volume, layout)
+    except DumpError:
+        return False
 
 
 def _is_instance(kernel: Kernel, address: int, volume: int, layout: Layout) -> bool:
@@ -152,55 +195,85 @@ def _is_instance(kernel: Kernel, address: int, volume: int, layout: Layout) -> b
 
 
 def _instances(
-    kernel: Kernel, volume: int, head: int, layout: Layout, notes: list[str]
+    kernel: Kernel, volume: int, head: int, layout: Layout, notes: list[str], major: int
 ) -> tuple[FilterInstance, ...]:
     found: list[FilterInstance] = []
-    seen = {head}
-    try:
-        link = u64(kernel.memory, head)
-        while link not in seen and len(found) < MOST_INSTANCES:
-            seen.add(link)
-            address = link - _PRIMARY_LINK
-            if not _is_instance(kernel, address, volume, layout):
+    links = follow(kernel.memory, head, MOST_INSTANCES)
+    for link in links.found:
+        try:
+            if not _is_instance(kernel, link - PRIMARY_LINK, volume, layout):
                 notes.append(f"The instance list of volume {volume:#x} is damaged at {link:#x}.")
-                break
-            found.append(_instance(kernel, address, layout))
-            link = u64(kernel.memory, link)
-        else:
-            if link != head:
-                notes.append(f"The instance list of volume {volume:#x} does not end.")
-    except DumpError as error:
-        notes.append(f"The instance list of volume {volume:#x} is not whole: {error}.")
+                return tuple(found)
+            found.append(_instance(kernel, link - PRIMARY_LINK, layout, major))
+        except DumpError as error:
+            notes.append(f"The instance list of volume {volume:#x} is not whole: {error}.")
+            return tuple(found)
+    if links.broken:
+        notes.append(f"The instance list of volume {volume:#x} is not whole: {links.broken}.")
     return tuple(found)
 
 
-def _instance(kernel: Kernel, address: int, layout: Layout) -> FilterInstance:
+def _instance(kernel: Kernel, address: int, layout: Layout, major: int) -> FilterInstance:
     """One instance; a part that is not in the dump becomes empty, never a failure of the whole."""
-    filter_name, image = "", ""
     try:
-        filter_ = u64(kernel.memory, address + layout.filter)
-        if u32(kernel.memory, filter_) & _TYPE_MASK == FILTER_BITS:
-            filter_name = _text(kernel, filter_ + layout.filter_name)
-            driver = read_driver(kernel, u64(kernel.memory, filter_ + layout.filter_driver))
-            module = kernel.module_at(driver.start)
-            image = module.name if module else ""
+        of = read_filter(kernel, u64(kernel.memory, address + layout.filter), layout)
     except DumpError:
-        pass
-    handles: bool | None = None
+        of = Filter(0, "", "", "", "")
+    handles: bool | None = of.handles(major)
     if layout.callbacks is not None:
         try:
-            handles = u64(kernel.memory, address + layout.callbacks + 8 * READ_CALLBACK) != 0
+            node = layout.callbacks + 8 * (major + FIRST_CALLBACK)
+            handles = u64(kernel.memory, address + node) != 0
         except DumpError:
-            handles = None
+            pass
     return FilterInstance(
         address=address,
         name=_text(kernel, address + layout.name),
         altitude=_text(kernel, address + layout.altitude),
-        filter_name=filter_name,
-        image=image,
+        filter_name=of.name,
+        image=of.image,
         origin=Origin.UNKNOWN,
         handles_read=handles,
     )
+
+
+def read_filter(kernel: Kernel, address: int, layout: Layout) -> Filter:
+    """The FLT_FILTER at `address`. DumpError when there is none; parts that are paged out are empty."""
+    if u32(kernel.memory, address) & _TYPE_MASK != FILTER_BITS:
+        raise DumpError(f"there is no minifilter at {address:#x}")
+    driver, image = "", ""
+    try:
+        found = read_driver(kernel, u64(kernel.memory, address + layout.filter_driver))
+        module = kernel.module_at(found.start)
+        driver, image = found.name, module.name if module else ""
+    except DumpError:
+        pass
+    return Filter(
+        address=address,
+        name=_text(kernel, address + layout.filter_name),
+        altitude=_text(kernel, address + layout.filter_altitude),
+        driver=driver,
+        image=image,
+        operations=_operations(kernel, address, layout),
+    )
+
+
+def _operations(kernel: Kernel, address: int, layout: Layout) -> tuple[Operation, ...] | None:
+    """The FLT_OPERATION_REGISTRATIONs up to IRP_MJ_OPERATION_END; None when they cannot be read to there."""
+    if layout.operations is None:
+        return None
+    found: list[Operation] = []
+    try:
+        at = u64(kernel.memory, address + layout.operations)
+        while at >= KERNEL_SPACE and len(found) < MOST_OPERATIONS:
+            major, before, after = struct.unpack("<B7xQQ", kernel.memory.read(at, 24))
+            if major == _LAST_OPERATION:
+                return tuple(found)
+            found.append(Operation(major, before, after))
+            at += 0x20
+    except DumpError:
+        pass
+    return None
 
 
 def _text(kernel: Kernel, address: int) -> str:
@@ -210,7 +283,7 @@ def _text(kernel: Kernel, address: int) -> str:
         return ""
 
 
-def _height(altitude: str) -> tuple[int, str]:
+def altitude_order(altitude: str) -> tuple[int, str]:
     """An altitude as a number one can compare: "189600" > "45000"; the fraction is compared as text."""
     if not re.fullmatch(r"\d+(\.\d+)?", altitude):
         return (0, "")

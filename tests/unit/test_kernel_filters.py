@@ -132,7 +132,7 @@ def test_a_list_that_bites_its_tail_ends() -> None:
     kernel = kb.kernel(memory)
     volume = find_volume(kernel, read_device(kernel, DEVICE))
     assert len(volume.instances) == 2
-    assert "does not end" in volume.notes[0]
+    assert "bites its tail" in volume.notes[0]
 
 
 def test_a_filter_that_is_paged_out_leaves_its_instance() -> None:
