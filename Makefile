@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types unit servers oracles clean help
+.PHONY: demo test lint types unit servers oracles fuzz bench-analyser clean help
 
 help:
 	@echo "make demo   the whole story on the twin, one HTML report"
 	@echo "make test   lint, types, layers, unit, property, twin and real-server tests"
+	@echo "make fuzz   100,000 damaged dumps and symbol files against the analyser"
+	@echo "make bench-analyser   the analyser's speed, against its goals and other programs"
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
@@ -42,6 +44,13 @@ oracles:
 # Not bin/pytest: impacket puts scripts named like modules (smbclient.py) into bin, and they would be found first.
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# 100,000 damaged dumps, PDBs, cabinets and symbol files; about twenty minutes on one core.
+fuzz: $(VENV)/.dev oracles
+	$(BIN)/python tests/fuzz/run.py
+
+bench-analyser: $(VENV)/.dev oracles
+	$(BIN)/python -m benchmarks.analyser
 
 clean:
 	rm -rf $(VENV) .venv-oracles .mypy_cache .ruff_cache .pytest_cache .hypothesis

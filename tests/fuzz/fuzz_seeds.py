@@ -1,0 +1,135 @@
+"""The files that mutations start from. All are small, so that many thousand of them can be tried."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import struct
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from fuzz_mutations import Recording, Seed
+
+from benchmarks.crashes import dispatch_crash, exit_crash
+from benchmarks.repack import BITMAP_COMPLETE, read_pages, write_bitmap
+from lab.model import LabError
+from lab.symbols.port import PdbId
+from lab.twin.memory import write_dump, write_symbols
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+REAL = ROOT.parent / "shared" / "data" / "kernel-dumps"
+
+
+def seed(name: str, data: bytes, read: Callable[[Recording], object]) -> Seed:
+    """A seed whose reader is `read`."""
+    source = Recording(data)
+    with suppress(LabError):
+        read(source)
+    return Seed(name, data, tuple(sorted(source.ranges)) or ((0, len(data)),))
+
+
+@cache
+def dumps() -> dict[str, bytes]:
+    """Dumps of all types: made by hand, by the twin, and real ones where they are at hand."""
+    return dict(_dumps())
+
+
+def _dumps() -> Iterator[tuple[str, bytes]]:
+    sys.path.insert(0, str(ROOT / "tests" / "unit"))
+    from dumps_builder import dump, small_world
+
+    for kind in (1, 2, 5, 6, 8, 9, 0xA):
+        yield f"small-{kind}", dump(small_world(), kind)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "MEMORY.DMP"
+        for crash in (dispatch_crash(7601), dispatch_crash(17763), dispatch_crash(20348), exit_crash(17763)):
+            write_dump(crash, path, filler_pages=0)
+            yield f"twin-{crash.build}-{crash.stop.name.lower()}", path.read_bytes()
+        write_bitmap(read_pages(path), path, BITMAP_COMPLETE)
+        yield "twin-repacked-5", path.read_bytes()
+    for real in ("rizin-triage_x64.dmp", "imhex-dmp64-header-16k.bin"):
+        if (REAL / real).exists():
+            yield real, (REAL / real).read_bytes()
+
+
+def pdbs() -> dict[str, bytes]:
+    """PDB files: one of clang and lld with shapes of types that kernels have, and those of the twin."""
+    found = {path.stem: lzma.decompress(path.read_bytes()) for path in (HERE / "seeds").glob("*.pdb.xz")}
+    for path in sorted((ROOT / "lab" / "twin").rglob("*.pdb"))[:4]:
+        found[path.name] = path.read_bytes()
+    return found
+
+
+def cabinets() -> dict[str, bytes]:
+    """Cabinets with one small file: stored, MSZIP, and LZX with a block that is not compressed."""
+    content = bytes(range(256)) * 40 + b"MSF 7.00" * 900
+    lzx = _lzx(content[:0x2000])
+    return {
+        "stored": _cabinet(0, [content], len(content)),
+        "mszip": _cabinet(1, [b"CK" + _deflated(content)], len(content)),
+        "lzx": _cabinet(3 | 16 << 8, [lzx], 0x2000),
+    }
+
+
+def _deflated(content: bytes) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(content) + packer.flush()
+
+
+def _lzx(content: bytes) -> bytes:
+    """No translation of calls; one block of kind 3: 24 bits of size, three offsets, the bytes themselves."""
+    bits = f"0{3:03b}{len(content):024b}"
+    bits += "0" * (-len(bits) % 16)
+    words = [int(bits[i : i + 16], 2) for i in range(0, len(bits), 16)]
+    return struct.pack(f"<{len(words)}H3I", *words, 1, 1, 1) + content
+
+
+def _cabinet(method: int, blocks: list[bytes], size: int) -> bytes:
+    """A cabinet with the one file `tiny.pdb` (published layout of Microsoft cabinets)."""
+    name = b"tiny.pdb\0"
+    files = 36 + 8
+    data = files + 16 + len(name)
+    body = b""
+    for block in blocks:
+        body += struct.pack("<IHH", 0, len(block), min(size, 1 << 15)) + block
+    head = struct.pack("<4s4xI4xI4xBBHHHHH", b"MSCF", data + len(body), files, 3, 1, 1, 1, 0, 1, 0)
+    folder = struct.pack("<IHH", data, len(blocks), method)
+    return head + folder + struct.pack("<IIHHHH", size, 0, 0, 0, 0, 0x20) + name + body
+
+
+@cache
+def symbol_files() -> dict[str, bytes]:
+    """ISF files: the twin's, as text and packed, cut down to what a mutation can reach."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        write_symbols(17763, Path(folder))
+        for path in sorted(Path(folder).rglob("*.json"))[:2]:
+            content = json.loads(path.read_bytes())
+            for key in ("symbols", "user_types", "enums"):
+                content[key] = dict(list(content.get(key, {}).items())[:20])
+            text = json.dumps(content).encode()
+            found[path.parent.name] = text
+            found[f"{path.parent.name}.xz"] = lzma.compress(text)
+    return found
+
+
+@cache
+def symbol_file_ids() -> tuple[PdbId, ...]:
+    """What the seeds say they are the symbols of."""
+    texts = [json.loads(text) for name, text in symbol_files().items() if not name.endswith(".xz")]
+    said = [text["metadata"]["windows"]["pdb"] for text in texts]
+    return tuple(PdbId(each["database"], each["GUID"], each["age"]) for each in said)
+
+
+def packed(data: bytes) -> bytes:
+    return lzma.compress(data, preset=9)
+
+
+def unpacked(path: Path) -> bytes:
+    return lzma.decompress(path.read_bytes())
