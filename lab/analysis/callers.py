@@ -19,12 +19,18 @@ TRAPS = frozenset(
 )
 """Handlers that save the interrupted code's registers: the frame behind the last of them is that code."""
 
+INTERRUPTED = "interrupted here"
+"""The note of a frame that the unwinder reached through saved registers instead of a return address."""
+
 _DEEPEST_TRAP = 24
 """Frames from the top among which a handler belongs to this very stop."""
 
 
 def interrupted(stack: Sequence[Frame]) -> tuple[Frame, ...]:
     """The stack from the code that was interrupted on; empty when no handler of exceptions is on it."""
+    for position, frame in enumerate(stack[:_DEEPEST_TRAP]):
+        if position and frame.note == INTERRUPTED:
+            return tuple(stack[position:])
     last = None
     for position, frame in enumerate(stack[:_DEEPEST_TRAP]):
         if function(frame.symbol) in TRAPS:

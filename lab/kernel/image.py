@@ -126,7 +126,7 @@ def parse_rsds(raw: bytes) -> PdbId:
     guid = f"{first:08X}{second:04X}{third:04X}{raw[12:20].hex().upper()}"
     (age,) = struct.unpack_from("<I", raw, 20)
     name = raw[24:].split(b"\0", 1)[0].decode("utf-8", "replace")
-    return PdbId(name.replace("\\", "/").rpartition("/")[2], guid, age)
+    return PdbId(name.replace("\\", "/").rpartition("/")[2], guid, age, name)
 
 
 def find_function(memory: Memory, image: Image, rva: int) -> Function | None:

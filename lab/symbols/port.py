@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
 @dataclass(frozen=True, order=True)
 class PdbId:
-    """Identity of a PDB: name, GUID as 32 upper-case hexadecimal digits, age."""
+    """Identity of a PDB: name, GUID as 32 upper-case hexadecimal digits, age.
+
+    `path` is the name as the linker wrote it into the image, "D:\\build\\x.pdb"; no part of the identity.
+    """
 
     name: str
     guid: str
     age: int
+    path: str = field(default="", compare=False)
 
     @property
     def key(self) -> str:
