@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lab.dumps.memory import i16, u32, u64
-from lab.kernel.devices import Device, read_device
+from lab.dumps.memory import u32, u64
+from lab.kernel.devices import Device, device_stack, devices_of, read_device
+from lab.kernel.irp import Irp, is_irp, read_irp
 from lab.kernel.target import KERNEL_SPACE, Kernel
 from lab.model import DumpError, Frame
 
@@ -25,7 +26,8 @@ DEVICE_RANGE = range(0x80, 0x128, 8)
 """Where the device may be when it is not at DEVICE."""
 
 MOST_STACK = 0x4000
-IRP_TYPE = 6
+MOST_STACKS = 64
+"""Device stacks that are searched for the driver of a routine."""
 _ALIGNED = 7
 _OWNERS = ("nt!VfAfterCallDriver", "nt!IovCallDriver", "nt!IovpCallDriverWithStackBuffer")
 
@@ -39,6 +41,18 @@ class SavedState:
     checks: tuple[str, ...]
     device: Device
     apc_before: int  # signed 16-bit kernel APC disable count before the call
+    irp: Irp | None = None  # the request, when the dump holds it
+
+    @property
+    def major(self) -> int | None:
+        """Major function of the request: what its stack location for the device says; None if unknown."""
+        if self.irp is None:
+            return None
+        own = [each for each in self.irp.locations if each.device == self.device.address]
+        location = next((each for each in own if each.current), None) or (
+            own[-1] if own else self.irp.current
+        )
+        return location.major if location else None
 
 
 def find_saved_state(
@@ -48,7 +62,15 @@ def find_saved_state(
 
     `routine` and `count_before` are parameters 2 and 4 of bugcheck 0xC4/0xC5. None when no candidate holds.
     """
-    candidates = list(dict(_candidates(kernel, stack)).items())
+    with kernel.reading("verifier's saved state of the call") as used:
+        found = _find(kernel, routine, count_before, stack)
+        for check in found.checks if found else ():
+            used.check(check)
+        return found
+
+
+def _find(kernel: Kernel, routine: int, count_before: int, stack: Sequence[Frame]) -> SavedState | None:
+    candidates = list(_candidates(kernel, stack))
     for address, where in candidates:
         found = _check(kernel, address, where, routine, count_before, DEVICE)
         if found is not None:
@@ -60,6 +82,45 @@ def find_saved_state(
             found = _check(kernel, address, where, routine, count_before, offset)
             if found is not None:
                 return found
+    return None
+
+
+@dataclass(frozen=True)
+class RoutineDevices:
+    """All devices of the driver that a dispatch routine belongs to, and how the driver was found.
+
+    One of them was called; which one is not known. `likely` are those of them that were seen on the stack.
+    """
+
+    devices: tuple[Device, ...]
+    found_by: str
+    likely: tuple[Device, ...] = ()
+
+
+def devices_with_routine(kernel: Kernel, routine: int, stack: Sequence[Frame]) -> RoutineDevices | None:
+    """Every device whose driver has the dispatch routine, for when the saved state is not in the dump.
+
+    The driver is found through any device on the crashing stack: its own, or one whose device stack the
+    driver is on. None when there is none.
+    """
+    with kernel.reading("devices with the dispatch routine") as used:
+        seen: list[tuple[Device, str]] = []
+        for address, where in _candidates(kernel, stack):
+            try:
+                seen.append((read_device(kernel, address), where))
+            except DumpError:
+                continue
+        own = [(device, where) for device, where in seen if device.driver.serves(routine)]
+        likely = tuple({device.address: device for device, _ in own}.values())
+        for device, where in own:
+            used.check("the routine is one of the driver's major functions")
+            return RoutineDevices(devices_of(kernel, device.driver) or likely, where, likely)
+        for device, where in seen[:MOST_STACKS]:
+            for each in device_stack(kernel, device.address):
+                if each.driver.serves(routine):
+                    used.check("the routine is one of the driver's major functions")
+                    how = f"the device stack of device {device.address:#x} ({where})"
+                    return RoutineDevices(devices_of(kernel, each.driver) or (each,), how, (each,))
     return None
 
 
@@ -151,14 +212,19 @@ def _check(
         return None
     if offset != DEVICE:
         checks.append(f"the offset of the device ({offset:#x}) is inferred")
-    if _is_irp(kernel, address + offset + IRP_AFTER_DEVICE):
+    irp = _pointed_irp(kernel, address + offset + IRP_AFTER_DEVICE)
+    if irp is not None:
         checks.append(f"+{offset + IRP_AFTER_DEVICE:#x} is an IRP")
+        if any(each.device == device.address for each in irp.locations):
+            checks.append("the IRP was sent to the device")
     before = (count_before & 0xFFFF) - ((count_before & 0x8000) << 1)
-    return SavedState(address, where, tuple(checks), device, before)
+    return SavedState(address, where, tuple(checks), device, before, irp)
 
 
-def _is_irp(kernel: Kernel, slot: int) -> bool:
+def _pointed_irp(kernel: Kernel, slot: int) -> Irp | None:
+    """The IRP that `slot` points to; one that has been freed or cannot be read is None."""
     try:
-        return i16(kernel.memory, u64(kernel.memory, slot)) == IRP_TYPE
+        address = u64(kernel.memory, slot)
+        return read_irp(kernel, address) if is_irp(kernel, address) else None
     except DumpError:
-        return False
+        return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lab.dumps.memory import i16, u32, u64, unicode_string
@@ -86,6 +87,17 @@ def find_volume(kernel: Kernel, device: Device, major: int = READ) -> Volume:
             raise DumpError(f"device {device.address:#x} has no filter manager volume behind it")
         used.check("the device's extension leads to an FLT_VOLUME by its type bits")
         return read_volume(kernel, address, device.address, major, used)
+
+
+def volumes_behind(kernel: Kernel, devices: Iterable[Device], major: int = READ) -> tuple[Volume, ...]:
+    """The volumes behind those of `devices` that have one; the others are control devices."""
+    found = []
+    for device in devices:
+        try:
+            found.append(find_volume(kernel, device, major))
+        except DumpError:
+            continue
+    return tuple(found)
 
 
 def read_volume(kernel: Kernel, address: int, device: int, major: int, used: Used) -> Volume:

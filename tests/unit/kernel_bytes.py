@@ -208,5 +208,39 @@ def device_object(memory: Bytes, at: int, driver: int, *, above: int = 0, below:
     return at
 
 
+def irp(
+    memory: Bytes,
+    at: int,
+    devices: list[int],
+    *,
+    current: int,
+    major: int = 3,
+    minor: int = 0,
+    file: int = 0,
+    thread: int = 0,
+) -> int:
+    """An IRP with one stack location for each of `devices`, the lowest first; IO_TYPE_IRP is 6."""
+    size = 0xD0 + 0x48 * len(devices)
+    memory.fill(at, size)
+    memory.u16(at, 6)
+    memory.u16(at + 2, size)
+    memory.put(at + 0x42, bytes((len(devices), current)))
+    memory.u64(at + 0x98, thread)
+    memory.u64(at + 0xB8, at + 0xD0 + 0x48 * (current - 1))
+    for index, device in enumerate(devices):
+        location = at + 0xD0 + 0x48 * index
+        memory.put(location, bytes((major, minor)))
+        memory.u64(location + 0x28, device, file)
+    return at
+
+
+def file_object(memory: Bytes, at: int, name: str, device: int = 0) -> int:
+    memory.fill(at, 0xD8)
+    memory.u16(at, 5)
+    memory.u64(at + 8, device)
+    memory.text(at + 0x58, name, at + 0x100)
+    return at
+
+
 def frame(index: int, child_sp: int, symbol: str, **registers: int) -> Frame:
     return Frame(index, child_sp, 0, 0, symbol, "ntoskrnl.exe", "unwound", "", tuple(registers.items()))

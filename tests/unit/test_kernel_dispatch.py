@@ -5,7 +5,8 @@ from __future__ import annotations
 import kernel_bytes as kb
 import pytest
 
-from lab.kernel.dispatch import SavedState, find_device, find_saved_state
+from lab.kernel.devices import devices_of, read_driver
+from lab.kernel.dispatch import SavedState, devices_with_routine, find_device, find_saved_state
 from lab.model import Frame
 
 ROUTINE = kb.FLTMGR + 0x5610
@@ -22,7 +23,7 @@ def memory(state: int = STATE, *, before: int = 0, device_at: int = 0xA0) -> kb.
     found.u64(state + 0x30, ROUTINE)
     found.u64(state + device_at, DEVICE, IRP)
     found.u32(state + device_at + 0x1C, before)
-    found.u16(IRP, 6)
+    kb.irp(found, IRP, [kb.POOL + 0x1030, DEVICE], current=2, major=4)
     return found
 
 
@@ -45,7 +46,8 @@ def test_in_a_register_as_in_the_article() -> None:
     assert state is not None
     assert (state.address, state.found_in) == (STATE, "rbx of frame 2")
     assert (state.device.address, state.apc_before) == (DEVICE, 0)
-    assert len(state.checks) == 5, state.checks
+    assert state.major == 4
+    assert len(state.checks) == 6, state.checks
 
 
 def test_as_a_value_on_the_stack() -> None:
@@ -111,6 +113,57 @@ def test_the_decoy_with_the_wrong_count_does_not_hide_the_real_one() -> None:
     state = find(found, stack(rbx=decoy, rbp=STATE))
     assert state is not None
     assert (state.address, state.found_in) == (STATE, "rbp of frame 2")
+
+
+@pytest.mark.parametrize(
+    ("devices", "current", "major"), [([0, DEVICE], 2, 4), ([DEVICE, 0], 2, 4), ([0, 0], 3, None)]
+)
+def test_the_request_says_which_major_function(devices: list[int], current: int, major: int | None) -> None:
+    found = memory()
+    kb.irp(found, IRP, devices, current=current, major=4)
+    state = find(found, stack(rbx=STATE))
+    assert state is not None and state.major == major
+
+
+def test_a_request_that_was_freed_leaves_the_state() -> None:
+    found = memory()
+    found.u64(STATE + 0xA8, 0xFFFFFA8012345670)
+    state = find(found, stack(rbx=STATE))
+    assert state is not None
+    assert (state.irp, state.major) == (None, None)
+
+
+def test_all_devices_of_the_routines_driver_when_nothing_else_is_known() -> None:
+    """The driver is found through a file system's device, on whose stack its own is."""
+    found = memory()
+    found.u64(STATE + 0x30, 0)
+    ntfs, other, ntfs_driver = kb.POOL + 0x50000, kb.POOL + 0x51000, kb.POOL + 0x52000
+    kb.driver_object(found, ntfs_driver, r"\FileSystem\Ntfs", kb.NTFS, 0x100000, kb.NTFS + 0x100)
+    kb.device_object(found, ntfs, ntfs_driver, above=DEVICE)
+    kb.device_object(found, DEVICE, DRIVER, below=ntfs)
+    kb.device_object(found, other, DRIVER)
+    found.u64(DRIVER + 8, other)
+    found.u64(other + 0x10, DEVICE)
+    assert devices_with_routine(kb.kernel(found), ROUTINE, stack()) is None
+    found.u64(BOTTOM + 0x60, ntfs)
+    all_of_them = devices_with_routine(kb.kernel(found), ROUTINE, stack())
+    assert all_of_them is not None
+    assert [device.address for device in all_of_them.devices] == [other, DEVICE]
+    assert "device stack" in all_of_them.found_by
+    found.u64(BOTTOM + 0x58, DEVICE)
+    all_of_them = devices_with_routine(kb.kernel(found), ROUTINE, stack())
+    assert all_of_them is not None
+    assert [device.address for device in all_of_them.likely] == [DEVICE]
+    assert all_of_them.found_by == "stack +0x58"
+    assert devices_with_routine(kb.kernel(found), ROUTINE + 8, stack()) is None
+
+
+def test_a_list_of_devices_that_bites_its_tail_ends() -> None:
+    found = memory()
+    found.u64(DRIVER + 8, DEVICE)
+    found.u64(DEVICE + 0x10, DEVICE)
+    kernel = kb.kernel(found)
+    assert [d.address for d in devices_of(kernel, read_driver(kernel, DRIVER))] == [DEVICE]
 
 
 def test_without_a_saved_state_a_device_of_the_routines_driver_is_looked_for() -> None:
