@@ -164,7 +164,8 @@ class Host(Settings):
     guest: GuestSettings
     smb: SmbSettings = SmbSettings()
     symbols: Annotated[
-        tuple[FilePath, ...], Field(strict=False, description="folders with symbols (ISF) for its drivers")
+        tuple[Text, ...],
+        Field(strict=False, description="where symbols are, in order: folders, URLs, srv*FOLDER*URL"),
     ] = ()
     pinned: Annotated[
         dict[str, str],

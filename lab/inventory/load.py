@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from lab.inventory.host import Host, Settings
 from lab.inventory.source import KeyPath, Source, dotted
 from lab.model import ConfigurationError, Refused
+from lab.symbols import resolve_spec
 
 
 class _File(Settings):
@@ -105,6 +106,7 @@ def _check(source: Source) -> _File:
                     raise ConfigurationError(f"{at}: hosts.{name}.name is not a key; the name is '{name}'")
                 entry["name"] = name
                 _resolve_paths(entry, source.path.parent)
+                _resolve_symbols(entry, source, name)
     try:
         return _File.model_validate(source.data)
     except ValidationError as error:
@@ -115,16 +117,30 @@ def _check(source: Source) -> _File:
 
 
 def _resolve_paths(value: Any, folder: Path) -> None:
-    """Make `ca_file`, `key_file` and `symbols` independent of the current directory."""
+    """Make `ca_file` and `key_file` independent of the current directory."""
     if not isinstance(value, dict):
         return
     for key, item in value.items():
         if key in ("ca_file", "key_file") and isinstance(item, str):
             value[key] = str(_path(item, folder))
-        elif key == "symbols" and isinstance(item, list):
-            value[key] = [str(_path(i, folder)) if isinstance(i, str) else i for i in item]
         else:
             _resolve_paths(item, folder)
+
+
+def _resolve_symbols(entry: dict[str, Any], source: Source, name: str) -> None:
+    """The same for the folders of `symbols`. ConfigurationError for what is no place for symbols."""
+    specs = entry.get("symbols")
+    if not isinstance(specs, list):
+        return
+    for index, spec in enumerate(specs):
+        try:
+            if isinstance(spec, str):
+                specs[index] = resolve_spec(spec, lambda text: _path(text, source.path.parent))
+        except ConfigurationError as error:
+            where = ("hosts", name, "symbols", index)
+            raise ConfigurationError(
+                f"{source.where(where)}: {dotted(where)}: {error}", help=error.help
+            ) from None
 
 
 def _path(text: str, folder: Path) -> Path:

@@ -49,10 +49,8 @@ class BuiltinKernel:
 
 def builtin_kernel(pdb: PdbId) -> BuiltinKernel | None:
     """The table of exactly this PDB, or None."""
-    for kernel in kernels():
-        if kernel.pdb is not None and (kernel.pdb.guid, kernel.pdb.age) == (pdb.guid.upper(), pdb.age):
-            return kernel
-    return None
+    key = f"{pdb.guid.upper()}-{pdb.age:x}"
+    return _of_id(key) if key in _rows() else None
 
 
 def identify_kernel(
@@ -80,10 +78,8 @@ def identify_kernel(
 
     found = [
         kernel
-        for kernel in kernels()
-        if (start := kernel_base(kernel, module_list)) & 0xFFF == 0
-        and base in (None, start)
-        and holds(kernel, "PsActiveProcessHead", process_list)
+        for kernel in map(_of_id, _with_heads(process_list - module_list))
+        if (start := kernel_base(kernel, module_list)) & 0xFFF == 0 and base in (None, start)
     ]
     for name, address in (("KdDebuggerDataBlock", debugger_data), ("KeBugCheckEx", bugcheck_rip)):
         found = [kernel for kernel in found if holds(kernel, name, address)] or found
@@ -98,7 +94,7 @@ def builtin_layouts(build: int) -> BuiltinKernel | None:
 
     Updates of a build move code and data about, but have not been seen to move fields.
     """
-    alike = [kernel for kernel in kernels() if _family(kernel.build) == _family(build)]
+    alike = list(kernels(_family(build)))
     if not alike:
         return None
     return replace(_common(alike), source=f"layouts of build {_family(build)}", names={}, pdb=None)
@@ -109,16 +105,36 @@ def kernel_base(kernel: BuiltinKernel, module_list: int) -> int:
     return module_list - kernel.names["PsLoadedModuleList"]
 
 
+def kernels(family: int = 0) -> tuple[BuiltinKernel, ...]:
+    """All built-in tables, or those of the builds that are `family` or another name of it."""
+    return tuple(_of_id(key) for key, row in _rows().items() if family in (0, _family(_build(row))))
+
+
+def _with_heads(distance: int) -> list[str]:
+    """Ids of the kernels whose PsActiveProcessHead is so many bytes behind PsLoadedModuleList."""
+    return [
+        key
+        for key, row in _rows().items()
+        if row["rva"]["PsActiveProcessHead"] - row["rva"]["PsLoadedModuleList"] == distance
+    ]
+
+
 @cache
-def kernels() -> tuple[BuiltinKernel, ...]:
-    """All built-in tables."""
+def _rows() -> dict[str, dict[str, Any]]:
+    """The tables as they are stored, by `GUID-age`. A kernel is made of one when it is asked for."""
     packed = files("lab.symbols").joinpath("data/kernels.json.xz").read_bytes()
-    return tuple(_kernel(row) for row in json.loads(lzma.decompress(packed)))
+    return {row["guid_age"]: row for row in json.loads(lzma.decompress(packed))}
 
 
-def _kernel(row: dict[str, Any]) -> BuiltinKernel:
-    guid, age = row["guid_age"].split("-")
-    build = int(row["version"].split(".")[2])
+def _build(row: dict[str, Any]) -> int:
+    return int(row["version"].split(".")[2])
+
+
+@cache
+def _of_id(key: str) -> BuiltinKernel:
+    row = _rows()[key]
+    guid, age = key.split("-")
+    build = _build(row)
     types = layouts(_family(build))
     for key, name in _TABLES.items():
         fields = {k: v for k, v in row[key].items() if v is not None}
