@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from lab.dumps.header import DumpHeader
 from lab.dumps.source import Source
 
 _MAX_DRIVERS = 4096
 _MAX_UNLOADED = 256
 _MAX_NAME = 1024  # UTF-16 units
 _KERNEL = 0xFFFF_8000_0000_0000
+_SMALLEST, _LARGEST = 0x58, 0x400
 _STRIDES = (0x90, 0x98, 0xA8)
 """Sizes of an entry that are known: the loader's record in it grew and shrank over the years."""
 
@@ -36,13 +36,7 @@ class TriageUnloaded:
 
 
 def read_drivers(
-    source: Source,
-    header: DumpHeader,
-    offset: int,
-    count: int,
-    pool: int,
-    pool_size: int,
-    warnings: list[str],
+    source: Source, offset: int, count: int, pool: int, pool_size: int, warnings: list[str]
 ) -> tuple[TriageDriver, ...]:
     """`count` entries at file offset `offset`; their names lie in the pool of strings.
 
@@ -51,7 +45,7 @@ def read_drivers(
     """
     if not offset or not count:
         return ()
-    stride = _stride(source, header, offset, count, pool)
+    stride = _stride(source, offset, count, pool, pool_size)
     if stride is None:
         warnings.append(f"the driver list is damaged: {count} drivers")
         return ()
@@ -72,26 +66,30 @@ def read_drivers(
     return tuple(drivers)
 
 
-def _stride(source: Source, header: DumpHeader, offset: int, count: int, pool: int) -> int | None:
-    """Bytes of an entry. Names follow the list directly, unless the file was rearranged.
+def _stride(source: Source, offset: int, count: int, pool: int, pool_size: int) -> int | None:
+    """Bytes of an entry; None when the list makes no sense.
 
-    Then it is the known size with which the second entry is a driver. None when the list makes no sense.
+    Names follow the list directly, so that its length tells. Where the entries then are no drivers, it is
+    the known size with which they are.
     """
     if count > _MAX_DRIVERS:
         return None
     derived = (pool - offset) // count if pool > offset else 0
-    if 0x58 <= derived <= 0x400 and (derived in _STRIDES or (pool - offset) % count == 0):
-        return derived
-    head = header.module_list or 0
-    for stride in _STRIDES:
-        raw = source.read(offset, 2 * stride)
-        if len(raw) < stride + 0x50:
-            continue
-        base, size = struct.unpack_from("<Q8xI", raw, 0x38)
-        following = int(struct.unpack_from("<Q", raw, stride + 0x38)[0])
-        if base <= head < base + size and following >= _KERNEL and following & 0xFFF == 0:
+    names = range(pool, pool + pool_size)
+    for stride in (derived, *_STRIDES):
+        if _SMALLEST <= stride <= _LARGEST and all(
+            _is_driver(source.read(offset + index * stride, _SMALLEST), names)
+            for index in {0, min(1, count - 1), count - 1}
+        ):
             return stride
-    return derived if 0x58 <= derived <= 0x400 else None
+    return derived if _SMALLEST <= derived <= _LARGEST else None
+
+
+def _is_driver(entry: bytes, names: range) -> bool:
+    if len(entry) < _SMALLEST:
+        return False
+    name, base, size = struct.unpack_from("<I52xQ8xI", entry)
+    return name in names and base >= _KERNEL and base & 0xFFF == 0 and size > 0
 
 
 def read_string(source: Source, offset: int) -> str:

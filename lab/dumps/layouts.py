@@ -13,7 +13,7 @@ SECOND_HEADER = 0x40
 
 _MAX_BITS = 1 << 31  # a bitmap for 8 TiB; what is larger is damage
 _MAX_GAP = 1 << 24  # bytes between the bitmap and the first page
-_MAX_RANGES = 1 << 17  # of an RDMP dump; real ones have some hundreds
+_MAX_RANGES = 1 << 19  # of an RDMP dump: 2 TiB in pieces of 4 MiB
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Protocol
 
 from lab.dumps.blocks import Block, disjoint
@@ -18,6 +18,7 @@ MAX_PFN = 1 << 40  # 52 bits of physical address
 _CHUNK = 4096  # bytes of bitmap counted together
 _SLICE = 1 << 18  # bytes of bitmap read together
 _CACHED_CHUNKS = 1024
+_MAX_OVERLAPPING = 1 << 14  # runs that are sorted out when they overlap
 
 
 class PageMap(Protocol):
@@ -38,25 +39,39 @@ class RunMap:
 
         A page that is listed twice is where it is listed first. DumpError when a frame is not possible.
         """
-        placed: list[Block] = []
-        self.pages = self.limit = 0
+        placed = []  # (first frame, pages, pages of the file before it)
+        before = 0
         for first, pages in runs:
-            if pages and first + pages > MAX_PFN:
-                raise DumpError(f"the dump's memory runs are damaged: frame {first:#x} is not possible")
-            placed.append(Block(first, pages, self.pages))
-            self.pages += pages
-            self.limit = max(self.limit, first + pages if pages else 0)
+            if pages:
+                placed.append((first, pages, before))
+                before += pages
+        self.limit = max((first + pages for first, pages, _ in placed), default=0)
+        if self.limit > MAX_PFN:
+            raise DumpError(f"the dump's memory runs are damaged: frame {self.limit - 1:#x} is not possible")
+        placed.sort()
+        if any(one[0] + one[1] > other[0] for one, other in pairwise(placed)):
+            placed = _without_overlaps(placed)
+        self.pages = before
         self.end = data + self.pages * PAGE
         self._data = data
-        self._runs = disjoint(placed)
-        self._firsts = [run.address for run in self._runs]
+        self._runs = placed
+        self._firsts = [first for first, _, _ in placed]
 
     def offset_of(self, frame: int) -> int | None:
         index = bisect_right(self._firsts, frame) - 1
-        if index < 0 or frame >= self._runs[index].end:
+        if index < 0:
             return None
-        run = self._runs[index]
-        return self._data + (run.offset + frame - run.address) * PAGE
+        first, pages, before = self._runs[index]
+        inside = frame - first
+        return self._data + (before + inside) * PAGE if inside < pages else None
+
+
+def _without_overlaps(runs: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """The same pages, each once. Only a damaged file needs it; it must not take its time for that."""
+    if len(runs) > _MAX_OVERLAPPING:
+        raise DumpError("the dump's memory runs are damaged: they overlap")
+    in_file_order = sorted(runs, key=lambda run: run[2])
+    return [(b.address, b.size, b.offset) for b in disjoint([Block(*run) for run in in_file_order])]
 
 
 class BitmapMap:

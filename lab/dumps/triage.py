@@ -92,7 +92,7 @@ def read_triage(source: Source, header: DumpHeader) -> Triage:
     return Triage(
         size=size,
         service_pack=service_pack,
-        drivers=read_drivers(source, header, list_at, count, pool, pool_size, warnings),
+        drivers=read_drivers(source, list_at, count, pool, pool_size, warnings),
         drivers_truncated=options != 0xFFFF_FFFF and bool(options & _OVERFLOWED),
         broken_driver=read_string(source, broken) if broken else "",
         unloaded=read_unloaded(source, unloaded),

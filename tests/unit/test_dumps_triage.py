@@ -6,10 +6,14 @@ import struct
 from pathlib import Path
 
 import pytest
+from dumps_builder import DRIVER, NT, STACK, context, small_world
+from dumps_small import Small, small_dump, small_of
 
 from lab.dumps import NotInDump, expected_length, open_dump, why_not_whole
 from lab.dumps.blocks import Block, BlockMemory
+from lab.dumps.drivers import TriageUnloaded
 from lab.dumps.source import BytesSource
+from lab.dumps.triage import MmStorage
 from lab.kernel.target import open_kernel
 from lab.kernel.unwind import thread_bounds, walk
 from lab.model import DumpError
@@ -150,3 +154,103 @@ def test_blocks_touch_overlap_and_end() -> None:
         memory.read(0xFFF, 2)
     with pytest.raises(DumpError):
         memory.read(0x1000, 1 << 30)
+
+
+@real
+def test_the_rest_of_the_real_dump() -> None:
+    with open_dump(TRIAGE) as dump:
+        triage = dump.triage
+        assert triage is not None
+        assert triage.service_pack == 0 and triage.broken_driver == ""
+        assert triage.mm == MmStorage(0, 0, 0, 0, *(0,) * 7)
+        assert triage.debugger_data is not None and triage.debugger_data.size == 0x380
+        assert dump.memory.read(triage.debugger_data.address + 0x10, 4) == b"KDBG"
+        assert triage.stack is not None and triage.stack.address <= dump.context.rsp < triage.stack.end
+        assert dump.exception is not None
+        assert (dump.exception.code, dump.exception.address) == (0x80000003, 0xFFFFF8047BDF5A80)
+        assert dump.defects == ()
+
+
+@real
+def test_secondary_data_of_the_real_dump() -> None:
+    """Twenty blobs, two of them empty, which end where the file ends."""
+    with open_dump(TRIAGE) as dump:
+        assert len(dump.blobs) == 20
+        assert dump.blobs[0].tag == "54c84888-01d1-4c1e-bed6-282c98241303"  # the framework's log
+        assert [blob.size for blob in dump.blobs].count(0) == 2
+        assert dump.blobs[-1].offset + dump.blobs[-1].size + 4 == TRIAGE.stat().st_size
+        log = next(blob for blob in dump.blobs if blob.tag.startswith("67fc721a-2853"))
+        assert dump.blob_bytes(log).startswith(b"DriverLog")
+
+
+# --- small dumps made by hand ---------------------------------------------------------------------
+
+DRIVERS = (
+    ("\\SystemRoot\\system32\\ntoskrnl.exe", NT, 0x5DD000),
+    ("\\SystemRoot\\System32\\drivers\\srv2.sys", DRIVER, 0x8000),
+    ("\\??\\C:\\Treiber\\Übung.sys", DRIVER + 0x10000, 0x4000),
+)
+
+
+@pytest.mark.parametrize("stride", (0x90, 0x98, 0xA8))
+@pytest.mark.parametrize("gap", (0, 24))
+def test_driver_entries_of_every_size(stride: int, gap: int) -> None:
+    """Names that do not follow the list directly do not mislead: the size is one that is known."""
+    with open_dump(BytesSource(small_dump(Small(drivers=DRIVERS, stride=stride, gap=gap)))) as dump:
+        assert dump.triage is not None
+        assert [(d.path, d.base, d.size) for d in dump.triage.drivers] == list(DRIVERS)
+        assert {d.timestamp for d in dump.triage.drivers} == {0x4CE7951A}
+        assert dump.defects == ()
+
+
+def test_every_part_of_a_small_dump() -> None:
+    content = Small(
+        stack=b"stack".ljust(0x800, b"."),
+        unloaded=(("gone.sys", DRIVER + 0x80000, DRIVER + 0x90000), ("averylongname", 5, 9)),
+        broken="broken.sys",
+        data_page=(0xFFFFFA8055555000, b"page".ljust(0x1000, b".")),
+        debugger_data=bytes(16) + b"KDBG" + bytes(0x340 - 20),
+        blocks=((0xFFFFFA8066666000, b"one"), (0xFFFFFA8066666003, b"two"), (0xFFFFFA8066667000, b"")),
+        verifier_level=0x810,
+    )
+    with open_dump(BytesSource(small_dump(content))) as dump:
+        triage = dump.triage
+        assert triage is not None
+        assert (triage.thread_address, triage.process_address) == (content.thread, content.process)
+        assert triage.broken_driver == "broken.sys"
+        assert triage.unloaded == (TriageUnloaded("gone.sys", DRIVER + 0x80000, DRIVER + 0x90000),)
+        assert triage.mm == MmStorage(0x1234, 7, 0x810, 1, *range(100, 107))
+        assert triage.verifier_level == 0x810
+        read = dump.memory.read
+        assert read(content.stack_at, 5) == b"stack"
+        assert read(content.thread, 6) == b"thread" and read(content.process, 7) == b"process"
+        assert read(0xFFFFFA8055555000, 4) == b"page"
+        assert read(0xFFFFFA8066666000, 6) == b"onetwo"
+        assert dump.header.debugger_data is not None
+        assert read(dump.header.debugger_data + 16, 4) == b"KDBG"
+        for address in (0xFFFFFA8066666006, 0xFFFFFA8066667000, content.stack_at + 0x800):
+            with pytest.raises(NotInDump):
+                read(address, 1)
+
+
+def test_a_memory_manager_record_of_an_older_system() -> None:
+    """It ends after the level; what lies behind it is something else."""
+    with open_dump(BytesSource(small_dump(Small(mm_size=0x18, verifier_level=0xFFFFFFFF)))) as dump:
+        assert dump.triage is not None
+        assert dump.triage.mm == MmStorage(0x1234, 7, 0, 1)
+
+
+def test_where_the_process_is_told_depends_on_the_build() -> None:
+    for build in (7601, 9600, 20348):
+        with open_dump(BytesSource(small_dump(Small(build=build)))) as dump:
+            assert dump.triage is not None and dump.triage.process_address == Small.process
+
+
+def test_a_small_dump_of_a_whole_kernel() -> None:
+    """Every reader that asks for memory works on data blocks as on pages."""
+    data = small_of(small_world(), context(DRIVER + 0x1000, STACK + 0x2F00))
+    with open_dump(BytesSource(data)) as dump:
+        kernel = open_kernel(dump)
+        assert [module.name for module in kernel.modules] == ["ntoskrnl.exe", "srv2.sys"]
+        assert kernel.nt.pdb is not None and kernel.nt.pdb.key.startswith("339E7413")
+        assert walk(kernel)[0].module == "srv2.sys"
