@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
 
 
 def _names(file: str) -> frozenset[str]:
-    lines = (resources.files("lab.analysis") / "data" / file).read_text("utf-8").splitlines()
+    # Not importlib.resources: importing that costs more than a whole triage.
+    lines = (Path(__file__).parent / "data" / file).read_text("utf-8").splitlines()
     return frozenset(line.strip().casefold() for line in lines if line.strip() and not line.startswith("#"))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from uuid import UUID
 
 from lab.dumps.source import Source
 
@@ -41,6 +40,12 @@ def read_blobs(source: Source, at: int) -> tuple[Blob, ...]:
         data = offset + header + before
         if header < _BLOB_HEADER or data + size > source.size:
             break
-        found.append(Blob(str(UUID(bytes_le=tag)), data, size))
+        found.append(Blob(_guid(tag), data, size))
         offset = data + size + behind
     return tuple(found)
+
+
+def _guid(tag: bytes) -> str:
+    """As uuid.UUID writes it; importing that module costs as much as reading a dump."""
+    first, second, third = struct.unpack_from("<IHH", tag)
+    return f"{first:08x}-{second:04x}-{third:04x}-{tag[8:10].hex()}-{tag[10:].hex()}"

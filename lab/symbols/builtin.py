@@ -6,7 +6,7 @@ import json
 import lzma
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from lab.symbols.layouts import Layout, layouts
@@ -122,7 +122,7 @@ def _with_heads(distance: int) -> list[str]:
 @cache
 def _rows() -> dict[str, dict[str, Any]]:
     """The tables as they are stored, by `GUID-age`. A kernel is made of one when it is asked for."""
-    packed = files("lab.symbols").joinpath("data/kernels.json.xz").read_bytes()
+    packed = (Path(__file__).parent / "data" / "kernels.json.xz").read_bytes()
     return {row["guid_age"]: row for row in json.loads(lzma.decompress(packed))}
 
 
