@@ -212,7 +212,7 @@ def test_crashing_thread_by_the_stack_pointer(opened: Opener) -> None:
     for index, prcb in enumerate(prcbs):
         world.write_words(prcb + 8, POOL + 0x40000 + index)
         world.write_words(prcb + 0x53E0, prcb + 0x8000)
-        world.write(prcb + 0x8000, context(0, STACK if index == 1 else 0x1234))
+        world.write(prcb + 0x8000, context(NT + 0x93EA0, STACK if index == 1 else 0x1234))
     kernel = opened(world)
     assert kernel.processor == prcbs[1]
     assert kernel.thread == POOL + 0x40001
