@@ -15,14 +15,18 @@ from lab.symbols import symbol_store
 
 
 @task(name="triage", cache_policy=NO_CACHE, persist_result=False)
-def triage_one(dump: Path, symbols: tuple[str | Path, ...]) -> Triage:
+def triage_one(dump: Path, symbols: tuple[str, ...]) -> Triage:
     found = analyse(dump, symbol_store(symbols))
-    create_markdown_artifact(f"```\n{render(found)}\n```", key="triage", description=dump.name)
+    text = render(found).replace("```", "'''")  # a name in a dump must not end the block
+    create_markdown_artifact(f"```\n{text}```", key="triage", description=dump.name)
     return found
 
 
 @flow(name="triage", persist_result=False)
-def triage(dumps: list[Path], symbols: tuple[str | Path, ...] = ()) -> list[Triage]:
-    """Read each dump. An unreadable one fails its own task; the error passes through after the others."""
+def triage(dumps: list[Path], symbols: tuple[str, ...] = ()) -> list[Triage]:
+    """Read each dump; `symbols` are specifications as of `lab triage --symbols`.
+
+    An unreadable one fails its own task; the error passes through after the others.
+    """
     futures = [triage_one.with_options(name=d.name).submit(d, symbols) for d in dumps]
     return [future.result() for future in futures]

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic_core import to_json as _to_json
+import typer
 from rich.console import Console
+
+from lab.cli.paint import painted
+from lab.report.data import to_json
+
+__all__ = ["errors", "out", "show", "to_json"]
 
 out = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
-def to_json(value: object) -> str:
-    """One line of JSON for any of the model's values."""
-    return _to_json(value).decode()
+def show(text: str) -> None:
+    """Print text in the debugger's form: coloured on a terminal, as it is elsewhere.
+
+    It must hold no characters that move a terminal's cursor (see `lab.report.cleaned`).
+    """
+    if out.is_terminal:
+        out.print(painted(text), soft_wrap=True)
+    else:
+        typer.echo(text.removesuffix("\n"))

@@ -13,8 +13,9 @@ import typer
 from rich.markup import escape
 
 from lab import __version__
-from lab.cli import case, demo, host, load, reproduce, soak, triage, twin
+from lab.cli import case, demo, dump, host, load, reproduce, soak, triage, twin
 from lab.cli.console import errors, out
+from lab.dumps import DefectiveDump, Severity
 from lab.model import LabError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("load")(load.load)
 app.command("soak")(soak.soak)
 app.add_typer(case.app, name="case")
+app.add_typer(dump.app, name="dump")
 app.add_typer(host.app, name="host")
 app.add_typer(twin.app, name="twin")
 
@@ -58,7 +60,7 @@ EXIT_CODES = """\
   4  infrastructure: unreachable, wrong credentials, power, lease
   5  the guest refused, or a setting did not take
   6  a wait ran out
-  7  the dump cannot be read
+  7  a file is no dump that can be read, or not whole; a missing file is 3
 130  interrupted or terminated; the host was put back, or 'lab host restore NAME' does it
 """
 app.info.epilog = EXIT_CODES
@@ -67,6 +69,13 @@ app.info.epilog = EXIT_CODES
 def _terminate(number: int, frame: object) -> None:
     """SIGTERM is Ctrl-C, so that hosts are put back."""
     raise KeyboardInterrupt
+
+
+def _what_is_left(error: LabError) -> str:
+    """What a dump that is not whole can still say, and how to ask for it; "" for any other error."""
+    if not isinstance(error, DefectiveDump) or error.defect.severity is not Severity.INCOMPLETE:
+        return ""
+    return f"what can still be read, by --incomplete: {error.defect.left}"
 
 
 def main() -> None:
@@ -86,6 +95,8 @@ def main() -> None:
         errors.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True, highlight=False)
         if error.help:
             errors.print(f"[dim]help:[/]  {escape(error.help)}", soft_wrap=True, highlight=False)
+        if left := _what_is_left(error):
+            errors.print(f"[dim]still:[/] {escape(left)}", soft_wrap=True, highlight=False)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         errors.print("[bold red]interrupted[/]")

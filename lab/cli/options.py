@@ -15,15 +15,22 @@ Data = Annotated[
     Path,
     typer.Option("--data", envvar="BUGCHECK_LAB_DATA", help="Folder of the journal and the dump vault."),
 ]
-Symbols = Annotated[
-    list[Path],
+SymbolSpecs = Annotated[
+    list[str],
     typer.Option(
         "--symbols",
         "-y",
-        exists=True,
-        file_okay=False,
-        help="Folder with ISF symbol files; may be given several times.",
+        metavar="SPEC",
+        help="Where symbols are: a folder, a URL, or srv*FOLDER*URL; may be given several times. "
+        "Else BUGCHECK_LAB_SYMBOLS, else _NT_SYMBOL_PATH, separated by ';'.",
     ),
+]
+SymbolCache = Annotated[
+    Path | None, typer.Option("--symbol-cache", metavar="FOLDER", help="Where fetched symbols are kept.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Ask no symbol server; use what is kept here.")]
+Incomplete = Annotated[
+    bool, typer.Option("--incomplete", help="Go on with a dump that is damaged, cut off or only a header.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 

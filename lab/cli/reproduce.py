@@ -11,7 +11,7 @@ from flows.bench import journal_at, vault_at
 from lab.cli import engine
 from lab.cli.console import errors, out, to_json
 from lab.cli.narrator import Narrator
-from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json, Symbols
+from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json, SymbolSpecs
 from lab.inventory import load
 from lab.model import Case, ConfigurationError, LoadPlan, Signature, VerdictKind
 from lab.report.files import write_report
@@ -32,7 +32,7 @@ def reproduce(
     ] = 600.0,
     connections: Annotated[int, typer.Option(min=1, max=64)] = 4,
     seed: Annotated[int, typer.Option()] = 0,
-    symbols: Symbols = [],  # noqa: B006  typer copies it
+    symbols: SymbolSpecs = [],  # noqa: B006  typer copies it
     inventory: Inventories = DEFAULT_INVENTORY,
     data: Data = DEFAULT_DATA,
     json: Json = False,

@@ -2,51 +2,146 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from lab.analysis import triage as analyse
-from lab.cli.console import out, to_json
-from lab.cli.options import Json, Symbols
+from lab.cli.console import errors, out, show
+from lab.cli.options import (
+    DEFAULT_INVENTORY,
+    Incomplete,
+    Inventories,
+    Json,
+    Offline,
+    SymbolCache,
+    SymbolSpecs,
+)
+from lab.cli.remote import dump_of_host
+from lab.cli.symbols import store_for
+from lab.cli.watch import watch as watch_folder
+from lab.dumps import open_dump
+from lab.dumps.source import FileSource, Source
 from lab.dumps.user import summarise
-from lab.model import DumpError
-from lab.report.triage_text import render
+from lab.model import ConfigurationError
+from lab.report.cleaned import cleaned
+from lab.report.data import render_triage, to_json
+from lab.report.files import write_whole
+from lab.report.triage_html import render_triage_html
+from lab.report.triage_text import opening, rest
 from lab.report.user_dump_text import describe
-from lab.symbols import Symbols as Store
+from lab.report.words import line
+from lab.symbols import SymbolStore
 
 
 def triage(
-    dump: Annotated[Path, typer.Argument(help="A kernel dump (MEMORY.DMP, minidump); MDMP is summarised.")],
-    symbols: Symbols = [],  # noqa: B006  typer copies it
+    dump: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DUMP]", help="A kernel dump (MEMORY.DMP, minidump), or with --host its name."
+        ),
+    ] = None,
+    symbols: SymbolSpecs = [],  # noqa: B006  typer copies it
+    symbol_cache: SymbolCache = None,
+    offline: Offline = False,
     json: Json = False,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one HTML page.")] = None,
+    incomplete: Incomplete = False,
+    watch: Annotated[
+        Path | None,
+        typer.Option("--watch", metavar="FOLDER", help="Triage every dump that comes into a folder."),
+    ] = None,
+    html_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--html-dir", metavar="FOLDER", help="With --watch: where results go; else beside the dumps."
+        ),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="With --watch: what is there now, then end.")] = False,
+    interval: Annotated[
+        float, typer.Option(min=1.0, max=3600.0, help="With --watch: seconds between two looks.")
+    ] = 2.0,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host", metavar="HOST", help="The newest dump of a host of the inventory, read in place."
+        ),
+    ] = None,
+    inventory: Inventories = DEFAULT_INVENTORY,
 ) -> None:
-    """Read a dump like the debugger's !analyze, !verifier 200 and !fltkd.volume, without Windows.
+    """Read a dump like the debugger's !analyze, kn, !verifier 200, !devstack, !fltkd.volume, without Windows.
 
-    Known debugger words: !analyze, kn, lm, !thread, !verifier, !devstack, !fltkd.volume.
+    Names the drivers that the dump speaks against, with the evidence. Single questions: 'lab dump'.
     """
-    if _first_bytes(dump) == b"MDMP":
-        summary = summarise(dump)
-        if json:
-            typer.echo(to_json(summary))
-        else:
-            out.print(describe(summary), soft_wrap=True, markup=False)
+    if sum((watch is not None, host is not None, dump is not None and host is None)) != 1:
+        raise ConfigurationError(
+            "exactly one of a dump, --watch FOLDER and --host HOST is needed",
+            help="Give the path of a dump file.",
+        )
+    if watch is None and (once or html_dir is not None):
+        raise ConfigurationError("--once and --html-dir belong to --watch", help="Add --watch FOLDER.")
+    if watch is not None:
+        store = store_for(symbols, symbol_cache, offline)
+        watch_folder(watch, html_dir, store, interval=interval, once=once, incomplete=incomplete)
         return
-    found = analyse(dump, Store(tuple(symbols)))
+    if host is not None:
+        with dump_of_host(inventory, host, dump) as remote:
+            errors.print(f"[dim]reading {escape(remote.name)} in place[/]", soft_wrap=True)
+            store = store_for([*symbols, *remote.symbols], symbol_cache, offline)
+            _tell(remote.open, remote.name, store, incomplete, json, html)
+        return
+    assert dump is not None
+    path = Path(dump)
+    if _is_user_dump(path):
+        _tell_user_dump(path, json, html)
+        return
+    _tell(lambda: path, dump, store_for(symbols, symbol_cache, offline), incomplete, json, html)
+
+
+def _tell(
+    file: Callable[[], Path | Source],
+    name: str,
+    store: SymbolStore,
+    incomplete: bool,
+    json: bool,
+    html: Path | None,
+) -> None:
+    """Triage one dump. As text, what its header says comes at once: the rest may wait for symbols."""
+    text = not json and html is None
+    if text:
+        with open_dump(file(), name=name, allow_incomplete=incomplete) as opened:
+            show(opening(opened.facts(), opened.bugcheck) + "\n")
+    with errors.status("reading memory and symbols") if errors.is_terminal else nullcontext():
+        found = analyse(file(), store, name=name, allow_incomplete=incomplete)
     if json:
-        typer.echo(to_json(found))
-    else:
-        out.print(render(found), soft_wrap=True, markup=False)
+        typer.echo(render_triage(found))
+    if html is not None:
+        written = write_whole(render_triage_html(found), html)
+        (errors if json else out).print(escape(str(written)), soft_wrap=True)
+    if text:
+        show(rest(found))
 
 
-def _first_bytes(dump: Path) -> bytes:
-    if dump.exists() and not dump.is_file():
-        raise DumpError(f"{dump} is not a file", help="Give the dump file itself; unpack it first.")
+def _is_user_dump(path: Path) -> bool:
+    source = FileSource(path)
     try:
-        with dump.open("rb") as file:
-            return file.read(4)
-    except OSError as error:
-        raise DumpError(
-            f"{dump} cannot be read: {error.strerror}", help="Check the path and its permissions."
-        ) from None
+        return source.read(0, 4) == b"MDMP"
+    finally:
+        source.close()
+
+
+def _tell_user_dump(path: Path, json: bool, html: Path | None) -> None:
+    summary = summarise(path)
+    if html is not None:
+        raise ConfigurationError(
+            f"{path.name} is a dump of a user-mode process: there is no page for those",
+            help="Leave out --html for its summary.",
+        )
+    if json:
+        typer.echo(to_json(summary))
+    else:
+        show(describe(cleaned(summary, line)))

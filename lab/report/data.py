@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 from collections.abc import Mapping
 from enum import Enum
@@ -56,7 +57,7 @@ def render_triage(triage: Triage, *, indent: int | None = None) -> str:
 
 def to_json(value: object, *, indent: int | None = None) -> str:
     """Any of our values as ASCII JSON, on one line unless `indent` is given."""
-    return json.dumps(plain(value), indent=indent)
+    return json.dumps(plain(value), indent=indent, default=str)
 
 
 def plain(value: Any, *, hexadecimal: bool = False) -> Any:
@@ -85,6 +86,8 @@ def plain(value: Any, *, hexadecimal: bool = False) -> Any:
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, int) and not isinstance(value, bool) and (hexadecimal or abs(value) >= _EXACT):
         return f"{value:#x}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no such numbers
     return value
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.analysis.arguments import meanings
-from lab.model import Bugcheck, DumpFacts, Origin, Triage
+from lab.model import Bugcheck, DumpFacts, Origin, Strength, Triage
 from lab.report import bugchecks, words
 from lab.report.cleaned import cleaned
 from lab.report.debugger import devices, modules, processors, stack, threads, verifier, version
+
+_STRENGTHS = (Strength.WEAK, Strength.MODERATE, Strength.STRONG, Strength.PROOF)
 
 LOG_SHOWN = 2
 """Entries of a log that are shown in full; the rest is summed up."""
@@ -138,7 +140,7 @@ def _evidence(triage: Triage) -> Iterator[str]:
     if not triage.evidence:
         return
     yield "Evidence:"
-    for fact in triage.evidence:
+    for fact in sorted(triage.evidence, key=lambda e: -_STRENGTHS.index(e.strength)):
         yield f"  [{fact.strength}] {fact.statement}"
         yield f"      read from {fact.where}; rule {fact.rule}"
 

@@ -11,19 +11,21 @@ from lab.report import words
 _LIKELY_TIME = range(631152000, 4102444800)
 """1990 to 2100. Linkers of Windows 10 and later write a hash of the file where the time was."""
 
+_HEAD = "start             end                 module name"
 
-def lm(modules: Sequence[Module], symbols: Mapping[int, str] | None = None) -> Iterator[str]:
-    """One line a module by address. `symbols` says by base where a module's symbols come from."""
-    yield "start             end                 module name"
+
+def lm(modules: Sequence[Module], short: Mapping[int, str], symbols: Mapping[int, str]) -> Iterator[str]:
+    """One line a module by address. By base: `short` names it, `symbols` says where its symbols come from."""
+    yield _HEAD
     for module in sorted(modules, key=lambda m: m.base):
-        yield _line(module, (symbols or {}).get(module.base, ""))
+        yield _line(module, short[module.base], symbols[module.base])
 
 
-def lmv(modules: Sequence[Module], symbols: Mapping[int, str] | None = None) -> Iterator[str]:
+def lmv(modules: Sequence[Module], short: Mapping[int, str], symbols: Mapping[int, str]) -> Iterator[str]:
     """As `lm`, with what is known of each image below its line."""
-    yield "start             end                 module name"
+    yield _HEAD
     for module in sorted(modules, key=lambda m: m.base):
-        yield _line(module, (symbols or {}).get(module.base, ""))
+        yield _line(module, short[module.base], symbols[module.base])
         yield f"    Image name:       {module.name}"
         yield f"    Timestamp:        {timestamp(module.timestamp)}"
         yield f"    ImageSize:        {module.size:08X}"
@@ -33,11 +35,10 @@ def lmv(modules: Sequence[Module], symbols: Mapping[int, str] | None = None) -> 
         yield f"    Origin:           {module.origin} ({module.origin_because})"
 
 
-def _line(module: Module, symbols: str) -> str:
-    kind = f"({symbols})" if symbols else ""
+def _line(module: Module, short: str, symbols: str) -> str:
     mark = "" if module.origin is Origin.IN_BOX else f"  {module.origin}"
     span = f"{words.address(module.base)} {words.address(module.base + module.size)}"
-    return f"{span}   {module.name:<24} {kind}{mark}".rstrip()
+    return f"{span}   {short:<20} ({symbols}){mark}"
 
 
 def timestamp(value: int) -> str:

@@ -1,0 +1,87 @@
+"""From a question to a command: every question takes the dump, symbols and --json in the same way."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from lab.cli.console import errors, show, to_json
+from lab.cli.dump.answer import Answer, Question
+from lab.cli.options import Incomplete, Json, Offline, SymbolCache, SymbolSpecs
+from lab.cli.symbols import store_for
+from lab.dumps import open_dump
+from lab.kernel.target import Kernel, open_kernel
+from lab.report.words import line
+
+DumpFile = Annotated[Path, typer.Argument(metavar="DUMP", help="A kernel dump.")]
+
+
+@contextmanager
+def kernel_of(
+    dump: Path, symbols: list[str], symbol_cache: Path | None, offline: bool, incomplete: bool
+) -> Iterator[Kernel]:
+    """The kernel of a dump file, open within the block. What it could not find out is said at the end."""
+    store = store_for(symbols, symbol_cache, offline)
+    with open_dump(dump, allow_incomplete=incomplete) as opened:
+        kernel = open_kernel(opened, store)
+        yield kernel
+        for note in (*opened.problems, *kernel.notes):
+            errors.print(f"[dim]{escape(line(note))}[/]", soft_wrap=True)
+        for wanted in kernel.wanted:
+            text = f"symbols wanted: {wanted.pdb} {wanted.key}, looked in {', '.join(wanted.looked_in)}"
+            errors.print(f"[dim]{escape(line(text))}[/]", soft_wrap=True)
+
+
+def tell(found: Answer, json: bool) -> None:
+    """Print an answer on standard output."""
+    if json:
+        typer.echo(to_json(found.value))
+    else:
+        show("\n".join(found.lines))
+
+
+def add(app: typer.Typer, question: Question, name: str, *, debugger: str = "", **given: Any) -> None:
+    """The command `name` that asks `question`; `debugger` are the debugger's words for it, for the help.
+
+    `given` are values that are not asked for. Without `debugger` the command is the debugger's own word, and
+    stays out of the help.
+    """
+    own = [
+        parameter
+        for parameter in list(inspect.signature(question, eval_str=True).parameters.values())[1:]
+        if parameter.name not in given
+    ]
+    common = list(inspect.signature(_common, eval_str=True).parameters.values())
+    names = {parameter.name for parameter in common}
+
+    def run(**arguments: Any) -> None:
+        asked = {key: value for key, value in arguments.items() if key not in names}
+        with kernel_of(
+            *(arguments[n] for n in ("dump", "symbols", "symbol_cache", "offline", "incomplete"))
+        ) as k:
+            tell(question(k, **asked, **given), arguments["json"])
+
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (common[0], *own, *common[1:])]
+    )
+    run.__annotations__ = {}
+    said = (question.__doc__ or "").strip()
+    run.__doc__ = f"{said} [dim]Debugger:[/] [cyan]{debugger}[/]" if debugger else said
+    app.command(name, hidden=not debugger)(run)
+
+
+def _common(
+    dump: DumpFile,
+    symbols: SymbolSpecs = [],  # noqa: B006  typer copies it
+    symbol_cache: SymbolCache = None,
+    offline: Offline = False,
+    incomplete: Incomplete = False,
+    json: Json = False,
+) -> None:
+    """Parameters of every question."""

@@ -1,0 +1,175 @@
+"""Questions about images and names: `lm`, `lmv`, `ln`, `x`, `dt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import Annotated, Protocol, runtime_checkable
+
+import typer
+
+from lab.analysis.gather.modules import read_modules, read_unloaded
+from lab.cli.dump.answer import Answer, Kernel, answer
+from lab.cli.dump.place import address as place
+from lab.cli.dump.place import number
+from lab.kernel.modules import LoadedModule
+from lab.model import ConfigurationError, Origin
+from lab.report import words
+from lab.report.debugger import modules as lm
+from lab.symbols.port import ModuleSymbols
+
+MOST_NAMES = 1000
+
+
+@runtime_checkable
+class HasNames(Protocol):
+    """Symbols that can list their names with RVAs."""
+
+    def names(self) -> Iterator[tuple[str, int]]: ...
+
+
+@runtime_checkable
+class HasFields(Protocol):
+    """Symbols that can list a structure's fields with byte offsets."""
+
+    def fields(self, type_name: str) -> Sequence[tuple[str, int]]: ...
+
+
+def modules(
+    kernel: Kernel,
+    name: Annotated[str | None, typer.Argument(help="One module: fltmgr, srv2.sys or nt.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Version, maker and PDB, as lmv.")] = False,
+    third_party: Annotated[bool, typer.Option("--third-party", help="Only those not of Windows.")] = False,
+) -> Answer:
+    """The loaded modules, where their symbols come from, and which are not known to come with Windows."""
+    chosen = kernel.modules if name is None else (_module(kernel, name),)
+    bases = {module.base for module in chosen}
+    found = tuple(m for m in read_modules(kernel, {}, bases, (), []) if m.base in bases)
+    if third_party:
+        found = tuple(module for module in found if module.origin is not Origin.IN_BOX)
+    sources = {module.base: _symbols(kernel, module) for module in chosen}
+    short = {module.base: words.line(kernel.short_name(module)) for module in chosen}
+    if verbose:
+        return answer(found, lambda value: lm.lmv(value, short, sources))
+    return answer(found, lambda value: lm.lm(value, short, sources))
+
+
+def _symbols(kernel: Kernel, module: LoadedModule) -> str:
+    """As the debugger: nothing is loaded for a list; what was loaded already says where from."""
+    symbols = kernel.nt_symbols if module.base == kernel.nt.base else None
+    return words.line(symbols.source) if symbols else "deferred" if module.pdb else "no PDB id in the dump"
+
+
+def _module(kernel: Kernel, name: str) -> LoadedModule:
+    found = kernel.module(name)
+    if found is None:
+        raise ConfigurationError(f"no module is called {name}", help="'lab dump modules DUMP' lists them.")
+    return found
+
+
+def unloaded(kernel: Kernel) -> Answer:
+    """Drivers that had been unloaded before the stop."""
+    return answer(read_unloaded(kernel), lm.unloaded)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A name and where it is."""
+
+    symbol: str
+    address: int
+
+
+def symbol(
+    kernel: Kernel,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|ADDRESS", help="nt!KeBugCheckEx, srv2!Smb2*, or an address.")
+    ],
+) -> Answer:
+    """The address of a name, or the name nearest to an address."""
+    value = number(name) if "!" not in name else None
+    if value is not None:
+        found: tuple[Place, ...] = (Place(kernel.symbol(value), value),)
+    elif "*" in name or "?" in name:
+        found = tuple(_matching(kernel, name))
+    else:
+        found = (Place(name, place(kernel, name)),)
+    return answer(found, lambda places: [f"{words.address(p.address)}          {p.symbol}" for p in places])
+
+
+def _matching(kernel: Kernel, pattern: str) -> Iterator[Place]:
+    prefix, _, wanted = pattern.rpartition("!")
+    module = _module(kernel, prefix or "nt")
+    symbols = _symbols_of(kernel, module)
+    if not isinstance(symbols, HasNames):
+        raise ConfigurationError(
+            f"{symbols.source} cannot list names", help="Ask for one name, or give the PDB with --symbols."
+        )
+    short = kernel.short_name(module)
+    matching = (pair for pair in symbols.names() if fnmatchcase(pair[0].casefold(), wanted.casefold()))
+    for name, rva in sorted(islice(matching, MOST_NAMES), key=lambda pair: pair[1]):
+        yield Place(f"{short}!{name}", module.base + rva)
+
+
+def _symbols_of(kernel: Kernel, module: LoadedModule) -> ModuleSymbols:
+    found = kernel.module_symbols(module)
+    if found is None:
+        wanted = f" (wanted: {module.pdb.name} {module.pdb.folder})" if module.pdb else ""
+        raise ConfigurationError(
+            f"there are no symbols of {module.name}{wanted}",
+            help=f"Give them with --symbols; looked in {', '.join(kernel.symbols.places) or 'no place'}.",
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A type of one module: its size in bytes, and those fields that were asked for or can be listed."""
+
+    name: str
+    size: int | None
+    fields: tuple[tuple[str, int], ...]
+    source: str
+
+
+def type_(
+    kernel: Kernel,
+    name: Annotated[str, typer.Argument(help="nt!_KTHREAD; without a module it is the kernel's.")],
+    fields: Annotated[
+        list[str] | None, typer.Argument(metavar="[FIELD]...", help="Only these fields.")
+    ] = None,
+) -> Answer:
+    """Size and fields of a structure in this very build, as far as the symbols tell."""
+    prefix, _, wanted = name.rpartition("!")
+    module = _module(kernel, prefix or "nt")
+    symbols = _symbols_of(kernel, module)
+    size = symbols.size(wanted)
+    if fields:
+        found = tuple((field, _offset(symbols, wanted, field)) for field in fields)
+    else:
+        found = tuple(symbols.fields(wanted)) if isinstance(symbols, HasFields) else ()
+    if size is None and not found:
+        raise ConfigurationError(
+            f"{symbols.source} does not know the type {wanted}",
+            help="Write it as the debugger does, _KTHREAD for instance, or give the PDB with --symbols.",
+        )
+    value = Structure(f"{kernel.short_name(module)}!{wanted}", size, found, symbols.source)
+    return answer(value, _dt)
+
+
+def _offset(symbols: ModuleSymbols, type_name: str, field: str) -> int:
+    found = symbols.offset(type_name, field)
+    if found is None:
+        raise ConfigurationError(f"{symbols.source} does not know {type_name}.{field}")
+    return found
+
+
+def _dt(found: Structure) -> Iterator[str]:
+    yield found.name
+    yield from (f"   +0x{offset:03x} {name}" for name, offset in sorted(found.fields, key=lambda f: f[1]))
+    if found.size is not None:
+        yield f"   {found.size:#x} bytes ({found.source})"
+    if not found.fields:
+        yield "   These symbols do not list fields: ask for one, lab dump type DUMP _KTHREAD StackBase."
