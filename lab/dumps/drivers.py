@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from lab.dumps.memory import KERNEL_SPACE
 from lab.dumps.source import Source
 
 _MAX_DRIVERS = 4096
 _MAX_UNLOADED = 256
 _MAX_NAME = 1024  # UTF-16 units
-_KERNEL = 0xFFFF_8000_0000_0000
 _SMALLEST, _LARGEST = 0x58, 0x400
 _STRIDES = (0x90, 0x98, 0xA8)
 """Sizes of an entry that are known: the loader's record in it grew and shrank over the years."""
@@ -56,7 +56,7 @@ def read_drivers(
         (name,) = struct.unpack_from("<I", raw, at)
         base, size = struct.unpack_from("<Q8xI", raw, at + 0x38)
         (timestamp,) = struct.unpack_from("<I", raw, at + 0x88) if stride >= 0x8C else (0,)
-        if base < _KERNEL or not size:
+        if base < KERNEL_SPACE or not size:
             continue
         inside = name - pool
         text = _string(names, inside) if 0 <= inside < len(names) else read_string(source, name)
@@ -89,7 +89,7 @@ def _is_driver(entry: bytes, names: range) -> bool:
     if len(entry) < _SMALLEST:
         return False
     name, base, size = struct.unpack_from("<I52xQ8xI", entry)
-    return name in names and base >= _KERNEL and base & 0xFFF == 0 and size > 0
+    return name in names and base >= KERNEL_SPACE and base & 0xFFF == 0 and size > 0
 
 
 def read_string(source: Source, offset: int) -> str:
@@ -113,7 +113,7 @@ def read_unloaded(source: Source, offset: int) -> tuple[TriageUnloaded, ...]:
     for at in range(0, len(table) - 0x37, 0x38):
         (length,) = struct.unpack_from("<H", table, at)
         start, end = struct.unpack_from("<QQ", table, at + 0x28)
-        if start < _KERNEL or end <= start:
+        if start < KERNEL_SPACE or end <= start:
             continue
         name = table[at + 16 : at + 16 + min(length & ~1, 24)].decode("utf-16-le", "replace")
         found.append(TriageUnloaded(name.rstrip("\0"), start, end))

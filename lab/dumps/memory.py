@@ -10,6 +10,9 @@ from lab.model import DumpError
 MAX_READ = 16 << 20
 """Most bytes of one read."""
 
+KERNEL_SPACE = 0xFF00_0000_0000_0000
+"""Lowest address of kernels with five-level paging; those with four begin higher."""
+
 
 class NotInDump(DumpError):
     """The page exists, but the dump does not hold it (left out by design, or truncated)."""

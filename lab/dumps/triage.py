@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from lab.dumps.blocks import Block
 from lab.dumps.drivers import TriageDriver, TriageUnloaded, read_drivers, read_string, read_unloaded
 from lab.dumps.header import HEADER_SIZE, DumpHeader
+from lab.dumps.memory import KERNEL_SPACE
 from lab.dumps.source import Source
 from lab.model import DumpError
 
 _MAX_BLOCKS = 1 << 16
 _MAX_COPY = 0x10000  # bytes of a KPRCB, process or thread
-_KERNEL = 0xFFFF_8000_0000_0000
 _UNSET = 0x45474150
 _OVERFLOWED = 0x100  # of TriageOptions
 
@@ -140,7 +140,7 @@ def _copies(source: Source, starts: list[int], build: int, prcb: int, process: i
 
 def _address(raw: bytes) -> int | None:
     value = int.from_bytes(raw, "little")
-    return value if len(raw) == 8 and value >= _KERNEL else None
+    return value if len(raw) == 8 and value >= KERNEL_SPACE else None
 
 
 def _data_blocks(source: Source, offset: int, count: int, warnings: list[str]) -> list[Block]:

@@ -13,7 +13,7 @@ from dumps_builder import DRIVER, NT, PAGE, POOL, STACK, World, context, dump, s
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.dumps import Dump, NotInDump, NotPresent, open_dump
+from lab.dumps import Dump, NotInDump, NotPresent, expected_length, open_dump
 from lab.dumps.virtual import PagedMemory
 from lab.twin.crash import CrashState, Image, Stop
 from lab.twin.memory import write_dump
@@ -55,8 +55,10 @@ def layouts(draw: st.DrawFn) -> tuple[int, dict[int, bytes]]:
 def test_every_page_and_no_other(layout: tuple[int, dict[int, bytes]], random: Any) -> None:
     kind, frames = layout
     # The oracle ignores a last byte of the bitmap that is not whole.
-    with _both(stored(frames, kind, root=min(frames), surplus=0)) as (ours, oracle):
+    data = stored(frames, kind, root=min(frames), surplus=0)
+    with _both(data) as (ours, oracle):
         assert ours.physical is not None
+        assert expected_length(data) == ours.physical.map.end == len(data)
         around = {frame + step for frame in frames for step in (-1, 0, 1)}
         around |= {random.randrange(max(frames) + 64) for _ in range(64)}
         for frame in sorted(around - {-1}):
