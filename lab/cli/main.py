@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from lab import __version__
-from lab.cli import case, demo, dump, host, load, reproduce, soak, triage, twin
 from lab.cli.console import errors, out
 from lab.dumps import DefectiveDump, Severity
 from lab.model import LabError
 
-app = typer.Typer(
-    name="lab",
-    help="Reproduce a Windows Server kernel crash, find the third-party driver that causes it, and prove it.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
-app.command("demo")(demo.demo)
-app.command("triage")(triage.triage)
-app.command("reproduce")(reproduce.reproduce)
-app.command("load")(load.load)
-app.command("soak")(soak.soak)
-app.add_typer(case.app, name="case")
-app.add_typer(dump.app, name="dump")
-app.add_typer(host.app, name="host")
-app.add_typer(twin.app, name="twin")
+COMMANDS = {
+    "demo": ("lab.cli.demo", "demo"),
+    "triage": ("lab.cli.triage", "triage"),
+    "reproduce": ("lab.cli.reproduce", "reproduce"),
+    "load": ("lab.cli.load", "load"),
+    "soak": ("lab.cli.soak", "soak"),
+    "dump": ("lab.cli.dump", "app"),
+    "case": ("lab.cli.case", "app"),
+    "host": ("lab.cli.host", "app"),
+    "twin": ("lab.cli.twin", "app"),
+}
+"""Command -> where it is: a function, or an app of further commands."""
 
 
 def _version(wanted: bool) -> None:
@@ -42,7 +39,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -63,7 +59,31 @@ EXIT_CODES = """\
   7  a file is no dump that can be read, or not whole; a missing file is 3
 130  interrupted or terminated; the host was put back, or 'lab host restore NAME' does it
 """
-app.info.epilog = EXIT_CODES
+
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The command line, with no more of it imported than `arguments` ask for.
+
+    The whole lab costs seconds to import, and the answer to a question about a dump comes in less.
+    """
+    app = typer.Typer(
+        name="lab",
+        help="Reproduce a Windows Server kernel crash, find the driver that causes it, and prove it.",
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    app.callback()(root)
+    asked = next((each for each in arguments if not each.startswith("-")), "")
+    for name in [asked] if asked in COMMANDS else COMMANDS:
+        module, attribute = COMMANDS[name]
+        command = getattr(importlib.import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -90,13 +110,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a sign is no error
     try:
-        app(standalone_mode=True)
+        app_for(sys.argv[1:])(standalone_mode=True)
     except LabError as error:
         errors.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True, highlight=False)
         if error.help:
             errors.print(f"[dim]help:[/]  {escape(error.help)}", soft_wrap=True, highlight=False)
         if left := _what_is_left(error):
-            errors.print(f"[dim]still:[/] {escape(left)}", soft_wrap=True, highlight=False)
+            errors.print(f"[dim]left:[/]  {escape(left)}", soft_wrap=True, highlight=False)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         errors.print("[bold red]interrupted[/]")

@@ -21,19 +21,14 @@ from lab.cli.options import (
     SymbolCache,
     SymbolSpecs,
 )
-from lab.cli.remote import dump_of_host
 from lab.cli.symbols import store_for
-from lab.cli.watch import watch as watch_folder
 from lab.dumps import open_dump
 from lab.dumps.source import FileSource, Source
-from lab.dumps.user import summarise
 from lab.model import ConfigurationError
 from lab.report.cleaned import cleaned
 from lab.report.data import render_triage, to_json
-from lab.report.files import write_whole
-from lab.report.triage_html import render_triage_html
 from lab.report.triage_text import opening, rest
-from lab.report.user_dump_text import describe
+from lab.report.whole import write_whole
 from lab.report.words import line
 from lab.symbols import SymbolStore
 
@@ -42,7 +37,7 @@ def triage(
     dump: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DUMP]", help="A kernel dump (MEMORY.DMP, minidump), or with --host its name."
+            metavar="DUMP", help="A kernel dump (MEMORY.DMP, minidump), or with --host its name."
         ),
     ] = None,
     symbols: SymbolSpecs = [],  # noqa: B006  typer copies it
@@ -85,10 +80,14 @@ def triage(
     if watch is None and (once or html_dir is not None):
         raise ConfigurationError("--once and --html-dir belong to --watch", help="Add --watch FOLDER.")
     if watch is not None:
+        from lab.cli.watch import watch as watch_folder
+
         store = store_for(symbols, symbol_cache, offline)
         watch_folder(watch, html_dir, store, interval=interval, once=once, incomplete=incomplete)
         return
     if host is not None:
+        from lab.cli.remote import dump_of_host  # the lab's hosts cost a second to import
+
         with dump_of_host(inventory, host, dump) as remote:
             errors.print(f"[dim]reading {escape(remote.name)} in place[/]", soft_wrap=True)
             store = store_for([*symbols, *remote.symbols], symbol_cache, offline)
@@ -120,6 +119,8 @@ def _tell(
     if json:
         typer.echo(render_triage(found))
     if html is not None:
+        from lab.report.triage_html import render_triage_html
+
         written = write_whole(render_triage_html(found), html)
         (errors if json else out).print(escape(str(written)), soft_wrap=True)
     if text:
@@ -135,6 +136,9 @@ def _is_user_dump(path: Path) -> bool:
 
 
 def _tell_user_dump(path: Path, json: bool, html: Path | None) -> None:
+    from lab.dumps.user import summarise
+    from lab.report.user_dump_text import describe
+
     summary = summarise(path)
     if html is not None:
         raise ConfigurationError(

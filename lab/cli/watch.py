@@ -20,10 +20,10 @@ from lab.dumps.length import PREFIX
 from lab.dumps.source import FileSource
 from lab.model import Clock, ConfigurationError, DumpError, LabError, SystemClock, Triage
 from lab.report.data import FORMAT, plain, to_json
-from lab.report.files import write_whole
 from lab.report.triage_html import render_triage_html
 from lab.report.triage_page import page
 from lab.report.unreadable import Unreadable, render_unreadable
+from lab.report.whole import write_whole
 from lab.report.words import line
 from lab.symbols import SymbolStore
 

@@ -15,14 +15,10 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from pydantic import TypeAdapter
-
 from lab.model import Case, Triage
 
 FORMAT = 1
 """Version of the triage's JSON. Under it fields may be added; none is renamed, removed or changes meaning."""
-
-_ADAPTER: TypeAdapter[Case] = TypeAdapter(Case)
 
 _HEXADECIMAL = frozenset(
     {
@@ -47,7 +43,9 @@ def render_json(case: Case) -> str:
 
 def read_json(text: str) -> Case:
     """The case that `render_json` wrote, lone surrogates aside. ValueError when it is none."""
-    return _ADAPTER.validate_python(_numbers(json.loads(text), Case))
+    from pydantic import TypeAdapter  # costs more to import than a triage
+
+    return TypeAdapter(Case).validate_python(_numbers(json.loads(text), Case))
 
 
 def render_triage(triage: Triage, *, indent: int | None = None) -> str:

@@ -23,7 +23,7 @@ def devstack(
     kernel: Kernel,
     device: Annotated[
         str | None,
-        typer.Argument(metavar="[ADDRESS]", help="A device object; else that of verifier's saved state."),
+        typer.Argument(metavar="ADDRESS", help="A device object; else that of verifier's saved state."),
     ] = None,
 ) -> Answer:
     """The device stack that a device object belongs to, top first."""

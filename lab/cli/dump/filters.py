@@ -20,7 +20,7 @@ from lab.report.debugger import devices as shown
 def filters(
     kernel: Kernel,
     device: Annotated[
-        str | None, typer.Argument(metavar="[ADDRESS]", help="Only the volume of this device object.")
+        str | None, typer.Argument(metavar="ADDRESS", help="Only the volume of this device object.")
     ] = None,
     volumes: Annotated[bool, typer.Option("--volumes", help="By volume, as !fltkd.volumes.")] = False,
 ) -> Answer:
