@@ -85,11 +85,12 @@ def _tree(kernel: Kernel, address: int) -> _Tree | None:
     tables, number, size = told
     if tables is not None and number is not None and size is not None:
         return _plausible(kernel, address, tables, number, size)
-    for (tables, number), size in zip(_TREES, _TABLES, strict=True):
-        found = _plausible(kernel, address, tables, number, size)
-        if found is not None:
-            return found
-    return None
+    guesses = [
+        _plausible(kernel, address, tables, number, size)
+        for (tables, number), size in zip(_TREES, _TABLES, strict=True)
+    ]
+    found = [each for each in guesses if each is not None]
+    return max(found, key=lambda tree: tree.count, default=None)  # zeros look like an empty tree
 
 
 def _plausible(kernel: Kernel, address: int, tables: int, number: int, size: int) -> _Tree | None:

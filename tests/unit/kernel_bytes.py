@@ -124,6 +124,10 @@ class OneStore:
     def __init__(self, known: dict[str, TableSymbols]) -> None:
         self.known = known
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        return ("the test",)
+
     def find(self, pdb: PdbId) -> ModuleSymbols | None:
         return self.known.get(pdb.name)
 
@@ -139,8 +143,13 @@ def kernel(
     debugger_data: int | None = None,
     bugcheck: Bugcheck = VIOLATION,
     more: dict[str, int] | None = None,
+    offsets: dict[tuple[str, str], int] | None = None,
+    sizes: dict[str, int] | None = None,
+    others: dict[str, TableSymbols] | None = None,
 ) -> Kernel:
-    """A kernel over `memory` with the modules of the article. `more` are further names of nt."""
+    """A kernel over `memory` with the modules of the article. `more` are further names of nt, `offsets` and
+    `sizes` further layouts, `others` symbols of other modules by their PDB.
+    """
     names = (more or {}) | {
         "KeBugCheckEx": 0x93EA0,
         "VerifierKeEnterCriticalRegion": ENTER,
@@ -154,8 +163,8 @@ def kernel(
         "VfSuspectDriversList": SUSPECTS,
         "KiProcessorBlock": PROCESSORS,
     }
-    sizes = {"_VF_KE_CRITICAL_REGION_TRACE": size} if size else {}
-    symbols = TableSymbols(names, OFFSETS[build], sizes)
+    known = {"_VF_KE_CRITICAL_REGION_TRACE": size} if size else {}
+    symbols = TableSymbols(names, OFFSETS.get(build, {}) | (offsets or {}), known | (sizes or {}))
     srv2 = TableSymbols({"Smb2ExecuteRead": 0x14000, "SrvProcWorkerThread": 0xB400})
     modules = tuple(
         LoadedModule(name, rf"\SystemRoot\System32\drivers\{name}", base, size, 1, PdbId(pdb, "0" * 32, 1))
@@ -181,7 +190,9 @@ def kernel(
         context=SimpleNamespace(rip=rip, rsp=rsp),
         triage=small,
     )
-    return Kernel(cast(Any, dump), modules, modules[0], OneStore({"srv2.pdb": srv2}), symbols)
+    return Kernel(
+        cast(Any, dump), modules, modules[0], OneStore({"srv2.pdb": srv2} | (others or {})), symbols
+    )
 
 
 def driver_object(memory: Bytes, at: int, name: str, start: int, size: int, routine: int) -> int:

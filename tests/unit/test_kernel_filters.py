@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import kernel_bytes as kb
 import pytest
 
 from lab.kernel.devices import read_device
-from lab.kernel.filters import find_volume
+from lab.kernel.filters import find_volume, volumes_behind
+from lab.kernel.fltframes import read_filters, read_volumes
 from lab.model import DumpError
 
 DEVICE, VOLUME = kb.POOL + 0x60, kb.POOL + 0x800
@@ -35,6 +36,9 @@ class Family:
 WIN7 = Family(7601, 0x28, 0x50, 0x90 + 0x68, 0x28, 0x30, 0x40, 0x50, 0x90, 0x28, 0x50)
 WIN10 = Family(20348, 0x38, 0x60, 0xA0 + 0x68, 0x38, 0x40, 0x50, 0x60, 0xA0, 0x38, 0x60)
 FAMILIES = pytest.mark.parametrize("family", [WIN7, WIN10], ids=["7601", "20348"])
+
+NEWER = Family(26100, 0x38, 0x70, 0xB0 + 0x68, 0x38, 0x40, 0x50, 0x60, 0xA8, 0x38, 0x60)
+"""The volume's name 0x10 bytes further behind, as published for the newest; its list somewhere behind it."""
 
 Instances = list[tuple[str, str, int, bool]]  # (name, altitude, image base, handles READ)
 TWO: Instances = [
@@ -149,3 +153,138 @@ def test_altitudes_are_compared_as_numbers() -> None:
     assert find_volume(kernel, read_device(kernel, DEVICE)).notes == ()
     kernel = kb.kernel(build(WIN7, sorted_right[::-1]))
     assert "order" in find_volume(kernel, read_device(kernel, DEVICE)).notes[0]
+
+
+@pytest.mark.parametrize("shift", [0, 0x10, 0x18])
+def test_the_newest_volumes_are_recognised_by_name_and_list(shift: int) -> None:
+    family = replace(NEWER, list=NEWER.list + shift)
+    kernel = kb.kernel(build(family, TWO), 26100)
+    volume = find_volume(kernel, read_device(kernel, DEVICE))
+    assert volume.name == r"\Device\HarddiskVolume3"
+    assert [(i.image, i.handles_read) for i in volume.instances] == [
+        ("Other.sys", False),
+        ("BadDriver.sys", True),
+    ]
+    (reading,) = (each for each in kernel.readings if each.reader == "minifilters of the volume")
+    assert any("volume name at +0x70" in fact for fact in reading.facts)
+
+
+@pytest.mark.parametrize(("major", "handled"), [(3, True), (4, False), (0, False)])
+def test_callbacks_are_those_of_the_request(major: int, handled: bool) -> None:
+    kernel = kb.kernel(build(WIN10, TWO[1:]), 20348)
+    (instance,) = find_volume(kernel, read_device(kernel, DEVICE), major).instances
+    assert instance.handles_read is handled
+
+
+def fltmgr_symbols(shift: int) -> kb.TableSymbols:
+    """Symbols of a fltmgr whose structures lie `shift` bytes further behind than those of any family."""
+    fields = {
+        ("_FLT_VOLUME", "DeviceObject"): 0x38,
+        ("_FLT_VOLUME", "Frame"): 0x58,
+        ("_FLT_VOLUME", "DeviceName"): 0x60,
+        ("_FLT_VOLUME", "InstanceList"): 0xA0,
+        ("_FLT_INSTANCE", "Volume"): 0x38,
+        ("_FLT_INSTANCE", "Filter"): 0x40,
+        ("_FLT_INSTANCE", "Altitude"): 0x50,
+        ("_FLT_INSTANCE", "Name"): 0x60,
+        ("_FLT_INSTANCE", "CallbackNodes"): 0xA0,
+        ("_FLT_FILTER", "Name"): 0x38,
+        ("_FLT_FILTER", "DefaultAltitude"): 0x48,
+        ("_FLT_FILTER", "DriverObject"): 0x60,
+    }
+    return kb.TableSymbols({}, {key: at + shift for key, at in fields.items()})
+
+
+def test_symbols_come_before_the_family() -> None:
+    """The structures lie 8 bytes further behind than any family has them, and are read all the same."""
+    moved = Family(20348, *(getattr(WIN10, f) + 8 for f in list(WIN10.__dataclass_fields__)[1:]))
+    kernel = kb.kernel(build(moved, TWO), 20348, others={"fltMgr.pdb": fltmgr_symbols(8)})
+    volume = find_volume(kernel, read_device(kernel, DEVICE))
+    assert [(i.image, i.handles_read) for i in volume.instances] == [
+        ("Other.sys", False),
+        ("BadDriver.sys", True),
+    ]
+    assert volume.notes == ()
+
+
+def test_symbols_that_the_memory_contradicts_are_not_used() -> None:
+    kernel = kb.kernel(build(WIN10, TWO), 20348, others={"fltMgr.pdb": fltmgr_symbols(8)})
+    volume = find_volume(kernel, read_device(kernel, DEVICE))
+    assert [i.image for i in volume.instances] == ["Other.sys", "BadDriver.sys"]
+
+
+def test_control_devices_are_passed_over() -> None:
+    memory = build(WIN7, TWO)
+    control = kb.POOL + 0x70000
+    kb.device_object(memory, control, DRIVER)
+    memory.u64(control + 0x150 + 0x50, 0)
+    kernel = kb.kernel(memory)
+    devices = [read_device(kernel, control), read_device(kernel, DEVICE)]
+    assert [volume.address for volume in volumes_behind(kernel, devices)] == [VOLUME]
+
+
+# --- frames ---------------------------------------------------------------------------------------
+
+GLOBALS, FRAME = 0x2A540, kb.POOL + 0x60000
+
+
+def framed(family: Family) -> kb.Bytes:
+    """`build`, with a frame that has both filters and the volume, on the list of FltGlobals."""
+    memory = build(family, TWO)
+    memory.fill(FRAME, 0x240)
+    base = family.device - 8
+    head = kb.FLTMGR + GLOBALS + 0x58 + 0x68
+    filters = [kb.POOL + 0x21000, kb.POOL + 0x25000]
+    rings = (
+        [head, FRAME + 8],
+        [FRAME + 0x48 + 0x68, *(each + 0x10 for each in filters)],
+        [FRAME + 0xC8 + 0x68, VOLUME + 0x10],
+    )
+    for ring in rings:
+        for here, following in zip(ring, [*ring[1:], ring[0]], strict=True):
+            memory.u64(here, following)
+            memory.u64(following + 8, here)
+    memory.u64(VOLUME + base + 0x28, FRAME)
+    for each, altitude in zip(filters, ("328010", "189600"), strict=True):
+        memory.text(each + base + 0x18, altitude, each + 0x500)
+    return memory
+
+
+@FAMILIES
+def test_all_filters_and_volumes(family: Family) -> None:
+    kernel = kb.kernel(
+        framed(family), family.build, others={"fltMgr.pdb": kb.TableSymbols({"FltGlobals": GLOBALS})}
+    )
+    assert [(f.name, f.altitude, f.image) for f in read_filters(kernel)] == [
+        ("Other", "328010", "Other.sys"),
+        ("BadDriver.sys", "189600", "BadDriver.sys"),
+    ]
+    (volume,) = read_volumes(kernel)
+    assert (volume.name, len(volume.instances), volume.device) == (r"\Device\HarddiskVolume3", 2, DEVICE)
+
+
+def test_globals_where_other_updates_have_them_are_tried() -> None:
+    kernel = kb.kernel(framed(WIN10), 17763)
+    assert len(read_filters(kernel)) == 2
+    (reading,) = (each for each in kernel.readings if each.reader == "minifilters")
+    assert "fltmgr!FltGlobals was taken to be at +0x2a540, as in other updates" in reading.facts
+
+
+def test_without_the_globals_nothing_is_made_up() -> None:
+    kernel = kb.kernel(framed(WIN10), 20348)
+    with pytest.raises(DumpError, match="frames were not found"):
+        read_filters(kernel)
+
+
+def test_operations_that_do_not_end_are_not_known() -> None:
+    memory = framed(WIN10)
+    table = kb.POOL + 0x80000
+    memory.fill(table, 0x20 * 100)
+    memory.u64(kb.POOL + 0x21000 + 0x1A8, table)
+    kernel = kb.kernel(memory, 17763)
+    assert [f.operations for f in read_filters(kernel)] == [None, None]
+    memory.put(table, b"\x03")
+    memory.put(table + 0x20, b"\x80")
+    kernel = kb.kernel(memory, 17763)
+    first = read_filters(kernel)[0]
+    assert (first.handles(3), first.handles(4)) == (True, False)
