@@ -93,40 +93,32 @@ def told(kernel: Kernel) -> Layout | None:
         head, inside = at(type_name, field), at("_FLT_RESOURCE_LIST_HEAD", "rList")
         return None if head is None else head + (RESOURCE_LIST if inside is None else inside)
 
-    needed = (
-        at("_FLT_VOLUME", "DeviceObject"),
-        at("_FLT_VOLUME", "Frame"),
-        at("_FLT_VOLUME", "DeviceName"),
-        list_at("_FLT_VOLUME", "InstanceList"),
-        at("_FLT_INSTANCE", "Volume"),
-        at("_FLT_INSTANCE", "Filter"),
-        at("_FLT_INSTANCE", "Altitude"),
-        at("_FLT_INSTANCE", "Name"),
-        at("_FLT_FILTER", "Name"),
-        at("_FLT_FILTER", "DefaultAltitude"),
-        at("_FLT_FILTER", "DriverObject"),
-    )
-    known = [each for each in needed if each is not None]
+    needed = {
+        "device": at("_FLT_VOLUME", "DeviceObject"),
+        "frame": at("_FLT_VOLUME", "Frame"),
+        "device_name": at("_FLT_VOLUME", "DeviceName"),
+        "instances": list_at("_FLT_VOLUME", "InstanceList"),
+        "volume": at("_FLT_INSTANCE", "Volume"),
+        "filter": at("_FLT_INSTANCE", "Filter"),
+        "altitude": at("_FLT_INSTANCE", "Altitude"),
+        "name": at("_FLT_INSTANCE", "Name"),
+        "filter_name": at("_FLT_FILTER", "Name"),
+        "filter_altitude": at("_FLT_FILTER", "DefaultAltitude"),
+        "filter_driver": at("_FLT_FILTER", "DriverObject"),
+    }
+    frames = {
+        "frame_filters": list_at("_FLTP_FRAME", "RegisteredFilters"),
+        "frame_volumes": list_at("_FLTP_FRAME", "AttachedVolumes"),
+        "frames": list_at("_GLOBALS", "FrameList"),
+    }
+    known = {name: offset for name, offset in needed.items() if offset is not None}
     if len(known) < len(needed):
         return None
-    device, frame, device_name, instances, volume, filter_, altitude, name, *rest = known
-    usual_layout = usual(kernel.build)
-    filters, volumes = list_at("_FLTP_FRAME", "RegisteredFilters"), list_at("_FLTP_FRAME", "AttachedVolumes")
-    frames = list_at("_GLOBALS", "FrameList")
-    return Layout(
-        "symbols of fltmgr",
-        device,
-        frame,
-        device_name,
-        instances,
-        volume,
-        filter_,
-        altitude,
-        name,
-        at("_FLT_INSTANCE", "CallbackNodes"),
-        *rest,
-        at("_FLT_FILTER", "Operations"),
-        usual_layout.frame_filters if filters is None else filters,
-        usual_layout.frame_volumes if volumes is None else volumes,
-        usual_layout.frames if frames is None else frames,
+    known |= {name: offset for name, offset in frames.items() if offset is not None}
+    return replace(
+        usual(kernel.build),
+        source="symbols of fltmgr",
+        callbacks=at("_FLT_INSTANCE", "CallbackNodes"),
+        operations=at("_FLT_FILTER", "Operations"),
+        **known,
     )

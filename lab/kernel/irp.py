@@ -89,7 +89,7 @@ def is_irp(kernel: Kernel, address: int) -> bool:
         kind, size = struct.unpack("<hH", kernel.memory.read(address, 4))
     except DumpError:
         return False
-    return kind == IRP_TYPE and size >= IRP_SIZE
+    return bool(kind == IRP_TYPE and size >= IRP_SIZE)
 
 
 def read_irp(kernel: Kernel, address: int) -> Irp:
