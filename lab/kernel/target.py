@@ -16,6 +16,7 @@ from lab.kernel.debugger import DebuggerData, read_debugger_data
 from lab.kernel.identify import base_of_kernel, identify, only_kernel, symbols_of_kernel
 from lab.kernel.image import Function, Image, find_function, read_image
 from lab.kernel.modules import LoadedModule, UnloadedModule, read_modules, read_unloaded
+from lab.kernel.naming import name_of
 from lab.kernel.prcb import Prcb, PrcbLayout, copied_prcb, crashed_of, read_prcbs
 from lab.kernel.reading import Readings, Used
 from lab.kernel.root import kernel_memory
@@ -26,8 +27,6 @@ from lab.symbols.store import Symbols
 
 KERNEL_SPACE = 0xFFFF_8000_0000_0000
 """Lowest kernel address of x64 with four-level paging."""
-
-_MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,36 +193,8 @@ class Kernel:
         """
         key = (address, returns)
         if key not in self._names:
-            self._names[key] = self._symbol(address, returns)
+            self._names[key] = name_of(self, address, returns)
         return self._names[key]
-
-    def _symbol(self, address: int, returns: bool) -> str:
-        module = self.module_at(address)
-        if module is None:
-            gone = self.unloaded_at(address)
-            return f"<unloaded {gone.name}>+{address - gone.start:#x}" if gone else f"{address:#018x}"
-        name = self.short_name(module)
-        found = self._nearest(module, address - module.base, address - returns - module.base)
-        if found is None:
-            return f"{name}+{address - module.base:#x}"
-        function, distance = found
-        return f"{name}!{function}{_offset(distance)}"
-
-    def _nearest(self, module: LoadedModule, rva: int, control: int) -> tuple[str, int] | None:
-        """(name, distance) of the function that holds RVA `control`, distance counted from `rva`."""
-        symbols = self.module_symbols(module)
-        if symbols is None:
-            return None
-        try:
-            function = self.function(module.base + control)
-        except DumpError:
-            function = None
-        if function is not None:
-            exact = symbols.nearest(function.root)
-            if exact is not None and exact[1] == 0:
-                return exact[0], rva - function.root
-        near = symbols.nearest(control)
-        return None if near is None else (near[0], rva - control + near[1])
 
     def address(self, name: str) -> int | None:
         """Address of "nt!VfKeCriticalRegionTraces"; a name without module is the kernel's.
@@ -383,12 +354,3 @@ def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:
     notes = (*notes, note) if note else notes
     kernel = Kernel(dump, modules, nt, store, found, (), notes, memory)
     return replace(kernel, unloaded=read_unloaded(dump, memory, kernel.address))
-
-
-def _offset(distance: int) -> str:
-    if distance == 0:
-        return ""
-    if distance > 0:
-        return f"+{distance:#x}"
-    high, low = divmod(distance & _MASK, 1 << 32)
-    return f"+{high:#x}`{low:08x}"
