@@ -179,8 +179,7 @@ class FilterInstance:
     filter_name: str
     image: str  # file name of the driver, "" when it could not be resolved
     origin: Origin
-    handles_read: bool | None
-    callbacks: tuple[int, ...] | None = None  # major functions that it registered for; None when not known
+    handles_read: bool | None  # has a callback for the major function of the request: READ, or what it was
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from lab.model import (
     Module,
     Origin,
     ThreadFacts,
+    UnloadedDriver,
     VerifierFacts,
 )
 
@@ -34,9 +35,19 @@ def modules() -> tuple[Module, ...]:
     )
 
 
+GONE = 0xFFFFF88009000000
+"""Where a driver was that has been unloaded."""
+
+
+def unloaded(name: str) -> UnloadedDriver:
+    return UnloadedDriver(name, GONE, GONE + 0x10000, "")
+
+
 def frames(*symbols: str, how: str = "unwound") -> tuple[Frame, ...]:
     """Frames of those symbols; a symbol without `!` belongs to a third-party image of that name."""
-    names = {"nt": "ntoskrnl.exe", "fltmgr": "fltmgr.sys", "srv2": "srv2.sys", "Ntfs": "Ntfs.sys"}
+    names = {"nt": "ntoskrnl.exe", "fltmgr": "fltmgr.sys", "srv2": "srv2.sys", "Ntfs": "Ntfs.sys"} | {
+        "VerifierExt": "VerifierExt.sys"
+    }
     return tuple(
         Frame(i, 0, 0, 0, s, names.get(s.split("!")[0], f"{s.split('+')[0]}.sys"), how)
         for i, s in enumerate(symbols)
@@ -105,6 +116,13 @@ def dispatch_crash(owner: str, *instances: FilterInstance, found: bool = True, s
         stack,
         None,
         state if found else None,
+    )
+
+
+def stop(code: int, parameters: tuple[int, int, int, int], *symbols: str, how: str = "unwound") -> Facts:
+    """Any bugcheck on the article's thread."""
+    return Facts(
+        Bugcheck(code, parameters), modules(), thread(), frames("nt!KeBugCheckEx", *symbols, how=how)
     )
 
 

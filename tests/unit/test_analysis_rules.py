@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from analysis_facts import ELSE, THREAD, base, dispatch_crash, exit_crash, fault, instance, verifier
+from analysis_facts import ELSE, GONE, THREAD, base, exit_crash, fault, unloaded, verifier
 
 from lab.analysis.facts import Facts
 from lab.analysis.rules import apply
@@ -55,8 +55,10 @@ class TestRegionLog:
     def test_verifier_unknown_off_or_without_log(self) -> None:
         assert "not known" in notes(exit_crash(None))
         assert "0x800" in notes(exit_crash(verifier(level=0x10)))
-        assert "not allocated" in notes(exit_crash(verifier(allocated=False)))
-        for log in (None, verifier(level=0x10), verifier(allocated=False)):
+        assert "not allocated" in notes(exit_crash(verifier(allocated=False, capacity=0)))
+        paged_out = verifier(allocated=False)
+        assert "paged out" in notes(exit_crash(paged_out))
+        for log in (None, verifier(level=0x10), verifier(allocated=False, capacity=0), paged_out):
             assert suspects(exit_crash(log)) == []
 
     def test_an_empty_log_means_inlined_calls(self) -> None:
@@ -101,6 +103,32 @@ class TestRegionLog:
         said = evidence(exit_crash(verifier((ELSE, "enter", "BadDriver.sys"))))
         assert said["0x20.region-log.enter-without-leave"].strength is Strength.WEAK
 
+    def test_kernels_that_log_no_direction_show_odd_numbers_of_calls(self) -> None:
+        odd = [(THREAD, "unknown", "BadDriver.sys")] * 3
+        even = [(THREAD, "unknown", "Other.sys")] * 4
+        facts = exit_crash(verifier(*odd, *even))
+        said = evidence(facts)["0x20.region-log.odd-calls"]
+        assert (said.strength, said.points_to) == (Strength.MODERATE, ("BadDriver.sys",))
+        assert "3 calls" in said.statement
+        assert suspects(facts) == ["BadDriver.sys"]
+
+    def test_an_odd_number_in_an_overwritten_log_is_weak(self) -> None:
+        noise = [(ELSE, "unknown", "Suspect.sys")] * 127
+        said = evidence(exit_crash(verifier(*noise, (THREAD, "unknown", "BadDriver.sys"))))
+        assert said["0x20.region-log.odd-calls"].strength is Strength.WEAK
+
+    def test_extra_leaves_on_other_threads(self) -> None:
+        facts = exit_crash(verifier((ELSE, "leave", "BadDriver.sys")), parameter=1, count=1)
+        said = evidence(facts)["0x20.region-log.leave-without-enter"]
+        assert (said.strength, said.points_to) == (Strength.MODERATE, ("BadDriver.sys",))
+        full = exit_crash(verifier((ELSE, "leave", "BadDriver.sys"), *NOISE[1:]), parameter=1, count=1)
+        assert "0x20.region-log.leave-without-enter" not in evidence(full), "its enter may be overwritten"
+
+    def test_balanced_calls_of_the_thread_are_said_to_be_balanced(self) -> None:
+        log = verifier((THREAD, "enter", "BadDriver.sys"), (THREAD, "leave", "BadDriver.sys"))
+        assert "balanced" in notes(exit_crash(log))
+        assert suspects(exit_crash(log)) == []
+
     def test_windows_own_callers_are_never_accused(self) -> None:
         facts = exit_crash(verifier(*[(THREAD, "enter", "Ntfs.sys")] * 128))
         assert suspects(facts) == []
@@ -116,80 +144,6 @@ class TestRegionLog:
         log = verifier((THREAD, "leave", "BadDriver.sys"), *NOISE[1:])
         said = evidence(exit_crash(log, parameter=1, count=1))["0x20.region-log.unbalanced-thread"]
         assert said.strength is Strength.MODERATE
-
-
-class TestDispatchRoutine:
-    def test_a_drivers_own_routine_is_proof(self) -> None:
-        facts = dispatch_crash("BadDriver.sys")
-        said = evidence(facts)["0xc4.c5.dispatch-routine"]
-        assert (said.strength, said.points_to) == (Strength.PROOF, ("BadDriver.sys",))
-        assert rank(facts, apply(facts)[0])[0].weight == 1
-
-    def test_the_only_minifilter_is_strong(self) -> None:
-        facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("fltmgr.sys"))
-        said = evidence(facts)["0xc4.c5.only-minifilter"]
-        assert (said.strength, said.points_to) == (Strength.STRONG, ("BadDriver.sys",))
-        assert "0xfffffa804b5b1010" in said.where
-
-    def test_several_minifilters_stay_a_set(self) -> None:
-        facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("Other.sys"))
-        said = evidence(facts)["0xc4.c5.minifilters"]
-        assert (said.strength, said.points_to) == (Strength.MODERATE, ("BadDriver.sys", "Other.sys"))
-        assert [s.weight for s in rank(facts, apply(facts)[0])] == [0.5, 0.5]
-
-    def test_a_minifilter_without_read_callback_is_cleared(self) -> None:
-        facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("Other.sys", reads=False))
-        said = evidence(facts)
-        assert said["0xc4.c5.no-read-callback"].clears == ("Other.sys",)
-        assert said["0xc4.c5.only-minifilter"].points_to == ("BadDriver.sys",)
-
-    def test_when_nobody_reads_the_callbacks_are_not_believed(self) -> None:
-        facts = dispatch_crash(
-            "fltmgr.sys", instance("BadDriver.sys", reads=False), instance("Other.sys", reads=False)
-        )
-        assert suspects(facts) == ["BadDriver.sys", "Other.sys"]
-
-    def test_an_instance_without_name_keeps_the_set_open(self) -> None:
-        facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance(""))
-        assert evidence(facts)["0xc4.c5.minifilters"].points_to == ("BadDriver.sys",)
-
-    def test_no_third_party_minifilter(self) -> None:
-        facts = dispatch_crash("fltmgr.sys", instance("fltmgr.sys"))
-        assert suspects(facts) == []
-        assert "No third-party minifilter" in notes(facts)
-
-    def test_no_saved_state(self) -> None:
-        facts = dispatch_crash("fltmgr.sys", found=False)
-        assert suspects(facts) == []
-        assert "saved state was not found" in notes(facts)
-
-    def test_a_guessed_device_makes_it_weaker(self) -> None:
-        facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"))
-        assert facts.dispatch is not None
-        facts = replace(facts, dispatch=replace(facts.dispatch, address=0))
-        assert evidence(facts)["0xc4.c5.only-minifilter"].strength is Strength.MODERATE
-
-    def test_the_region_log_tells_several_minifilters_apart(self) -> None:
-        facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("Other.sys"))
-        facts = replace(facts, verifier=verifier(OPEN_ENTER))
-        ranked = rank(facts, apply(facts)[0])
-        assert [s.image for s in ranked] == ["BadDriver.sys", "Other.sys"]
-        assert ranked[0].weight == pytest.approx(12 / 15)
-
-    def test_a_routine_of_windows_accuses_nobody(self) -> None:
-        facts = dispatch_crash("Ntfs.sys")
-        assert suspects(facts) == []
-        assert "not suspected itself" in notes(facts)
-
-    @pytest.mark.parametrize(("sub_code", "rule"), [(0xC6, "0xc4.c6"), (0xFB, "0xc4.fb")])
-    def test_siblings(self, sub_code: int, rule: str) -> None:
-        facts = dispatch_crash("BadDriver.sys", sub_code=sub_code)
-        assert f"{rule}.dispatch-routine" in evidence(facts)
-
-    def test_an_unknown_sub_code_is_said_to_be_unknown(self) -> None:
-        facts = dispatch_crash("BadDriver.sys", sub_code=0x81001)
-        assert suspects(facts) == []
-        assert "0x81001" in notes(facts)
 
 
 class TestFaults:
@@ -231,16 +185,49 @@ class TestFaults:
         assert suspects(facts) == ["amdppm.sys"]
         assert "comes with Windows" in notes(facts)
 
+    @pytest.mark.parametrize("code", [0xD5, 0xD6])
+    def test_special_pool_faults_name_the_instruction(self, code: int) -> None:
+        assert suspects(fault(code, (0x10, 0, self.BAD, 0))) == ["BadDriver.sys"]
+
+    @pytest.mark.parametrize("code", [0xBE, 0xFC])
+    def test_without_an_instruction_the_stack_behind_the_trap_tells(self, code: int) -> None:
+        facts = fault(code, (0x10, 0, 0, 0), "nt!KeBugCheckEx", "nt!KiPageFault+0x1", "BadDriver+0x77")
+        facts = replace(
+            facts,
+            exception=None,
+            stack=(*facts.stack[:2], replace(facts.stack[2], instruction=self.BAD)),
+        )
+        assert suspects(facts) == ["BadDriver.sys"]
+
+    def test_an_unloaded_driver_that_still_runs(self) -> None:
+        facts = replace(fault(0xD1, (0x10, 2, 8, GONE + 0x10)), unloaded=(unloaded("Gone.sys"),))
+        said = evidence(facts)["fault.in-unloaded-driver"]
+        assert (said.strength, said.points_to) == (Strength.STRONG, ("Gone.sys",))
+        assert suspects(facts) == ["Gone.sys"]
+
+    def test_an_unloaded_driver_of_windows_is_not_accused(self) -> None:
+        facts = replace(fault(0xD1, (0x10, 2, 8, GONE + 0x10)), unloaded=(unloaded("cdrom.sys"),))
+        assert suspects(facts) == []
+
+    def test_memory_of_an_unloaded_driver_is_traced_to_it(self) -> None:
+        facts = fault(0xA, (GONE + 0x10, 2, 0, base("ntoskrnl.exe") + 1))
+        facts = replace(facts, unloaded=(unloaded("Gone.sys"),))
+        assert evidence(facts)["fault.memory"].points_to == ("Gone.sys",)
+
+    @pytest.mark.parametrize("name", ["BadDriver", "BadDriver.sys", r"\SystemRoot\drivers\BadDriver.sys"])
+    def test_the_name_on_the_blue_screen(self, name: str) -> None:
+        facts = replace(fault(0xD1, (0, 2, 0, base("ntoskrnl.exe"))), named=name)
+        said = evidence(facts)["kernel.names"]
+        assert (said.strength, said.points_to) == (Strength.MODERATE, ("BadDriver.sys",))
+
+    def test_a_name_on_the_blue_screen_that_is_windows_own_accuses_nobody(self) -> None:
+        facts = replace(fault(0xD1, (0, 2, 0, base("ntoskrnl.exe"))), named="Ntfs.sys")
+        assert "kernel.names" not in evidence(facts)
+
     def test_an_address_in_no_module(self) -> None:
         facts = fault(0xD1, (0, 2, 0, 0x1234))
         assert suspects(facts) == []
         assert "0x1234" in notes(facts)
-
-    def test_a_security_check_names_who_noticed(self) -> None:
-        facts = fault(0x139, (3, self.BAD, 0, 0))
-        said = evidence(facts)
-        assert "LIST_ENTRY" in said["0x139.kind"].statement
-        assert said["0x139.noticed-in"].points_to == ("BadDriver.sys",)
 
 
 @pytest.mark.parametrize("code", [0x80, 0xE2])
@@ -251,7 +238,7 @@ def test_our_own_stops_accuse_nobody(code: int) -> None:
 
 
 def test_a_bugcheck_without_rules_says_so() -> None:
-    assert "no rule" in notes(Facts(Bugcheck(0x9F), ()))
+    assert "no rule" in notes(Facts(Bugcheck(0x3D), ()))
 
 
 def test_no_accusation_without_evidence_of_a_loaded_image() -> None:

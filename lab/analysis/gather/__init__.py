@@ -40,7 +40,7 @@ def gather(kernel: Kernel, known: Mapping[str, Driver]) -> tuple[Facts, tuple[st
     call = attempt(
         notes, "Verifier's saved state of the call", lambda: read_call(kernel, bugcheck, stack, notes)
     )
-    instances = call.state.instances if call else ()
+    instances = (*(call.state.instances if call and call.state else ()), *(call.elsewhere if call else ()))
     touched = (*(frame.instruction for frame in stack), *bugcheck.parameters)
     modules = read_modules(kernel, known, touched, instances, notes)
     foreign = frozenset(m.name.casefold() for m in modules if m.origin is not Origin.IN_BOX)
@@ -51,11 +51,12 @@ def gather(kernel: Kernel, known: Mapping[str, Driver]) -> tuple[Facts, tuple[st
         thread=thread,
         stack=stack,
         verifier=verifier,
-        dispatch=_with_origins(call.state, modules) if call else None,
+        dispatch=_with_origins(call.state, modules) if call and call.state else None,
         exception=read_exception(kernel, bugcheck),
         trap=read_trap(kernel, bugcheck),
         named=named_driver(kernel),
         major=call.major if call else None,
+        elsewhere=with_origins(call.elsewhere, modules) if call else (),
         processors=quietly(lambda: read_processors(kernel)) or (),
         unloaded=read_unloaded(kernel),
         texts=targets.texts,

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from lab.analysis.gather.attempt import attempt, quietly
 from lab.analysis.rules.apc_count import signed16
-from lab.dumps.memory import u64
-from lab.kernel.devices import device_stack
-from lab.kernel.dispatch import DEVICE, IRP_AFTER_DEVICE, SavedState, find_device, find_saved_state
-from lab.kernel.filters import Volume, find_volume
-from lab.kernel.irp import Irp, read_irp
+from lab.analysis.rules.minifilters import major_by_sender
+from lab.kernel.devices import Device, device_stack, devices_of
+from lab.kernel.dispatch import SavedState, devices_with_routine, find_saved_state
+from lab.kernel.filters import Volume, find_volume, volumes_behind
+from lab.kernel.fltframes import read_volumes
+from lab.kernel.irp import READ
 from lab.kernel.target import Kernel
-from lab.model import Bugcheck, DispatchState, Frame
+from lab.model import Bugcheck, DispatchState, FilterInstance, Frame
 
 CHECKED = frozenset({(0xC4, 0xC5), (0xC4, 0xC1), (0xC9, 0x12)})
 """Stops whose parameter 2 is a dispatch routine that nt!IovCallDriver had called."""
@@ -20,25 +21,45 @@ CHECKED = frozenset({(0xC4, 0xC5), (0xC4, 0xC1), (0xC9, 0x12)})
 
 @dataclass(frozen=True)
 class Call:
-    """The state, and the major function of the request where its IRP still tells."""
+    """What is known of the call. `state` is None when not even a device was found.
 
-    state: DispatchState
+    `major` is the major function of the request, None when nothing tells. `elsewhere` are the minifilter
+    instances of the other volumes; of all when the volume of the request is not known.
+    """
+
+    state: DispatchState | None
     major: int | None
+    elsewhere: tuple[FilterInstance, ...] = ()
 
 
 def read_call(kernel: Kernel, bugcheck: Bugcheck, stack: tuple[Frame, ...], notes: list[str]) -> Call | None:
-    """What is known of the call; None for any other stop, or when not even a device was found."""
+    """The call that went wrong; None for a stop that is about no such call."""
     kind, routine, _, before = bugcheck.parameters
     if (bugcheck.code, kind) not in CHECKED:
         return None
     saved = find_saved_state(kernel, routine, before, stack)
+    devices: tuple[Device, ...] = ()
     if saved is None:
         notes.append("Nothing on the stack or in a register has the invariants of Verifier's saved state.")
-        saved = _any_device(kernel, routine, before, stack, notes)
-    if saved is None:
-        return None
-    volume = _volume(kernel, saved, notes)
-    state = DispatchState(
+        saved, devices = _any_device(kernel, routine, before, stack, notes)
+    major = saved.major if saved is not None else None
+    major = major if major is not None else major_by_sender(stack)
+    wanted = READ if major is None else major
+    volume = _volume(kernel, saved, wanted, notes) if saved is not None else None
+    others: tuple[Volume, ...] = ()
+    if _of_filter_manager(kernel, routine):
+        others = _volumes(kernel, saved, devices, wanted)
+    return Call(
+        state=_state(kernel, saved, routine, volume) if saved is not None else None,
+        major=major,
+        elsewhere=tuple(
+            i for each in others if volume is None or each.address != volume.address for i in each.instances
+        ),
+    )
+
+
+def _state(kernel: Kernel, saved: SavedState, routine: int, volume: Volume | None) -> DispatchState:
+    return DispatchState(
         address=saved.address,
         found_in=saved.found_in,
         checks=saved.checks,
@@ -52,45 +73,48 @@ def read_call(kernel: Kernel, bugcheck: Bugcheck, stack: tuple[Frame, ...], note
         volume_name=volume.name if volume else "",
         instances=volume.instances if volume else (),
     )
-    return Call(state, _major(kernel, saved) if saved.address else None)
 
 
 def _any_device(
     kernel: Kernel, routine: int, before: int, stack: tuple[Frame, ...], notes: list[str]
-) -> SavedState | None:
-    """A stand-in for the saved state (address 0): some device of the routine's driver on the stack."""
-    found = find_device(kernel, routine, stack)
+) -> tuple[SavedState | None, tuple[Device, ...]]:
+    """(a stand-in for the saved state (address 0), all devices of the routine's driver).
+
+    The stand-in is a device of that driver that was seen on the stack.
+    """
+    found = devices_with_routine(kernel, routine, stack)
     if found is None:
-        return None
-    device, where = found
+        return None, ()
+    if not found.likely:
+        return None, found.devices
+    device = found.likely[0]
     notes.append(
-        f"Device {device.address:#x} ({where}) is taken for the one that was called, which is a guess."
+        f"Device {device.address:#x} ({found.found_by}) is taken for the one that was called, which is a "
+        "guess."
     )
     checks = ("its driver has the dispatch routine of parameter 2",)
-    return SavedState(0, where, checks, device, signed16(before))
+    return SavedState(0, found.found_by, checks, device, signed16(before)), found.devices
 
 
-def _volume(kernel: Kernel, saved: SavedState, notes: list[str]) -> Volume | None:
-    owner = kernel.module_at(saved.device.driver.start)
-    if owner is None or owner.name.casefold() != "fltmgr.sys":
+def _of_filter_manager(kernel: Kernel, address: int) -> bool:
+    module = kernel.module_at(address)
+    return module is not None and module.name.casefold() == "fltmgr.sys"
+
+
+def _volume(kernel: Kernel, saved: SavedState, major: int, notes: list[str]) -> Volume | None:
+    if not _of_filter_manager(kernel, saved.device.driver.start):
         return None
-    volume = attempt(notes, "The filter manager's volume", lambda: find_volume(kernel, saved.device))
+    volume = attempt(notes, "The filter manager's volume", lambda: find_volume(kernel, saved.device, major))
     if volume is not None:
         notes.extend(volume.notes)
     return volume
 
 
-def _major(kernel: Kernel, saved: SavedState) -> int | None:
-    """Of the IRP that the call was made with: its stack location at the device, else the current one.
-
-    None when the IRP has been freed since, or the state does not lead to one.
-    """
-
-    def read() -> Irp:
-        return read_irp(kernel, u64(kernel.memory, saved.address + DEVICE + IRP_AFTER_DEVICE))
-
-    irp = quietly(read)
-    if irp is None:
-        return None
-    own = next((each for each in irp.locations if each.device == saved.device.address), irp.current)
-    return own.major if own is not None else None
+def _volumes(
+    kernel: Kernel, saved: SavedState | None, devices: tuple[Device, ...], major: int
+) -> tuple[Volume, ...]:
+    """Every volume: behind the devices of the filter manager's driver object, else by its own lists."""
+    if saved is not None and not devices:
+        devices = quietly(lambda: devices_of(kernel, saved.device.driver)) or ()
+    found = volumes_behind(kernel, devices, major)
+    return found or quietly(lambda: read_volumes(kernel, major)) or ()

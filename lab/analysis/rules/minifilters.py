@@ -11,29 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from lab.analysis.altitudes import group_of
 from lab.analysis.facts import Facts, function
 from lab.analysis.rules.registry import Note
-from lab.model import DispatchState, Evidence, FilterInstance, Origin, Strength
-
-READ = 3
-MAJORS = {
-    0: "CREATE",
-    2: "CLOSE",
-    READ: "READ",
-    4: "WRITE",
-    5: "QUERY_INFORMATION",
-    6: "SET_INFORMATION",
-    9: "FLUSH_BUFFERS",
-    10: "QUERY_VOLUME_INFORMATION",
-    11: "SET_VOLUME_INFORMATION",
-    12: "DIRECTORY_CONTROL",
-    13: "FILE_SYSTEM_CONTROL",
-    14: "DEVICE_CONTROL",
-    16: "SHUTDOWN",
-    17: "LOCK_CONTROL",
-    18: "CLEANUP",
-    20: "QUERY_SECURITY",
-    21: "SET_SECURITY",
-}
-"""IRP_MJ_* by number, those that file systems get."""
+from lab.kernel.irp import READ, major_name
+from lab.model import DispatchState, Evidence, FilterInstance, Frame, Origin, Strength
 
 _BY_CALLER = {"ExecuteRead": READ, "ExecuteWrite": 4, "ExecuteCreate": 0, "ExecuteFlush": 9}
 
@@ -57,12 +36,12 @@ def minifilters(facts: Facts, family: str) -> Iterator[Evidence | Note]:
     candidates = _foreign(state.instances)
     major = request_major(facts)
     if major is not None:
-        candidates, idle = _that_handle(major, candidates)
+        candidates, idle = _that_handle(candidates)
         if idle:
-            name = MAJORS.get(major, f"major function {major}")
+            name = major_name(major)
             yield Evidence(
                 rule=f"{family}.no-callback",
-                statement=f"The request was a {name}, and {_names(idle)} did not register for it.",
+                statement=f"The request was {name}, and {_names(idle)} did not register for it.",
                 strength=Strength.WEAK,
                 where=f"FLT_INSTANCE.CallbackNodes[{major + 22}]",
                 clears=_images(idle),
@@ -133,9 +112,12 @@ def _elsewhere(facts: Facts, state: DispatchState, family: str) -> Iterator[Evid
 
 def request_major(facts: Facts) -> int | None:
     """The major function of the checked request: from its IRP, else by the function that sent it."""
-    if facts.major is not None:
-        return facts.major
-    functions = [function(frame.symbol) for frame in facts.stack]
+    return facts.major if facts.major is not None else major_by_sender(facts.stack)
+
+
+def major_by_sender(stack: Sequence[Frame]) -> int | None:
+    """The major function that the caller of IoCallDriver sends, by its name; None when that does not tell."""
+    functions = [function(frame.symbol) for frame in stack]
     for name in ("nt!IovCallDriver", "nt!IofCallDriver"):
         if name in functions:
             sender = "".join(functions[functions.index(name) + 1 :][:1])
@@ -143,18 +125,9 @@ def request_major(facts: Facts) -> int | None:
     return None
 
 
-def handles(instance: FilterInstance, major: int) -> bool | None:
-    """Whether the instance has a callback for a major function; None when the dump does not tell."""
-    if instance.callbacks is not None:
-        return major in instance.callbacks
-    return instance.handles_read if major == READ else None
-
-
-def _that_handle(
-    major: int, candidates: list[FilterInstance]
-) -> tuple[list[FilterInstance], list[FilterInstance]]:
+def _that_handle(candidates: list[FilterInstance]) -> tuple[list[FilterInstance], list[FilterInstance]]:
     """(possible, idle). When nobody handles the request the reading of the callbacks is not trusted."""
-    possible = [i for i in candidates if handles(i, major) is not False]
+    possible = [i for i in candidates if i.handles_read is not False]
     active = {i.image.casefold() for i in possible}
     idle = [i for i in candidates if i.image.casefold() not in active]
     return (possible, idle) if possible else (candidates, [])
