@@ -36,9 +36,7 @@ from lab.symbols import SymbolStore
 def triage(
     dump: Annotated[
         str | None,
-        typer.Argument(
-            metavar="DUMP", help="A kernel dump (MEMORY.DMP, minidump), or with --host its name."
-        ),
+        typer.Argument(metavar="DUMP", help="A kernel dump (MEMORY.DMP, minidump), or with --host its name."),
     ] = None,
     symbols: SymbolSpecs = [],  # noqa: B006  typer copies it
     symbol_cache: SymbolCache = None,

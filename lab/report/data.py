@@ -50,7 +50,7 @@ def read_json(text: str) -> Case:
 
 def render_triage(triage: Triage, *, indent: int | None = None) -> str:
     """A triage as one ASCII JSON object: `format`, then the fields of `lab.model.Triage`."""
-    return to_json({"format": FORMAT, **plain(triage)}, indent=indent)
+    return json.dumps({"format": FORMAT, **plain(triage)}, indent=indent)
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
@@ -69,10 +69,7 @@ def plain(value: Any, *, hexadecimal: bool = False) -> Any:
             for f in dataclasses.fields(value)
         }
     if isinstance(value, Mapping):
-        return {
-            plain(key): plain(item, hexadecimal=hexadecimal or key in _HEXADECIMAL)
-            for key, item in value.items()
-        }
+        return {plain(key): plain(item, hexadecimal=key in _HEXADECIMAL) for key, item in value.items()}
     if isinstance(value, frozenset | set):
         return sorted((plain(item) for item in value), key=str)
     if isinstance(value, tuple | list):

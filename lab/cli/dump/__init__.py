@@ -46,8 +46,8 @@ add(app, names.symbol, "x")
 add(app, names.type_, "dt")
 
 
-@app.command()
-def kd(
+@app.command("kd")
+def command_line(
     command: Annotated[
         str, typer.Argument(help="As typed in the debugger: '!verifier 200', 'lmvm srv2', 'kn'.")
     ],

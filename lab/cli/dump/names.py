@@ -137,9 +137,7 @@ class Structure:
 def type_(
     kernel: Kernel,
     name: Annotated[str, typer.Argument(help="nt!_KTHREAD; without a module it is the kernel's.")],
-    fields: Annotated[
-        list[str] | None, typer.Argument(metavar="FIELD", help="Only these fields.")
-    ] = None,
+    fields: Annotated[list[str] | None, typer.Argument(metavar="FIELD", help="Only these fields.")] = None,
 ) -> Answer:
     """Size and fields of a structure in this very build, as far as the symbols tell."""
     prefix, _, wanted = name.rpartition("!")
