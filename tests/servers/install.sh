@@ -1,9 +1,13 @@
 #!/bin/sh
-# Installs the independent servers that tests/servers talk to. Needs root; without it those tests skip.
+# Installs the independent servers that tests/servers talk to, and tools that other tests compare with: PDBs
+# (llvm-pdbutil) and cabinets. Needs root; without it those tests skip.
 set -eu
 missing=""
 command -v smbd >/dev/null 2>&1 || [ -x /usr/sbin/smbd ] || missing="$missing samba"
 command -v sshd >/dev/null 2>&1 || [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+command -v llvm-pdbutil-19 >/dev/null 2>&1 || missing="$missing llvm-19"
+command -v gcab >/dev/null 2>&1 || missing="$missing gcab"
+command -v cabextract >/dev/null 2>&1 || missing="$missing cabextract"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" -ne 0 ]; then
     echo "not root: tests against$missing will be skipped"
