@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lab.analysis.origin import classify
+from lab.kernel.power import PowerFailure
 from lab.model import (
     Bugcheck,
     DispatchState,
@@ -101,6 +102,7 @@ class Facts:
     named: str = ""
     major: int | None = None
     elsewhere: tuple[FilterInstance, ...] = ()
+    power: PowerFailure | None = None
     processors: tuple[ProcessorFacts, ...] = ()
     unloaded: tuple[UnloadedDriver, ...] = ()
     texts: Mapping[int, str] = field(default_factory=dict)

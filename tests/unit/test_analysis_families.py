@@ -11,6 +11,7 @@ from lab.analysis.facts import DeviceFacts, Facts, PoolFacts, RequestFacts, Trap
 from lab.analysis.rules import apply
 from lab.analysis.rules.security_check import KINDS as CHECKS
 from lab.analysis.suspects import rank
+from lab.kernel.power import PowerFailure, PowerWorker, WaitingDevice
 from lab.model import Evidence, ProcessorFacts, Strength
 
 BAD = base("BadDriver.sys") + 0x334C
@@ -149,6 +150,29 @@ class TestPower:
         )
         said = evidence(facts)["0x9f.thread"]
         assert (said.strength, said.points_to) == (Strength.MODERATE, ("BadDriver.sys",))
+
+    def test_a_directed_transition_has_only_the_stack(self) -> None:
+        device = DeviceFacts(0x6100, r"\Driver\ACPI", "Ntfs.sys", self.STACK)
+        facts = replace(stop(0x9F, (5, 0x6100, 0, 0)), devices={0x6100: device})
+        assert {e.rule for e in apply(facts)[0] if e.points_to} == {"0x9f.device-stack"}
+
+    def test_what_plug_and_play_waits_for(self) -> None:
+        device = DeviceFacts(0x6100, r"\Driver\ACPI", "Ntfs.sys", self.STACK)
+        waiting = (WaitingDevice(0x7000, 0x6100, r"USB\X", "BadDriver"), WaitingDevice(0x7100, 0x1, "", ""))
+        failure = PowerFailure(4, "", waiting=waiting, notes=("Something is missing.",))
+        facts = replace(stop(0x9F, (4, 300, 0, 0)), devices={0x6100: device}, power=failure)
+        said = [e for e in apply(facts)[0] if e.rule == "0x9f.plug-and-play"]
+        assert [(e.strength, e.points_to) for e in said] == [
+            (Strength.MODERATE, ("BadDriver.sys",)),
+            (Strength.WEAK, ()),
+        ]
+        assert "Something is missing." in notes(facts)
+
+    def test_a_power_worker_that_has_not_come_back(self) -> None:
+        workers = (PowerWorker(1, 2, 3, "BadDriver.sys"), PowerWorker(1, 2, 3, "Ntfs.sys"))
+        facts = replace(stop(0x9F, (3, 0, 0, 0)), power=PowerFailure(3, "", workers=workers))
+        assert evidence(facts)["0x9f.power-worker"].strength is Strength.WEAK
+        assert suspects(facts) == ["BadDriver.sys"]
 
 
 class TestWatchdogs:

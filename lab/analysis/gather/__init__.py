@@ -11,6 +11,7 @@ from lab.analysis.gather.dispatch import read_call
 from lab.analysis.gather.exception import read_exception, read_trap
 from lab.analysis.gather.modules import read_modules, read_unloaded
 from lab.analysis.gather.parameters import named_driver, read_targets
+from lab.kernel.power import read_power_failure
 from lab.kernel.processors import read_processors
 from lab.kernel.target import Kernel
 from lab.kernel.threads import crashing_thread, read_thread
@@ -44,7 +45,9 @@ def gather(kernel: Kernel, known: Mapping[str, Driver]) -> tuple[Facts, tuple[st
     touched = (*(frame.instruction for frame in stack), *bugcheck.parameters)
     modules = read_modules(kernel, known, touched, instances, notes)
     foreign = frozenset(m.name.casefold() for m in modules if m.origin is not Origin.IN_BOX)
-    targets = read_targets(kernel, bugcheck, foreign)
+    power = attempt(notes, "What the power failure leads to", lambda: read_power_failure(kernel))
+    waiting = [each.device for each in power.waiting] if power else []
+    targets = read_targets(kernel, bugcheck, foreign, waiting)
     facts = Facts(
         bugcheck=bugcheck,
         modules=modules,
@@ -57,6 +60,7 @@ def gather(kernel: Kernel, known: Mapping[str, Driver]) -> tuple[Facts, tuple[st
         named=named_driver(kernel),
         major=call.major if call else None,
         elsewhere=with_origins(call.elsewhere, modules) if call else (),
+        power=power,
         processors=quietly(lambda: read_processors(kernel)) or (),
         unloaded=read_unloaded(kernel),
         texts=targets.texts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from lab.analysis.facts import DeviceFacts, PoolFacts, RequestFacts
@@ -20,8 +21,8 @@ from lab.model import Bugcheck, DumpError, Frame
 
 MOST_TEXT = 512
 _SPECIAL_POOL = frozenset({0xC1, 0xD5, 0xD6})
-_POWER_STACK = (0x9F, 0x3)
-"""The kind whose parameter 2 is only the bottom of the device stack in question."""
+_POWER_STACKS = frozenset({(0x9F, 0x3), (0x9F, 0x5)})
+"""Kinds whose parameter 2 is only the bottom of the device stack in question."""
 
 
 @dataclass
@@ -35,8 +36,13 @@ class Targets:
     stacks: dict[int, tuple[Frame, ...]] = field(default_factory=dict)
 
 
-def read_targets(kernel: Kernel, bugcheck: Bugcheck, foreign: frozenset[str]) -> Targets:
-    """Everything the parameters of this very stop lead to. `foreign` are the images not known as in-box."""
+def read_targets(
+    kernel: Kernel, bugcheck: Bugcheck, foreign: frozenset[str], devices: Iterable[int] = ()
+) -> Targets:
+    """Everything the parameters of this very stop lead to. `foreign` are the images not known as in-box.
+
+    `devices` are further device objects that are at issue.
+    """
     found = Targets()
     stop = describe(bugcheck)
     if stop is None:
@@ -44,8 +50,10 @@ def read_targets(kernel: Kernel, bugcheck: Bugcheck, foreign: frozenset[str]) ->
     for parameter, value in zip(stop.parameters, bugcheck.parameters, strict=True):
         if value:
             _read(kernel, bugcheck, parameter.role, value, found)
-    if (bugcheck.code, bugcheck.parameters[0]) == _POWER_STACK:
+    if (bugcheck.code, bugcheck.parameters[0]) in _POWER_STACKS:
         _device(kernel, bugcheck.parameters[1], found)
+    for device in devices:
+        _device(kernel, device, found)
     if any(block.tag for block in found.pool.values()):
         searched = [module for module in kernel.modules if module.name.casefold() in foreign]
         found.pool = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lab.analysis.facts import PoolFacts
+from lab.analysis.gather.attempt import quietly
+from lab.dumps.memory import u32
 from lab.kernel.modules import LoadedModule
+from lab.kernel.pool import find_block
 from lab.kernel.target import KERNEL_SPACE, Kernel
 from lab.model import DumpError
 
-HEADER = 0x10  # sizeof _POOL_HEADER in every x64 build
-_TAG = 4  # _POOL_HEADER.PoolTag
-_SIZE = 2  # _POOL_HEADER.BlockSize, in units of HEADER
+_TAG = 4  # POOL_HEADER.PoolTag
 _PAGE = 0x1000
 _PIECE = 0x10000
 MOST_CODE = 24 << 20
@@ -20,30 +21,26 @@ MOST_CODE = 24 << 20
 
 def tag_text(value: int) -> str:
     """A pool tag as the debugger writes it; "" for a number that is no text."""
-    raw = (value & 0x7FFFFFFF).to_bytes(4, "little")  # the highest bit marks protected pool
+    raw = (value & 0x7FFFFFFF).to_bytes(4, "little")  # the top bit marks a protected allocation
     return raw.decode("ascii").rstrip() if all(0x20 <= byte < 0x7F for byte in raw) else ""
 
 
 def read_block(kernel: Kernel, address: int, *, special: bool = False) -> PoolFacts | None:
-    """The block at `address` (or whose header is there); None when no header with a tag is in the dump.
+    """The block that holds `address`; None when no header with a tag is in the dump.
 
-    Special pool has its header at the start of the page. Blocks of a page and more have none.
+    A block of special pool has its header at the start of its page; blocks of a page and more have none.
     """
     if address < KERNEL_SPACE:
         return None
-    places = (address & -_PAGE,) if special else (address - HEADER, address)
-    for place in places:
-        if not special and place == address - HEADER and not address & (_PAGE - 1):
-            continue
-        try:
-            raw = kernel.memory.read(place, HEADER)
-        except DumpError:
-            continue
-        tag = tag_text(int.from_bytes(raw[_TAG : _TAG + 4], "little"))
-        if tag:
-            size = 0 if special else max(raw[_SIZE] * HEADER - HEADER, 0)
-            return PoolFacts(address, tag, size, f"POOL_HEADER {place:#x}")
-    return None
+    if special:
+        header = address & -_PAGE
+        tag = tag_text(quietly(lambda: u32(kernel.memory, header + _TAG)) or 0)
+        return PoolFacts(address, tag, 0, f"header of special pool {header:#x}") if tag else None
+    block = quietly(lambda: find_block(kernel, address))
+    if block is None:
+        return None
+    how = "" if block.sure else ", recognised by itself"
+    return PoolFacts(address, block.tag.rstrip(), block.size, f"POOL_HEADER of {block.address:#x}{how}")
 
 
 def users(kernel: Kernel, tag: str, modules: Iterable[LoadedModule]) -> tuple[str, ...]:

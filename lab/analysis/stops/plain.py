@@ -163,6 +163,11 @@ POWER: Kinds = {
         Parameter("Thread that holds the Plug and Play lock", Role.THREAD),
         Parameter("nt!TRIAGE_9F_PNP"),
     ),
+    0x5: violation(
+        "A device did not finish a directed power transition in time",
+        Parameter("Physical device object of the stack"),
+        Parameter("POP_FX_DEVICE"),
+    ),
     0x500: violation(
         "A device completed a system power IRP without PoStartNextPowerIrp",
         RESERVED,
