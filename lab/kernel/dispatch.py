@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from lab.dumps.memory import u32, u64
 from lab.kernel.devices import Device, device_stack, devices_of, read_device
+from lab.kernel.fltframes import read_volumes
 from lab.kernel.irp import Irp, is_irp, read_irp
 from lab.kernel.target import KERNEL_SPACE, Kernel
 from lab.model import DumpError, Frame
@@ -101,7 +102,7 @@ def devices_with_routine(kernel: Kernel, routine: int, stack: Sequence[Frame]) -
     """Every device whose driver has the dispatch routine, for when the saved state is not in the dump.
 
     The driver is found through any device on the crashing stack: its own, or one whose device stack the
-    driver is on. None when there is none.
+    driver is on; that of the filter manager through its volumes, too. None when it is not found.
     """
     with kernel.reading("devices with the dispatch routine") as used:
         seen: list[tuple[Device, str]] = []
@@ -121,6 +122,27 @@ def devices_with_routine(kernel: Kernel, routine: int, stack: Sequence[Frame]) -
                     used.check("the routine is one of the driver's major functions")
                     how = f"the device stack of device {device.address:#x} ({where})"
                     return RoutineDevices(devices_of(kernel, each.driver) or (each,), how, (each,))
+        return _through_volumes(kernel, routine)
+
+
+def _through_volumes(kernel: Kernel, routine: int) -> RoutineDevices | None:
+    """The filter manager's own lists lead to its devices when no device on the stack does."""
+    module = kernel.module_at(routine)
+    if module is None or module.name.casefold() != "fltmgr.sys":
+        return None
+    try:
+        volumes = read_volumes(kernel)
+    except DumpError:
+        return None
+    for volume in volumes:
+        try:
+            device = read_device(kernel, volume.device)
+        except DumpError:
+            continue
+        if device.driver.serves(routine):
+            return RoutineDevices(
+                devices_of(kernel, device.driver) or (device,), "the filter manager's volumes"
+            )
     return None
 
 

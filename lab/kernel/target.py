@@ -342,6 +342,7 @@ def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:
     store = symbols if symbols is not None else Symbols(())
     memory, unmapped = kernel_memory(dump)
     modules, notes = read_modules(dump, memory)
+    closes = dump.triage is None and not notes
     notes = (unmapped, *notes) if unmapped else notes
     identified = identify(dump, base_of_kernel(dump, modules))
     if not modules:
@@ -353,4 +354,10 @@ def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:
     modules = tuple(nt if m.base == nt.base else m for m in modules)
     notes = (*notes, note) if note else notes
     kernel = Kernel(dump, modules, nt, store, found, (), notes, memory)
-    return replace(kernel, unloaded=read_unloaded(dump, memory, kernel.address))
+    with kernel.reading("loaded drivers") as used:
+        if closes:
+            used.check(f"the list of {len(modules)} drivers closes")
+        if nt.pdb is not None:
+            used.fact(f"{nt.name} is {nt.pdb.name} {nt.pdb.key}")
+    with kernel.reading("unloaded drivers"):
+        return replace(kernel, unloaded=read_unloaded(dump, memory, kernel.address))

@@ -259,10 +259,16 @@ def test_the_request_of_the_saved_state(kernel: Kernel) -> None:
     assert "the IRP was sent to the device" in found.checks
 
 
-def test_without_the_saved_state_all_volumes_come_into_question(kernel: Kernel) -> None:
+@pytest.mark.parametrize(
+    ("on_the_stack", "where"), [(True, "of frame"), (False, "the filter manager's volumes")]
+)
+def test_without_the_saved_state_all_volumes_come_into_question(
+    kernel: Kernel, on_the_stack: bool, where: str
+) -> None:
     routine = kernel.bugcheck.parameters[1]
-    found = devices_with_routine(kernel, routine, walk(kernel))
+    found = devices_with_routine(kernel, routine, walk(kernel) if on_the_stack else ())
     assert found is not None
+    assert where in found.found_by
     assert {device.driver.name.casefold() for device in found.devices} == {r"\filesystem\fltmgr"}
     names = {volume.name for volume in volumes_behind(kernel, found.devices)}
     assert names == {r"\Device\Mup", r"\Device\HarddiskVolume3"}
