@@ -17,11 +17,16 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True)
 class Image:
-    """A loaded image: its file name ("BadDriver.sys") and its least size in memory, in bytes."""
+    """A loaded image: its file name ("BadDriver.sys") and its least size in memory, in bytes.
+
+    `company` and `version` go into its version resource; empty ones are made up.
+    """
 
     name: str
     third_party: bool
     size: int = 0x40000
+    company: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Instance:
 class CrashState:
     """Everything the dump of one stop says. Equal states give equal dump files, byte for byte."""
 
-    build: int  # 7601, 17763 or 20348
+    build: int  # one of lab.twin.memory.BUILDS
     seed: int
     stop: Stop
     images: tuple[Image, ...]  # load order, ntoskrnl.exe first; with hal.dll, fltmgr.sys, Ntfs.sys, srv2.sys

@@ -46,7 +46,13 @@ def images(loaded: Loaded) -> tuple[Image, ...]:
     """Loaded images in load order, the kernel first. Sizes differ, so that the list looks like one."""
     kernel = tuple(Image(name, third_party=False, size=size) for name, size in _KERNEL)
     return kernel + tuple(
-        Image(driver.image, driver.third_party, size=0x20000 + 0x1000 * (len(driver.image) * 7 % 64))
+        Image(
+            driver.image,
+            driver.third_party,
+            size=0x20000 + 0x1000 * (len(driver.image) * 7 % 64),
+            company=driver.company,
+            version=driver.version,
+        )
         for driver in loaded.drivers
     )
 

@@ -20,6 +20,7 @@ SUSPECTS = {7601: 0x21A230, 17763: 0x40D640, 20348: 0xC254E0}
 ENTER = {7601: 0x507190, 17763: 0x939990, 20348: 0xA562C0}
 LEAVE = {7601: 0x510210, 17763: 0x939C10, 20348: 0xA56350}
 BUGCHECK = {7601: 0x93EA0, 17763: 0x1B9D10, 20348: 0x41FD30}
+SYSTEM_THREAD_START = {7601: 0x99EB0, 17763: 0x1C2B10, 20348: 0x424E30}
 IOV_CALL_DRIVER = {7601: 0x5167F0, 17763: 0x923CD4, 20348: 0xA571F4}
 KERNEL_PDB = {
     7601: "339E74133576439CBCDF7E0229DA3773",
@@ -239,8 +240,33 @@ class Dump:
         return interrupted
 
     def calls_before(self, address: int) -> bool:
-        """Whether the bytes before a return address are a call."""
-        code = self.read(address - 6, 6)
-        near = code[1] == 0xE8
-        imported = code[:2] == b"\xff\x15"
-        return near or imported or (code[3:5] == b"\x41\xff" and code[5] & 0xF8 == 0xD0)
+        """Whether the bytes before a return address are a call: relative, or any form of FF /2."""
+        code = self.read(address - 7, 7)
+        if code[2] == 0xE8:
+            return True
+        return any(
+            code[7 - size] == 0xFF and code[8 - size] >> 3 & 7 == 2 and size == 2 + _operand(code[8 - size :])
+            for size in (2, 3, 4, 6, 7)
+        )
+
+    def keeps(self, frame: Unwound, offset: int, value: int) -> list[int]:
+        """What the nonvolatile registers of `frame` point to that has `value` at `offset`."""
+        found = []
+        for name in ("rbx", "rbp", "rsi", "rdi", "r12", "r13", "r14", "r15"):
+            try:
+                if self.u64(frame.registers[name] + offset) == value:
+                    found.append(frame.registers[name])
+            except Absent:
+                continue
+        return found
+
+
+def _operand(code: bytes) -> int:
+    """Bytes behind the ModRM byte of a call that `code` begins with."""
+    mode, low = code[0] >> 6, code[0] & 7
+    if mode == 3:
+        return 0
+    sib = int(low == 4)
+    if mode == 0:
+        return sib + 4 * (low == 5)
+    return sib + (1 if mode == 1 else 4)

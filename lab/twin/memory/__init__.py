@@ -9,20 +9,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab.twin.crash import CrashState
-from lab.twin.memory.dumpfile import write_file
+from lab.twin.memory.dumpfile import usual_type, write_file
 from lab.twin.memory.layout import layout
 from lab.twin.memory.machine import crashed_machine
+from lab.twin.memory.pagemaps import DUMP_TYPES, FULL
 from lab.twin.memory.stops import stop_of
 from lab.twin.memory.symbols import write_isf
+from lab.twin.memory.tables import BUILDS
 
 
-def write_dump(state: CrashState, path: Path, *, filler_pages: int = 512) -> None:
-    """Write the dump of `state`: a kernel dump of type 2 for build 7601, of type 6 for the others.
+def write_dump(
+    state: CrashState, path: Path, dump_type: int | None = None, *, filler_pages: int = 512
+) -> None:
+    """Write the dump of `state`, by default a kernel dump: type 2 for build 7601, type 6 for the others.
 
-    `filler_pages` are 4 KiB pages of pool without meaning, to give the file a size. The file appears at
-    `path` when it is whole. ValueError when `state` contradicts itself, KeyError for an unknown build.
+    `dump_type` may be any of DUMP_TYPES; those that hold user memory, too, have as much of it as the twin:
+    none. `filler_pages` are 4 KiB pages of pool without meaning, to give the file a size. The file appears at
+    `path` when it is whole. ValueError when `state` contradicts itself or the type is unknown, KeyError for
+    an unknown build.
     """
-    write_file(crashed_machine(state, filler_pages=filler_pages), state, path)
+    kind = usual_type(state.build) if dump_type is None else dump_type
+    machine = crashed_machine(state, filler_pages=filler_pages, tight=kind == FULL)
+    write_file(machine, state, path, kind)
 
 
 def parameters(state: CrashState) -> tuple[int, tuple[int, int, int, int]]:
@@ -35,4 +43,4 @@ def write_symbols(build: int, directory: Path) -> None:
     write_isf(build, directory)
 
 
-__all__ = ["parameters", "write_dump", "write_symbols"]
+__all__ = ["BUILDS", "DUMP_TYPES", "parameters", "write_dump", "write_symbols"]

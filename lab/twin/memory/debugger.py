@@ -27,11 +27,6 @@ _VARIABLES = {
 }
 
 
-def variables() -> tuple[str, ...]:
-    """Kernel variables that this module writes or points at."""
-    return (*_VARIABLES.values(), "KdDebuggerDataBlock", "KdVersionBlock", "KdpDebuggerDataListHead")
-
-
 def write_debugger_data(
     memory: Memory, at: Layout, code: int, parameters: tuple[int, int, int, int], processors: int
 ) -> None:
@@ -90,10 +85,14 @@ def write_debugger_data(
     memory.u32(at.variable("KeNumberProcessors"), processors)
 
 
-def write_physical_memory_block(memory: Memory, pool: Pool, at: Layout) -> None:
-    """MmPhysicalMemoryBlock: the runs of physical memory, as the dump's header has them."""
-    address = pool.take(0x10 + 16 * 3, b"MmPh")
-    runs = memory.runs
-    data = struct.pack("<IIQ", len(runs), 0, sum(count for _, count in runs))
+def place_physical_memory_block(memory: Memory, pool: Pool, at: Layout) -> int:
+    """Room for MmPhysicalMemoryBlock; it is filled when all memory is known."""
+    address = pool.take(0x10 + 16 * 42, b"MmPh")
     memory.u64(at.variable("MmPhysicalMemoryBlock"), address)
+    return address
+
+
+def write_physical_memory_block(memory: Memory, address: int, runs: tuple[tuple[int, int], ...]) -> None:
+    """The runs of physical memory, as the dump's header has them."""
+    data = struct.pack("<IIQ", len(runs), 0, sum(count for _, count in runs))
     memory.write(address, data + b"".join(struct.pack("<QQ", *run) for run in runs))

@@ -29,7 +29,7 @@ def driver_object(
     record.u32(0x20, module.size)
     record.u64(0x30, address + 0x150)
     record.bytes(0x38, pool.string(name, b"Driv"))
-    record.u64(0x58, module.base + (module.functions[0].rva if module.functions else 0x1000))
+    record.u64(0x58, module.entry)
     for major in range(_MAJOR_FUNCTIONS):
         record.u64(0x70 + 8 * major, special.get(major, default))
     memory.write(address, record.data)
@@ -123,9 +123,7 @@ class Stacks:
             {READ: at.address("Ntfs!NtfsFsdRead")},
         )
         manager = at.module("volmgr.sys") if at.has("volmgr.sys") else at.nt
-        self.volume_driver = driver_object(
-            *(memory, pool, manager, "\\Driver\\volmgr", manager.base + 0x1000, {})
-        )
+        self.volume_driver = driver_object(*(memory, pool, manager, "\\Driver\\volmgr", manager.entry, {}))
         self.disk = device_object(memory, pool, self.volume_driver, 0x210, _DISK, add=0x50)
         self.ntfs = device_object(memory, pool, self.ntfs_driver, 0x7F0, _DISK_FILE_SYSTEM, add=0x30)
         self.fltmgr = self.filter_device(self.ntfs, _DISK_FILE_SYSTEM)
@@ -150,5 +148,5 @@ class Stacks:
     def network_device(self, at: Layout) -> int:
         """\\Device\\Mup's device object, which FltMgr attaches to as well."""
         mup = at.module("mup.sys") if at.has("mup.sys") else at.nt
-        driver = driver_object(*(self.memory, self.pool, mup, "\\FileSystem\\Mup", mup.base + 0x1000, {}))
+        driver = driver_object(*(self.memory, self.pool, mup, "\\FileSystem\\Mup", mup.entry, {}))
         return device_object(self.memory, self.pool, driver, 0x40, _NETWORK, add=0x40)

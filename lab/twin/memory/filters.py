@@ -1,7 +1,8 @@
 """The filter manager's frame, volumes, filters and instances.
 
-Two layouts: that of Windows 7/2008 R2, where FLT_OBJECT is 0x20 bytes, and that of the 10 family, where it
-is 0x30. All offsets after FLT_OBJECT differ by that alone, but for FLT_FILTER.Operations.
+Layouts: that of Windows 7/2008 R2 (here of 9600, too), where FLT_OBJECT is 0x20 bytes, and that of the 10
+family, where it is 0x30. All offsets after FLT_OBJECT differ by that alone, but for FLT_FILTER.Operations
+and, since 22000, FLT_INSTANCE.CallbackNodes.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from lab.twin.memory.layout import Layout, Module
 from lab.twin.memory.physical import Memory, Pool
 from lab.twin.memory.records import Record
 
-GLOBALS_RVA = {7601: 0x2B0C0, 17763: 0x2A540, 20348: 0x2C6C0}
-"""RVA of fltmgr!FltGlobals in the twin's fltmgr."""
 CALLBACKS = 50
 _READ_NODE = READ + 22
 _VOLUME, _FILTER, _INSTANCE = 0x04000000, 0x02000000, 0x01000000
@@ -42,7 +41,9 @@ def write_filter_manager(
     memory: Memory, pool: Pool, at: Layout, stacks: Stacks, volume: str, instances: tuple[Instance, ...]
 ) -> None:
     """The frame with its filters, the volume with its instances, and two other volumes."""
-    manager = FilterManager(memory, pool, at, pool.take(0x240, b"FMfr"), 0x30 if at.kernel.new else 0x20)
+    manager = FilterManager(
+        memory, pool, at, pool.take(0x240, b"FMfr"), 0x30 if at.kernel.build >= 14393 else 0x20
+    )
     _frame(manager)
     others = [("\\Device\\Mup", stacks.filter_device(stacks.network_device(at), 0x14), 0, 0x11, "\\Mup")]
     for name, device, disk, kind, control in others:
@@ -59,7 +60,7 @@ def _frame(manager: FilterManager) -> None:
     for offset in (_FRAME_FILTERS, _FRAME_VOLUMES):
         frame.loop(offset + _LIST, manager.frame)
     manager.memory.write(manager.frame, frame.data)
-    base = manager.at.module("fltmgr.sys").base + GLOBALS_RVA[manager.at.kernel.build]
+    base = manager.at.address("fltmgr!FltGlobals")
     frames = Record(_GLOBALS_FRAMES + 0x80)
     frames.loop(_GLOBALS_FRAMES + _LIST, base)
     manager.memory.write(base, frames.data)
@@ -118,10 +119,9 @@ def _filter(manager: FilterManager, module: Module, altitude: str) -> int:
     if module.name in manager.filters:
         return manager.filters[module.name]
     b, memory, pool = manager.base, manager.memory, manager.pool
-    own = [f"{module.prefix}!{name}" for name in ("Dispatch", "PreRead", "PostRead")]
     dispatch, before, after = (
-        manager.at.address(name) if any(f.name == name for f in module.functions) else module.base + 0x1000
-        for name in own
+        manager.at.address(f"{module.prefix}!{name}") if module.has(name) else module.entry
+        for name in ("Dispatch", "PreRead", "PostRead")
     )
     driver = driver_object(memory, pool, module, f"\\FileSystem\\{module.prefix}", dispatch, {})
     operations = struct.pack("<BxxxIQQQ", READ, 0, before, after, 0) + struct.pack("<B31x", 0x80)
@@ -136,7 +136,7 @@ def _filter(manager: FilterManager, module: Module, altitude: str) -> int:
     record.u32(b + 0x28, 2)
     record.u64(b + 0x30, driver)
     record.loop(b + 0x38 + _LIST, address)
-    record.u64(0x1A8 if manager.at.kernel.new else 0x188, pool.put(operations, b"FMfl"))
+    record.u64(0x1A8 if b == 0x30 else 0x188, pool.put(operations, b"FMfl"))
     memory.write(address, record.data)
     _append(memory, manager.frame + _FRAME_FILTERS, address + 0x10)
     manager.filters[module.name] = address
@@ -147,7 +147,8 @@ def _instance(manager: FilterManager, volume: int, instance: Instance) -> None:
     b, memory, pool = manager.base, manager.memory, manager.pool
     module = manager.at.module(instance.image)
     owner = _filter(manager, module, instance.altitude)
-    size = b + 0x70 + 8 * CALLBACKS
+    nodes = b + (0x78 if manager.at.kernel.build >= 22000 else 0x70)
+    size = nodes + 8 * CALLBACKS
     address = pool.take(size, b"FMis", add=0x10, align=0x20)
     node = pool.take(0x30, b"FMcb")
     record = Record(size)
@@ -158,7 +159,7 @@ def _instance(manager: FilterManager, volume: int, instance: Instance) -> None:
     record.u64(b + 0x10, owner)
     record.bytes(b + 0x20, pool.string(instance.altitude, b"FMin"))
     record.bytes(b + 0x30, pool.string(instance.name, b"FMin"))
-    record.u64(b + 0x70 + 8 * _READ_NODE, node)
+    record.u64(nodes + 8 * _READ_NODE, node)
     memory.write(address, record.data)
     _append(memory, volume + b + 0x70, address + 0x10)
     _append(memory, owner + b + 0x38, address + b + 0x40)

@@ -6,12 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from random import Random
 
-from lab.twin.crash import CrashState
+from lab.twin.crash import CrashState, Image
+from lab.twin.images import Blueprint, Function, blueprint
 from lab.twin.memory.checks import check
-from lab.twin.memory.drivers import driver_functions
-from lab.twin.memory.functions import Function, Functions, functions
 from lab.twin.memory.records import up
-from lab.twin.memory.tables import IMAGE_SIZES, Kernel, kernel
+from lab.twin.memory.tables import Kernel, kernel
 
 _SYSTEM = {
     "ntoskrnl.exe": "nt",
@@ -21,6 +20,15 @@ _SYSTEM = {
     "ntfs.sys": "Ntfs",
 }
 _PLAIN_SIZES = {"fltmgr.sys": 0x71000, "ntfs.sys": 0x2B0000, "srv2.sys": 0xC9000, "hal.dll": 0xA3000}
+_DRIVER_VARIANTS = 4
+_THROUGH = {
+    "nt!IovCallDriver": "IofCallDriver",
+    "nt!VerifierKeEnterCriticalRegion": "KeEnterCriticalRegion",
+    "nt!VerifierKeLeaveCriticalRegion": "KeLeaveCriticalRegion",
+}
+"""What other images call to get there."""
+_OFF_2_MIB = {9600: 0x7F000, 14393: 0x14000, 17763: 0xB3000, 18362: 0xB3000}
+"""Where the kernel begins after a multiple of 2 MiB; later kernels begin on one."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,21 @@ class Module:
     guid: bytes  # 16 bytes, as in memory
     age: int
     timestamp: int
-    functions: tuple[Function, ...]
+    company: str
+    version: str
+    source: str  # name of its blueprint
+
+    @property
+    def blueprint(self) -> Blueprint:
+        return blueprint(self.source)
+
+    def has(self, symbol: str) -> bool:
+        return symbol in self.blueprint.symbols
+
+    @property
+    def entry(self) -> int:
+        """Address of its entry point."""
+        return self.base + self.blueprint.entry
 
     @property
     def pdb_guid(self) -> str:
@@ -49,7 +71,6 @@ class Layout:
     """Addresses of one machine. `modules` are in load order."""
 
     kernel: Kernel
-    functions: Functions
     modules: tuple[Module, ...]
     directory: int  # frame of the top page table
     cr3: int
@@ -79,26 +100,48 @@ class Layout:
         return self.nt.base + self.kernel.rva(symbol)
 
     def address(self, symbol: str) -> int:
-        """Address of a function, "fltmgr!FltpDispatch"; KeyError when there is none."""
-        module, function = self._find(symbol)
-        return module.base + function.rva
+        """Address of a function or variable, "fltmgr!FltpDispatch"; KeyError when there is none."""
+        module, name = self._find(symbol)
+        return module.base + module.blueprint.symbols[name]
 
     def function(self, symbol: str) -> Function:
         """The function itself; KeyError when there is none."""
-        return self._find(symbol)[1]
+        module, name = self._find(symbol)
+        return module.blueprint.function(name)
+
+    def resumes(self, caller: str, callee: str) -> tuple[int, Function]:
+        """The return address that `callee` gets when `caller` calls it, and the part of `caller` it is in.
+
+        That part is `caller` itself or a block split off it. ValueError when it makes no such call.
+        """
+        module, name = self._find(caller)
+        wanted = _THROUGH.get(callee, callee.split("!")[1])
+        own = module.blueprint.function(name)
+        parts = [own, *(part for part in module.blueprint.functions if part.parent == own.name)]
+        for part in parts:
+            if any(called == wanted for _, called in part.calls):
+                own = part
+        after = own.after_call(wanted)
+        if after is None:
+            raise ValueError(f"{caller} does not call {callee}")
+        return module.base + own.rva + after, own
 
     def after_call(self, caller: str, callee: str) -> int:
         """The return address that `callee` gets when `caller` calls it."""
-        return self.address(caller) + self.function(caller).after_call(callee)
+        return self.resumes(caller, callee)[0]
 
-    def _find(self, symbol: str) -> tuple[Module, Function]:
-        prefix, _ = symbol.split("!")
+    def _find(self, symbol: str) -> tuple[Module, str]:
+        prefix, name = symbol.split("!")
         for module in self.modules:
-            if module.prefix == prefix:
-                for function in module.functions:
-                    if function.name == symbol:
-                        return module, function
+            if module.prefix == prefix and module.has(name):
+                return module, name
         raise KeyError(symbol)
+
+
+def guid_bytes(digits: str) -> bytes:
+    """A GUID in memory order, from 32 hexadecimal digits."""
+    g = bytes.fromhex(digits)
+    return g[3::-1] + g[5:3:-1] + g[7:5:-1] + g[8:]
 
 
 def guid_text(g: bytes) -> str:
@@ -115,16 +158,17 @@ def layout(state: CrashState) -> Layout:
     """The layout for `state`. ValueError when `state` contradicts itself, KeyError for an unknown build."""
     check(state)
     nt = kernel(state.build)
-    known = functions(nt)
     rng = Random(f"layout {state.build} {state.seed}")
     if nt.new:
         base = 0xFFFFF80000000000 + rng.randrange(1, 8) * 0x100000000 + rng.randrange(0x100) * 0x800000
-        base += 0xB3000 if state.build == 17763 else 0
+        base += _OFF_2_MIB.get(state.build, 0)
         pool_slot, stack_slot, self_map = rng.sample(range(0x108, 0x1E8), 3)
+        if state.build < 14393:  # not yet chosen anew at each boot
+            pool_slot, stack_slot, self_map = 0x1C0, 0x1A0, 0x1ED
         pool = _slot(pool_slot) + rng.randrange(0x100, 0x4000) * 0x200000
         stacks = _slot(stack_slot) + rng.randrange(0x1000, 0x200000) * 0x1000
         cursor = base + 0x10000000 + rng.randrange(0x100) * 0x10000
-        cr3 = 0x1AA002 if state.build == 17763 else 0x1AE002
+        cr3 = {9600: 0x1A7000, 14393: 0x1AA000, 17763: 0x1AA002}.get(state.build, 0x1AE002)
         system_start, pfn_database = 0xFFFF800000000000, _slot(0x1EA)
     else:
         base = 0xFFFFF80001600000 + rng.randrange(0x40) * 0x1000
@@ -137,23 +181,22 @@ def layout(state: CrashState) -> Layout:
     for image in state.images:
         key = image.name.casefold()
         prefix = _SYSTEM.get(key, image.name.rsplit(".", 1)[0])
-        own = known.of(prefix) if key in _SYSTEM else driver_functions(prefix)
-        size = up(max(image.size, _PLAIN_SIZES.get(key, 0), 0x10000 + max((f.rva for f in own), default=0)))
+        source = _source(image, prefix, state.build)
+        size = up(max(image.size, _PLAIN_SIZES.get(key, 0), blueprint(source).size))
         if prefix == "nt":
-            size, at = IMAGE_SIZES[state.build], base
+            size, at = blueprint(source).size, base
         elif prefix == "hal":
-            at = base - size if nt.new else base + IMAGE_SIZES[state.build]
+            at = base - size if nt.new else base + blueprint(f"nt-{state.build}").size
         else:
             if prefix == "srv2" and not nt.new:
                 cursor = max(cursor, 0xFFFFF88003A00000 + rng.randrange(0x80) * 0x10000)
             at, cursor = cursor, cursor + size + rng.randrange(8) * 0x1000
-        modules.append(_module(state, image.name, prefix, at, size, image.third_party, own, nt))
+        modules.append(_module(state, image, prefix, at, size, source, nt))
     if not nt.new:
         stacks = max(stacks, up(cursor, 0x200000))  # system PTEs: the same area as the drivers
     processors = stacks + 0x40000000 if nt.new else 0xFFFFF880009E4000
     return Layout(
         nt,
-        known,
         tuple(modules),
         cr3 >> 12,
         cr3,
@@ -171,23 +214,45 @@ def _slot(index: int) -> int:
     return 0xFFFF000000000000 | index << 39
 
 
+def _source(image: Image, prefix: str, build: int) -> str:
+    """Name of the blueprint of an image."""
+    match prefix:
+        case "nt":
+            return f"nt-{build}"
+        case "fltmgr":
+            return f"fltmgr-{next(since for since in (22000, 14393, 7601) if build >= since)}"
+        case "hal" | "srv2" | "Ntfs":
+            return prefix.lower()
+    if not image.third_party:
+        return "inbox"
+    return f"driver-{hashlib.sha256(prefix.casefold().encode()).digest()[0] % _DRIVER_VARIANTS}"
+
+
 def _module(
-    state: CrashState,
-    name: str,
-    prefix: str,
-    base: int,
-    size: int,
-    third_party: bool,
-    own: tuple[Function, ...],
-    nt: Kernel,
+    state: CrashState, image: Image, prefix: str, base: int, size: int, source: str, nt: Kernel
 ) -> Module:
-    stem = name.rsplit(".", 1)[0]
-    digest = hashlib.sha256(f"image {name.casefold()} {state.build}".encode()).digest()
-    timestamp = 0x4A5B0000 + int.from_bytes(digest[:4], "little") % 0x14000000
+    stem = image.name.rsplit(".", 1)[0]
+    digest = hashlib.sha256(f"image {image.name.casefold()} {state.build}".encode()).digest()
+    third = image.third_party
     if prefix == "nt":
-        g = bytes.fromhex(nt.pdb_guid)
-        guid = g[3::-1] + g[5:3:-1] + g[7:5:-1] + g[8:]
-        return Module(name, prefix, base, size, False, "ntkrnlmp.pdb", guid, nt.pdb_age, timestamp, own)
-    pdb = f"d:\\build\\{stem.lower()}\\x64\\release\\{stem}.pdb" if third_party else f"{stem.lower()}.pdb"
-    age = 1 + digest[4] % 3 if third_party else 1
-    return Module(name, prefix, base, size, third_party, pdb, guid_of(name, state.build), age, timestamp, own)
+        pdb, guid, age = "ntkrnlmp.pdb", guid_bytes(nt.pdb_guid), nt.pdb_age
+    elif third:
+        pdb = f"d:\\build\\{stem.lower()}\\x64\\release\\{stem}.pdb"
+        guid, age = guid_of(image.name, state.build), 1 + digest[4] % 3
+    else:
+        pdb, guid, age = f"{stem.lower()}.pdb", guid_of(image.name, state.build), 1
+    return Module(
+        name=image.name,
+        prefix=prefix,
+        base=base,
+        size=size,
+        third_party=third,
+        pdb=pdb,
+        guid=guid,
+        age=age,
+        timestamp=0x4A5B0000 + int.from_bytes(digest[:4], "little") % 0x14000000,
+        company=image.company or (f"{stem} Software" if third else "Microsoft Corporation"),
+        version=image.version
+        or (f"{1 + digest[5] % 9}.{digest[6] % 10}.{digest[7]}.0" if third else nt.version),
+        source=source,
+    )

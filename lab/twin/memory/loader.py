@@ -17,8 +17,10 @@ _UNLOADED = (("dump_storport.sys", 0x14000), ("dump_storahci.sys", 0x2A000), ("c
 _BOOT_LOADED = 0xFFFFFFFFFFFFFFFF
 
 
-def write_modules(memory: Memory, pool: Pool, at: Layout, exceptions: dict[str, tuple[int, int]]) -> None:
-    """The list in load order. `exceptions` gives address and size of .pdata by file name."""
+def write_modules(
+    memory: Memory, pool: Pool, at: Layout, exceptions: dict[str, tuple[int, int]]
+) -> tuple[int, ...]:
+    """The list in load order; returns its entries. `exceptions` gives address and size of .pdata by name."""
     head = at.variable("PsLoadedModuleList")
     size = 0xA0 if at.kernel.new else 0x90
     entries = [pool.take(size, b"MmLd") for _ in at.modules]
@@ -31,7 +33,7 @@ def write_modules(memory: Memory, pool: Pool, at: Layout, exceptions: dict[str, 
         record.u64(0x10, table)
         record.u32(0x18, length)
         record.u64(0x30, module.base)
-        record.u64(0x38, module.base + (module.functions[0].rva if module.functions else 0x1000))
+        record.u64(0x38, module.entry)
         record.u32(0x40, module.size)
         folder = "" if module.prefix in ("nt", "hal") else "drivers\\"
         full = f"\\SystemRoot\\system32\\{folder}{module.name}"
@@ -47,17 +49,26 @@ def write_modules(memory: Memory, pool: Pool, at: Layout, exceptions: dict[str, 
             record.u64(0x80, _BOOT_LOADED)  # LoadedImports
         memory.write(address, record.data)
     memory.write(head, struct.pack("<QQ", ring[1], ring[-1]))
+    return tuple(entries)
 
 
-def write_unloaded(memory: Memory, pool: Pool, at: Layout, *, started: float) -> None:
-    """MmUnloadedDrivers: a ring of 50 with the crash dump helpers that Windows unloads after each boot."""
+def write_unloaded(
+    memory: Memory, pool: Pool, at: Layout, *, started: float
+) -> tuple[tuple[str, int, int], ...]:
+    """MmUnloadedDrivers: a ring of 50 with the crash dump helpers that Windows unloads after each boot.
+
+    Returns name, start and end of each, the oldest first.
+    """
     table = Record(50 * 0x28)
     base = at.modules[-1].base + at.modules[-1].size + 0x100000
+    found = []
     for index, (name, size) in enumerate(_UNLOADED):
         start = base + index * 0x40000
+        found.append((name, start, start + size))
         table.bytes(index * 0x28, pool.string(name, b"TDnm"))
         table.u64(index * 0x28 + 0x10, start)
         table.u64(index * 0x28 + 0x18, start + size)
         table.u64(index * 0x28 + 0x20, filetime(started + 12.5 + index / 8))
     memory.u64(at.variable("MmUnloadedDrivers"), pool.put(table.data, b"MmUn"))
     memory.u32(at.variable("MmLastUnloadedDriver"), len(_UNLOADED))
+    return tuple(found)

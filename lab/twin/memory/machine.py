@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from random import Random
 
 from lab.twin.crash import CrashState, Stop
-from lab.twin.memory.debugger import variables, write_debugger_data, write_physical_memory_block
+from lab.twin.memory.debugger import (
+    place_physical_memory_block,
+    write_debugger_data,
+    write_physical_memory_block,
+)
 from lab.twin.memory.devices import Stacks, read_request
-from lab.twin.memory.filters import GLOBALS_RVA, write_filter_manager
+from lab.twin.memory.filters import write_filter_manager
 from lab.twin.memory.image import write_image
-from lab.twin.memory.layout import Layout, Module, layout
+from lab.twin.memory.layout import Layout, layout
 from lab.twin.memory.loader import write_modules, write_unloaded
+from lab.twin.memory.pagemaps import ranges
 from lab.twin.memory.physical import PAGE, Memory, Pool
 from lab.twin.memory.shared import write_shared_data
 from lab.twin.memory.stack import Registers, context, lay
@@ -26,7 +31,6 @@ from lab.twin.memory.stops import (
     stop_of,
     waiting_stack,
 )
-from lab.twin.memory.tables import HEADERS_END
 from lab.twin.memory.threads import (
     RUNNING,
     Thread,
@@ -37,9 +41,10 @@ from lab.twin.memory.threads import (
     write_processor,
     write_thread,
 )
-from lab.twin.memory.verifier import VARIABLES, call_driver_data, write_verifier
+from lab.twin.memory.verifier import THUNKS, call_driver_data, write_verifier
 
 _POOL_SIZE = 0x4000000
+_MOST_RUNS = 42  # in DUMP_HEADER64
 _TICKS = 64  # clock ticks a second
 
 
@@ -49,21 +54,32 @@ class Machine:
 
     layout: Layout
     memory: Memory
+    runs: tuple[tuple[int, int], ...]  # of physical memory: first frame, frames
+    frames: list[int]  # those that exist, sorted
     code: int
     parameters: tuple[int, int, int, int]
     registers: Registers
+    thread: int
+    process: int
+    prcb: int
+    stack_base: int
+    module_entries: tuple[int, ...]
+    unloaded: tuple[tuple[str, int, int], ...]  # name, start, end
 
 
-def crashed_machine(state: CrashState, *, filler_pages: int) -> Machine:
-    """Build it; takes some tens of milliseconds. ValueError when `state` contradicts itself."""
+def crashed_machine(state: CrashState, *, filler_pages: int, tight: bool = False) -> Machine:
+    """Build it; takes some tens of milliseconds. ValueError when `state` contradicts itself.
+
+    With `tight` the machine has little more physical memory than what exists of it.
+    """
     at = layout(state)
     rng = Random(f"machine {state.build} {state.seed}")
     memory = Memory(rng, directory=at.directory, self_map=at.self_map)
     pool = Pool(memory, at.pool, _POOL_SIZE, rng)
     started = state.system_time - state.uptime_seconds
     code, parameters = stop_of(state, at)
-    _write_images(memory, pool, at)
-    write_unloaded(memory, pool, at, started=started)
+    entries = _write_images(memory, pool, at, state)
+    unloaded = write_unloaded(memory, pool, at, started=started)
     write_debugger_data(memory, at, code, parameters, state.processors)
     threads = Threads(write_processes(memory, pool, at, started=started))
     keys = [state.thread, *sorted({entry.thread for entry in state.region_log} - {state.thread})]
@@ -77,43 +93,60 @@ def crashed_machine(state: CrashState, *, filler_pages: int) -> Machine:
     verified = _verified_calls(memory, pool, at, state, stacks, crashing)
     registers = lay_crash(memory, at, state, crashing.top, crashing.address, verified)
     _write_threads(memory, at, state, threads, rng)
-    _write_processors(memory, pool, at, state, crashing, registers, rng)
+    prcb = _write_processors(memory, pool, at, state, crashing, registers, rng)
     addresses = {key: thread.address for key, thread in threads.by_key.items()}
     write_verifier(memory, pool, at, state, addresses, rng)
     if state.stop is Stop.DISPATCH_CHANGED_APC:
         for index, value in enumerate((code, *parameters)):
             memory.u64(at.variable("VfBugcheckTmpData") + 8 * index, value)
     _fill(memory, at, filler_pages, state)
-    write_physical_memory_block(memory, pool, at)
     write_shared_data(memory, at, state)
-    return Machine(at, memory, code, parameters, registers)
+    block = place_physical_memory_block(memory, pool, at)
+    runs = _tight_runs(memory) if tight else memory.runs
+    write_physical_memory_block(memory, block, runs)
+    return Machine(
+        layout=at,
+        memory=memory,
+        runs=runs,
+        frames=sorted({*memory.pages, *memory.lazy}),
+        code=code,
+        parameters=parameters,
+        registers=registers,
+        thread=crashing.address,
+        process=threads.process,
+        prcb=prcb,
+        stack_base=crashing.base,
+        module_entries=entries,
+        unloaded=unloaded,
+    )
 
 
-def _write_images(memory: Memory, pool: Pool, at: Layout) -> None:
-    def resolve(symbol: str) -> int | None:
-        try:
-            return at.address(symbol)
-        except (KeyError, ValueError):
-            return None
+def _tight_runs(memory: Memory) -> tuple[tuple[int, int], ...]:
+    """At most as many runs as a header has room for, around all frames that exist."""
+    found = ranges(sorted({*memory.pages, *memory.lazy}))
+    gaps = sorted((later[0] - sum(run) for run, later in pairwise(found)), reverse=True)
+    least = gaps[_MOST_RUNS - 2] if len(found) > _MOST_RUNS else 0
+    runs = found[:1]
+    for run in found[1:]:
+        first = runs[-1][0]
+        if run[0] - sum(runs[-1]) < least or len(runs) == _MOST_RUNS:
+            runs[-1] = first, sum(run) - first
+        else:
+            runs.append(run)
+    return tuple(runs)
+
+
+def _write_images(memory: Memory, pool: Pool, at: Layout, state: CrashState) -> tuple[int, ...]:
+    verified = {name.casefold() for name in state.verified} if state.verifier_level else set()
+
+    def resolve(name: str) -> int:
+        return at.address(f"{'hal' if name.startswith('Hal') else 'nt'}!{name}")
 
     exceptions = {}
     for module in at.modules:
-        exceptions[module.name] = write_image(
-            memory, module, resolve=resolve, variables=_variables(at, module), tail=_tail(at, module)
-        )
-    write_modules(memory, pool, at, exceptions)
-
-
-def _variables(at: Layout, module: Module) -> list[int]:
-    if module.prefix == "nt":
-        return [at.kernel.rva(name) for name in (*variables(), *VARIABLES)]
-    if module.prefix == "fltmgr":
-        return [GLOBALS_RVA[at.kernel.build]]
-    return []
-
-
-def _tail(at: Layout, module: Module) -> int:
-    return HEADERS_END[at.kernel.build] if module.prefix == "nt" else module.size - 0x8000
+        watched = THUNKS if module.name.casefold() in verified else {}
+        exceptions[module.name] = write_image(memory, module, resolve, watched)
+    return write_modules(memory, pool, at, exceptions)
 
 
 def _verified_calls(
@@ -142,7 +175,7 @@ def _verified_calls(
 
 def _write_threads(memory: Memory, at: Layout, state: CrashState, threads: Threads, rng: Random) -> None:
     ticks = int(state.uptime_seconds * _TICKS)
-    waits = at.address("nt!SwapContext") + len(at.function("nt!SwapContext").shape.code)
+    waits = at.address("nt!SwapContext") + at.function("nt!SwapContext").prologue
     filtering = {instance.image.casefold() for instance in state.instances}
     readers = {entry.thread for entry in state.region_log if entry.image.casefold() in filtering}
     for key, thread in threads.by_key.items():
@@ -176,23 +209,24 @@ def _write_processors(
     crashing: Thread,
     registers: Registers,
     rng: Random,
-) -> None:
-    """The processor that crashed (by the seed), and the others in their idle loop."""
+) -> int:
+    """The processor that crashed (by the seed), and the others in their idle loop; the KPRCB of the first."""
     crashed = state.seed % state.processors
     nobody = Threads(pool.take(at.kernel.sizes["EPROCESS"], b"Proc"), process_id=0)
     for offset in (0x30, at.kernel.at("EPROCESS.ThreadListHead")):
         memory.u64(nobody.process + offset, nobody.process + offset)
         memory.u64(nobody.process + offset + 8, nobody.process + offset)
+    prcbs: list[int] = []
     for number in range(state.processors):
         idle = place_thread(memory, pool, at, rng, 0x200 + number)
-        here = at.address("nt!KiIdleLoop") + 0x1F
+        here = at.after_call("nt!KiIdleLoop", "nt!KiRetireDpcList")
         looping, _ = lay(memory, idle.top, frames(at, ("nt!KiIdleLoop",), here, {}), {}, entered=False)
         running = RUNNING if number != crashed else 3
         write_thread(memory, at, nobody, idle, ThreadState(saved_rsp=looping.rsp, state=running, priority=0))
         thread = crashing.address if number == crashed else idle.address
-        write_processor(
-            memory, pool, at, number, thread, idle.address, registers if number == crashed else looping
-        )
+        now = registers if number == crashed else looping
+        prcbs.append(write_processor(memory, pool, at, number, thread, idle.address, now))
+    return prcbs[crashed]
 
 
 def _fill(memory: Memory, at: Layout, count: int, state: CrashState) -> None:
@@ -219,12 +253,11 @@ def _pool_page(state: CrashState, index: int) -> bytes:
     return bytes(page)
 
 
-def stored_pages(machine: Machine) -> Iterator[tuple[int, bytes]]:
-    """All pages that exist, as (frame, contents), by frame."""
+def page_of(machine: Machine, frame: int) -> bytes | bytearray:
+    """Contents of a page that exists."""
     memory = machine.memory
-    for frame in sorted({*memory.pages, *memory.lazy}):
-        held = memory.pages.get(frame)
-        yield frame, bytes(held) if held is not None else memory.lazy[frame]()
+    held = memory.pages.get(frame)
+    return held if held is not None else memory.lazy[frame]()
 
 
 def saved_context(machine: Machine) -> bytes:

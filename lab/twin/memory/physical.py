@@ -67,6 +67,19 @@ class Memory:
         """For structures that link to ones written before. Reading maps, too."""
         return int(struct.unpack_from("<Q", self._view(address), address & (PAGE - 1))[0])
 
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes of structures that were written before."""
+        out = b""
+        while len(out) < size:
+            at = address + len(out)
+            offset = at & (PAGE - 1)
+            out += bytes(self._view(at)[offset : offset + min(PAGE - offset, size - len(out))])
+        return out
+
+    def holds(self, address: int, size: int) -> bool:
+        """Whether all of it has been written to."""
+        return all(page in self._views for page in range(address >> 12, (address + size - 1 >> 12) + 1))
+
     def fill_later(self, address: int, content: Callable[[], bytes]) -> None:
         """Map the page at `address` (in a large area); `content()` gives its bytes when it is stored."""
         self.lazy[self._large_frame(address)] = content

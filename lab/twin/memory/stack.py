@@ -6,21 +6,23 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lab.twin.images import Function
 from lab.twin.memory.physical import Memory
-from lab.twin.memory.prologue import NONVOLATILE, Prologue
 from lab.twin.memory.records import Record
+
+NONVOLATILE = ("rbx", "rbp", "rsi", "rdi", "r12", "r13", "r14", "r15")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One function's part of a stack.
+    """One function's part of a stack; `function` is the one whose prologue made it.
 
     `address` is where it resumes: the return address its callee got, or, for the innermost frame, the
     instruction to run next. `sets` are the nonvolatile registers its body changed; `stores` are qwords it
     keeps, by offset from its rsp.
     """
 
-    shape: Prologue
+    function: Function
     address: int
     sets: Mapping[str, int] = field(default_factory=dict)
     stores: Mapping[int, int] = field(default_factory=dict)
@@ -52,14 +54,13 @@ def lay(
     for index, frame in enumerate(frames):
         last = index == len(frames) - 1
         if not (last and entered):
-            entry = rsp
-            for op in frame.shape.ops:
-                if op.kind == "home":
-                    memory.u64(entry + op.value, now.get(op.register, 0))
+            for op in frame.function.ops:
                 rsp -= op.taken
                 if op.kind == "push":
                     memory.u64(rsp, now[op.register])
-                if op.kind == "frame":
+                elif op.kind == "save":
+                    memory.u64(rsp + op.value, now[op.register])
+                elif op.kind == "frame":
                     now[op.register] = rsp + op.value
         now.update(frame.sets)
         pointers.append(rsp)
@@ -67,10 +68,12 @@ def lay(
             memory.u64(rsp + offset, value)
         if last:
             break
-        if frames[index + 1].shape.interrupt:
+        below = frames[index + 1].function
+        if below.interrupt:
             interrupted = rsp
             rsp = (frame.switch or rsp) & ~15
-            for value in (0x18, interrupted, 0x282, 0x10, frame.address):
+            error_code = [0] if below.ops[0].value else []
+            for value in (0x18, interrupted, 0x282, 0x10, frame.address, *error_code):
                 rsp -= 8
                 memory.u64(rsp, value)
         else:

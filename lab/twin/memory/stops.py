@@ -27,8 +27,9 @@ _BREAK = (
     *("nt!KdpSendWaitContinue", "nt!KeBugCheckEx"),
 )
 _WAIT = ("nt!KeRemoveQueueEx", "nt!KiCommitThreadWait", "nt!KiSwapContext", "nt!SwapContext")
-_INTERRUPTED = {"srv2!SrvProcWorkerThread": 0x1C4, "nt!DbgBreakPointWithStatus": 0}
 _NMI_HARDWARE_FAILURE = 0x4F4454
+_IN_ASSEMBLER = {"PspExitThread (split)": {"thread": "rbx"}}
+"""Where variables are in code that has no description of them."""
 
 
 def waiting_stack(start: str) -> tuple[str, ...]:
@@ -46,11 +47,12 @@ def names(state: CrashState, at: Layout) -> tuple[str, ...]:
     if state.stop is Stop.APC_PENDING_DURING_EXIT:
         return (*_START, *_EXIT)
     if state.stop is Stop.NMI:
-        own = "nt" if "HalHandleNMI" in at.kernel.rvas else "hal"
+        own = "nt" if at.nt.has("HalHandleNMI") else "hal"
         interrupt = ("nt!KiNmiInterrupt", "nt!KxNmiInterrupt", "nt!KiProcessNMI")
         return (*_START, *interrupt, f"{own}!HalHandleNMI", f"{own}!HalBugCheckSystem", "nt!KeBugCheckEx")
     if state.stop is Stop.MANUAL:
-        return (*_START, *_BREAK)
+        clock = ("nt!KeClockInterruptNotify",) if at.nt.has("KeClockInterruptNotify") else ()
+        return (*_START, _BREAK[0], *clock, *_BREAK[1:])
     if is_deep(state):
         return (*_READ, *_FILTERED, *_LEGACY, *_FILE_SYSTEM, *_CHECK)
     if state.dispatch_owner.casefold() == "ntfs.sys":
@@ -87,20 +89,41 @@ class Verified:
     irp: int
 
 
+Values = Mapping[str, int]
+"""Values of variables, by the names that the functions' sources give them."""
+
+
 def frames(
-    at: Layout, functions: tuple[str, ...], last: int, sets: Mapping[int, Mapping[str, int]], switch: int = 0
+    at: Layout, functions: tuple[str, ...], last: int, values: Mapping[int, Values], switch: int = 0
 ) -> tuple[Frame, ...]:
-    """Frames for `functions`, outermost first; the innermost runs at `last`. `sets` goes by position."""
+    """Frames for `functions`, outermost first; the innermost runs at `last`.
+
+    `values` are those of each function's variables, by position: they go where the function keeps them.
+    An interrupted function runs behind its first call, or has just been entered.
+    """
     found = []
     for index, name in enumerate(functions):
-        shape = at.function(name).shape
+        own = at.function(name)
+        held: Mapping[str, str | int] = {}
+        interrupted = index + 1 < len(functions) and at.function(functions[index + 1]).interrupt
         if index + 1 == len(functions):
             address = last
-        elif at.function(functions[index + 1]).shape.interrupt:
-            address = at.address(name) + _INTERRUPTED[name]
+        elif interrupted:
+            behind = own.calls[0][0] if own.calls else 0
+            address, held = at.address(name) + behind, own.held.get(behind, {})
         else:
-            address = at.after_call(name, functions[index + 1])
-        found.append(Frame(shape, address, sets.get(index, {}), switch=switch if name in _INTERRUPTED else 0))
+            address, part = at.resumes(name, functions[index + 1])
+            held = part.held.get(address - at.address(name) + own.rva - part.rva, {})
+            held = held or _IN_ASSEMBLER.get(part.name, {})
+        sets: dict[str, int] = {}
+        stores: dict[int, int] = {}
+        for variable, value in values.get(index, {}).items():
+            place = held.get(variable)
+            if isinstance(place, str):
+                sets[place] = value
+            elif place is not None:
+                stores[place] = value
+        found.append(Frame(own, address, sets, stores, switch=switch if interrupted else 0))
     return tuple(found)
 
 
@@ -113,26 +136,26 @@ def lay_crash(
     one.
     """
     functions = names(state, at)
-    sets: dict[int, dict[str, int]] = {}
+    values: dict[int, Values] = {}
+    queue = at.address("srv2!SrvProcWorkerThread") & ~0xFFFF | 0x2D00
+    everywhere = {"thread": thread, "tcb": thread, "Queue": at.pool + 0x9E0, "Context": at.pool + 0x9E0}
+    device = irp = data = 0
     calls = iter(verified)
     for index, name in enumerate(functions):
         if name == "nt!IovCallDriver":
             call = next(calls)
-            sets[index] = {"rbx": call.data, "rbp": call.irp, "rsi": call.device, "rdi": call.irp + 0xD0}
-        elif name == "nt!PspExitThread":
-            sets[index] = {"rbx": thread, "rdi": 0, "r13": 1}
-        elif name == "nt!VfAfterCallDriver":
-            sets[index] = {
-                "rbx": verified[-1].data,
-                "rdi": at.nt.base + 0x22FE80,
-                "r12": call.irp & 0xFFFFFFFF,
-            }
-        elif name == "srv2!SrvProcWorkerThread":
-            sets[index] = {"rbx": thread & ~0xFFFF | 0x2D00, "rdi": at.module("srv2.sys").base + 0x3C0C0}
+            device, irp, data = call.device, call.irp, call.data
+        values[index] = everywhere | {
+            "device": device,
+            "irp": irp,
+            "data": data,
+            "WorkItem": queue,
+            "caller": 0,
+        }
     code, parameters = stop_of(state, at)
     # A debugger break runs on the thread's own stack; an NMI has a stack of its own.
     switch = at.processors + 0x80000000 - 0x40 if state.stop is Stop.NMI else 0
-    entered = frames(at, functions, at.address("nt!KeBugCheckEx"), sets, switch)
+    entered = frames(at, functions, at.address("nt!KeBugCheckEx"), values, switch)
     registers, _ = lay(memory, top, entered, {"rbx": thread, "rsi": at.pool + 0x9E0}, entered=True)
     for index, value in enumerate((code, *parameters)):
         memory.u64(registers.rsp + 8 + 8 * index, value)

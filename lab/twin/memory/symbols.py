@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lab.twin.memory.filters import GLOBALS_RVA
-from lab.twin.memory.functions import functions
+from lab.twin.images import blueprint
 from lab.twin.memory.layout import guid_of, guid_text
-from lab.twin.memory.tables import kernel
 
 _IMAGES = {"srv2": "srv2.sys", "fltmgr": "fltmgr.sys", "Ntfs": "Ntfs.sys"}
 _BASE_TYPES = {
@@ -26,14 +24,15 @@ _BASE_TYPES = {
 
 def write_isf(build: int, directory: Path) -> None:
     """`directory`/PDB/GUID-AGE.json for srv2.pdb, fltmgr.pdb and ntfs.pdb of the twin's `build`."""
-    known = functions(kernel(build))
     for prefix, image in _IMAGES.items():
         guid = guid_text(guid_of(image, build))
         pdb = f"{prefix.lower()}.pdb"
-        symbols = {f.name.split("!")[1]: {"address": f.rva} for f in known.of(prefix)}
+        source = (
+            prefix.lower() if prefix != "fltmgr" else ("fltmgr-7601" if build < 14393 else "fltmgr-14393")
+        )
+        symbols = {name: {"address": rva} for name, rva in blueprint(source).symbols.items()}
         types: dict[str, Any] = {}
         if prefix == "fltmgr":
-            symbols["FltGlobals"] = {"address": GLOBALS_RVA[build]}
             types = _filter_types(0x30 if build > 7601 else 0x20, build)
         content = {
             "metadata": {

@@ -135,8 +135,11 @@ def _link(memory: Memory, head: int, entry: int) -> None:
 
 def write_processor(
     memory: Memory, pool: Pool, at: Layout, number: int, thread: int, idle: int, registers: Registers
-) -> None:
-    """KPCR and KPRCB of one processor, entered in KiProcessorBlock. `registers` is its saved context."""
+) -> int:
+    """KPCR and KPRCB of one processor, entered in KiProcessorBlock; returns the KPRCB.
+
+    `registers` is its saved context.
+    """
     k = at.kernel
     if number == 0 and "KiInitialPCR" in k.rvas:
         pcr = at.variable("KiInitialPCR")
@@ -165,3 +168,4 @@ def write_processor(
     record.bytes(special + (0xF0 if k.new else 0xE0), context(registers))
     memory.write(pcr, record.data)
     memory.u64(at.variable("KiProcessorBlock") + 8 * number, prcb)
+    return prcb

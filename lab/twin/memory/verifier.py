@@ -16,9 +16,15 @@ from lab.twin.memory.layout import Layout
 from lab.twin.memory.physical import Memory, Pool
 from lab.twin.memory.records import Record
 
-_DATA_SIZES = {7601: 0xA0, 17763: 0xA8, 20348: 0xB0}  # MM_DRIVER_VERIFIER_DATA
+_IO_VERIFICATION = 0x10
 _MISCELLANEOUS_CHECKS = 0x800
-VARIABLES = (
+THUNKS = {
+    "KeEnterCriticalRegion": "VerifierKeEnterCriticalRegion",
+    "KeLeaveCriticalRegion": "VerifierKeLeaveCriticalRegion",
+}
+"""Imports of verified drivers that lead to Driver Verifier."""
+
+_VARIABLES = (
     "MmVerifierData",
     "VfOptionFlags",
     "VfSuspectDriversList",
@@ -38,7 +44,7 @@ def write_verifier(
     memory: Memory, pool: Pool, at: Layout, state: CrashState, threads: Mapping[int, int], rng: Random
 ) -> None:
     """Level, list of verified drivers, and the log. `threads` gives the ETHREAD of each key."""
-    for name in VARIABLES:
+    for name in _VARIABLES:
         memory.u64(at.variable(name), 0)
     data = Record(0xB0)
     verified = [name for name in state.verified if at.has(name)]
@@ -47,7 +53,7 @@ def write_verifier(
         data.u32(0x34 if state.build >= 20348 else 0x30, len(verified))
         for offset, most in ((4, 40_000), (8, 900_000), (0xC, 3000), (0x10, 600_000)):
             data.u32(offset, rng.randrange(most // 2, most))
-    memory.write(at.variable("MmVerifierData"), data.data[: _DATA_SIZES[state.build]])
+    memory.write(at.variable("MmVerifierData"), data.data[: _data_size(state.build)])
     memory.u32(at.variable("VfOptionFlags"), state.verifier_level)
     memory.u32(at.variable("KernelVerifier"), 0)
     _suspects(memory, pool, at, state)
@@ -57,6 +63,13 @@ def write_verifier(
     else:
         memory.u64(at.variable("VfKeCriticalRegionTraces"), 0)
         memory.u32(at.variable("VfKeCriticalRegionTracesIndex"), 0)
+
+
+def _data_size(build: int) -> int:
+    """Of MM_DRIVER_VERIFIER_DATA."""
+    if build <= 9600:
+        return 0xA0
+    return 0xB0 if build >= 20348 or build == 14393 else 0xA8
 
 
 def _suspects(memory: Memory, pool: Pool, at: Layout, state: CrashState) -> None:
@@ -86,37 +99,52 @@ def _log(
 
 def _stack(at: Layout, state: CrashState, entry: RegionLogEntry) -> list[int]:
     """Return addresses of the logged call, innermost first."""
-
-    verifier = f"nt!VerifierKe{'Enter' if entry.direction == 'enter' else 'Leave'}CriticalRegion"
-    first = at.after_call(verifier, "nt!ExpWorkerThread")
+    enters = entry.direction == "enter"
+    verifier = f"nt!VerifierKe{'Enter' if enters else 'Leave'}CriticalRegion"
+    first = at.after_call(verifier, "nt!RtlCaptureStackBackTrace")
     module = at.module(entry.image)
     name = module.prefix
-    if not any(function.name == f"{name}!Worker" for function in module.functions):
-        own = next(function for function in module.functions if function.calls)
-        return [first, module.base + own.rva + own.calls[0].offset]
+    if not module.has("Worker"):
+        own = next(function for function in module.blueprint.functions if function.calls)
+        return [first, module.base + own.rva + own.calls[0][0]]
     if entry.image.casefold() in {instance.image.casefold() for instance in state.instances}:
-        callback = f"{name}!{'PreRead' if entry.direction == 'enter' else 'PostRead'}"
-        return [
-            first,
-            at.after_call(callback, verifier),
-            at.after_call("fltmgr!FltpPerformPreCallbacks", "driver"),
-            at.after_call("fltmgr!FltpPassThroughInternal", "fltmgr!FltpPerformPreCallbacks"),
-            at.after_call("fltmgr!FltpPassThrough", "fltmgr!FltpPassThroughInternal"),
-            at.after_call("fltmgr!FltpDispatch", "fltmgr!FltpPassThrough"),
-            at.after_call("srv2!Smb2ExecuteRead", "nt!IovCallDriver"),
-        ]
-    below = [
-        at.after_call("nt!IopLoadUnloadDriver", f"{name}!Worker"),
-        at.after_call("nt!ExpWorkerThread", "nt!IopLoadUnloadDriver"),
-        at.after_call("nt!PspSystemThreadStartup", "srv2!SrvProcWorkerThread"),
-        at.after_call("nt!KxStartSystemThread", "nt!PspSystemThreadStartup"),
-    ]
-    if entry.direction == "enter":
-        own_frames = [(f"{name}!Enter", verifier), (f"{name}!Start", f"{name}!Enter")]
-        own_frames.append((f"{name}!Worker", f"{name}!Start"))
+        watched = state.verifier_level & _IO_VERIFICATION
+        bottom = (
+            ("nt!IovCallDriver", "fltmgr!FltpDispatch")
+            if watched
+            else ("srv2!Smb2ExecuteRead", "nt!IovCallDriver")
+        )
+        pairs = [("fltmgr!FltpDispatch", "fltmgr!FltpPassThrough"), bottom]
+        through = "fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted"
+        if enters:
+            pairs[:0] = [
+                (f"{name}!PreRead", verifier),
+                ("fltmgr!FltpPerformPreCallbacks", "driver!PreRead"),
+                ("fltmgr!FltpPassThroughInternal", "fltmgr!FltpPerformPreCallbacks"),
+                ("fltmgr!FltpPassThrough", "fltmgr!FltpPassThroughInternal"),
+            ]
+        else:
+            pairs[:0] = [
+                (f"{name}!PostRead", verifier),
+                ("fltmgr!FltpPerformPostCallbacks", "driver!PostRead"),
+                ("fltmgr!FltpPassThroughCompletion", "fltmgr!FltpPerformPostCallbacks"),
+                (through, "fltmgr!FltpPassThroughCompletion"),
+                ("fltmgr!FltpPassThrough", through),
+            ]
     else:
-        own_frames = [(f"{name}!Leave", verifier), (f"{name}!Worker", f"{name}!Leave")]
-    return [first, *(at.after_call(*pair) for pair in own_frames), *below]
+        pairs = [
+            ("nt!IopLoadUnloadDriver", f"{name}!Worker"),
+            ("nt!ExpWorkerThread", "nt!IopLoadUnloadDriver"),
+            ("nt!PspSystemThreadStartup", "nt!ExpWorkerThread"),
+            ("nt!KxStartSystemThread", "nt!PspSystemThreadStartup"),
+        ]
+        if enters:
+            own_frames = [(f"{name}!Enter", verifier), (f"{name}!Start", f"{name}!Enter")]
+            own_frames.append((f"{name}!Worker", f"{name}!Start"))
+        else:
+            own_frames = [(f"{name}!Leave", verifier), (f"{name}!Worker", f"{name}!Leave")]
+        pairs = own_frames + pairs
+    return [first, *(at.after_call(*pair) for pair in pairs)]
 
 
 def call_driver_data(
