@@ -13,7 +13,8 @@ from typing import Protocol
 
 from lab.dumps.context import INTEGER_REGISTERS
 from lab.dumps.memory import Memory, u64
-from lab.kernel.epilogue import Exit, simulate
+from lab.kernel.call_site import is_call
+from lab.kernel.epilogue import simulate
 from lab.kernel.image import Function
 from lab.kernel.unwind_info import MASK, RSP, XMM, Op, UnwindInfo, read_unwind_info
 from lab.model import DumpError
@@ -75,9 +76,9 @@ def unwind(images: Images, state: State) -> State:
     return _undo(images.memory, base, function, info, rva, registers)
 
 
-def _return(memory: Memory, registers: dict[int, int], extra: int = 0) -> State:
+def _return(memory: Memory, registers: dict[int, int]) -> State:
     back = u64(memory, registers[RSP])
-    registers[RSP] = registers[RSP] + 8 + extra & MASK
+    registers[RSP] = registers[RSP] + 8 & MASK
     return State(back, registers, "unwound", False)
 
 
@@ -110,13 +111,26 @@ def _epilogue(
         return not same or target - base == function.root
 
     found = simulate(images.memory, base + rva, registers, leaves)
-    return None if found is None else _after(images.memory, found)
+    if found is None or (found.jump and info.codes and not _behind_a_call(images, registers[RSP])):
+        return None
+    return (_interrupted if found.interrupt else _return)(images.memory, found.registers)
 
 
-def _after(memory: Memory, found: Exit) -> State:
-    if found.interrupt:
-        return _interrupted(memory, found.registers)
-    return _return(memory, found.registers, found.extra)
+def _behind_a_call(images: Images, slot: int) -> bool:
+    """Whether a return address is at `slot`.
+
+    A jump out of a function with nothing in front of it is a call in tail position, its frame is gone. But
+    the kernel's assembler code also jumps between functions while their frame stands.
+    """
+    try:
+        back = u64(images.memory, slot)
+        images.image_base(back)
+    except DumpError:
+        return False
+    try:
+        return is_call(images.memory.read(back - 7, 7))
+    except DumpError:
+        return True
 
 
 def _popped(memory: Memory, base: int, info: UnwindInfo, inside: int, registers: dict[int, int]) -> State:

@@ -22,8 +22,8 @@ from dumps_builder import (
 )
 
 from lab.dumps import Dump, open_dump
+from lab.kernel.call_site import is_call
 from lab.kernel.image import Image, find_function
-from lab.kernel.stack_scan import is_call
 from lab.kernel.target import Kernel, open_kernel
 from lab.kernel.unwind import walk
 from lab.kernel.unwind_info import Op, read_unwind_info
