@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from analysis_facts import base, stop
 
@@ -150,6 +153,12 @@ def test_every_stop_that_has_a_rule_has_a_name_and_a_table() -> None:
     assert codes() <= set(NAMES)
     assert codes() - ours <= set(KINDS) | set(PLAIN)
     assert set(KINDS) | set(PLAIN) <= codes(), "a table without a rule says nothing"
+
+
+def test_every_stop_that_has_a_rule_is_in_the_reference() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/bugchecks.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(0x[0-9A-F]+)` \| (\w+) \|", page, re.MULTILINE))
+    assert rows == {f"0x{code:X}": NAMES[code] for code in codes()}
 
 
 def test_routines_of_the_rules_are_routines_of_the_tables() -> None:

@@ -1,0 +1,261 @@
+"""From bytes of a kernel to what the parameters lead to, who made an image, and where the code was."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import pytest
+from dumps_builder import image
+from kernel_bytes import BAD, NT, NTFS, OTHER, POOL, Bytes, device_object, driver_object, irp, kernel
+
+from lab.analysis.gather.attempt import attempt, quietly, sentence
+from lab.analysis.gather.dispatch import read_call
+from lab.analysis.gather.exception import read_exception, read_trap
+from lab.analysis.gather.modules import read_modules
+from lab.analysis.gather.parameters import named_driver, read_targets, text_at
+from lab.analysis.gather.pool import read_block, tag_text, users
+from lab.kernel.target import Kernel
+from lab.model import Bugcheck, DumpError, FilterInstance, Origin
+from lab.symbols.port import PdbId
+
+PAGE = POOL + 0x40000
+FOREIGN = frozenset({"baddriver.sys", "other.sys"})
+EMPTY = Bugcheck(0xC4, (0x3E, 0, 0, 0))
+
+
+def pool_page(memory: Bytes, *blocks: tuple[int, bytes]) -> None:
+    """A page of pool at PAGE: (size of the block with its header, tag) in order."""
+    memory.fill(PAGE, 0x1000)
+    at, previous = PAGE, 0
+    for size, tag in blocks:
+        memory.put(at, struct.pack("<4B4s", previous // 16, 0, size // 16, 2, tag))
+        at, previous = at + size, size
+
+
+class TestTexts:
+    def test_a_counted_string(self) -> None:
+        memory = Bytes()
+        memory.text(POOL, "BadDriver.sys", POOL + 0x100)
+        assert text_at(kernel(memory), POOL) == "BadDriver.sys"
+
+    @pytest.mark.parametrize("raw", [b"BadDriver.sys\0", "BadDriver.sys\0".encode("utf-16-le")])
+    def test_characters_up_to_a_nul(self, raw: bytes) -> None:
+        memory = Bytes()
+        memory.put(POOL, raw.ljust(0x400, b"\0"))
+        assert text_at(kernel(memory), POOL) == "BadDriver.sys"
+
+    def test_characters_at_the_end_of_what_the_dump_holds(self) -> None:
+        memory = Bytes()
+        memory.put(POOL + 0xFF0, b"BadDriver.sys\0\0\0")
+        assert text_at(kernel(memory), POOL + 0xFF0) == "BadDriver.sys"
+
+    @pytest.mark.parametrize("address", [0, 0x1000, POOL])
+    def test_what_is_no_text(self, address: int) -> None:
+        memory = Bytes()
+        memory.put(POOL, bytes(range(1, 256)) * 4)
+        assert text_at(kernel(memory), address) == ""
+
+    def test_the_name_on_the_blue_screen(self) -> None:
+        memory = Bytes()
+        memory.u64(NT + 0x1000, POOL)
+        memory.text(POOL, "BadDriver", POOL + 0x100)
+        assert named_driver(kernel(memory, more={"KiBugCheckDriver": 0x1000})) == "BadDriver"
+        assert named_driver(kernel(memory)) == ""
+
+
+class TestPool:
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [(0x64614264, "dBad"), (0xE4614264, "dBad"), (0x20206B70, "pk"), (0, ""), (0xFF, "")],
+    )
+    def test_tags(self, value: int, text: str) -> None:
+        assert tag_text(value) == text
+
+    def test_a_block_by_its_page(self) -> None:
+        memory = Bytes()
+        pool_page(memory, (0x40, b"Frst"), (0x100, b"BadD"), (0xEC0, b"Last"))
+        found = read_block(kernel(memory), PAGE + 0x50)
+        assert found is not None
+        assert (found.tag, found.size) == ("BadD", 0xF0)
+        assert read_block(kernel(memory), 0x50) is None
+
+    def test_special_pool_has_its_header_at_the_start_of_the_page(self) -> None:
+        memory = Bytes()
+        memory.fill(PAGE, 0x1000)
+        memory.put(PAGE + 4, b"BadD")
+        found = read_block(kernel(memory), PAGE + 0xFC0, special=True)
+        assert found is not None
+        assert found.tag == "BadD"
+
+    def test_users_of_a_tag_are_images_whose_code_holds_it(self) -> None:
+        memory = Bytes()
+        memory.put(BAD, image("bad.pdb", text={0x1234: b"\x41\xb8BadD"}))
+        memory.put(OTHER, image("other.pdb", text={0x6100: b"BadD"}))  # not in code
+        read = kernel(memory)
+        assert users(read, "BadD", read.modules) == ("BadDriver.sys",)
+        assert users(read, "None", read.modules) == ()
+
+    def test_code_that_is_partly_missing_is_searched_as_far_as_it_goes(self) -> None:
+        memory = Bytes()
+        raw = image("bad.pdb", text={0x3100: b"BadD"})
+        memory.put(BAD, raw[:0x1000])
+        memory.put(BAD + 0x3000, raw[0x3000:0x4000])
+        read = kernel(memory)
+        assert users(read, "BadD", read.modules) == ("BadDriver.sys",)
+
+
+def devices(memory: Bytes) -> tuple[int, int]:
+    """(device of BadDriver, device of Ntfs below it)."""
+    upper = driver_object(memory, POOL + 0x1000, r"\Driver\BadDriver", BAD, 0x10000, BAD + 0x100)
+    lower = driver_object(memory, POOL + 0x2000, r"\FileSystem\Ntfs", NTFS, 0x100000, NTFS + 0x100)
+    top, bottom = POOL + 0x3000, POOL + 0x4000
+    device_object(memory, top, upper, below=bottom)
+    device_object(memory, bottom, lower, above=top)
+    return top, bottom
+
+
+class TestTargets:
+    def test_a_device_with_its_stack(self) -> None:
+        memory = Bytes()
+        top, bottom = devices(memory)
+        found = read_targets(kernel(memory), Bugcheck(0xC9, (0x5, bottom, 0, 2)), FOREIGN).devices[bottom]
+        assert (found.driver, found.image) == (r"\FileSystem\Ntfs", "Ntfs.sys")
+        assert found.stack == (
+            (top, r"\Driver\BadDriver", "BadDriver.sys"),
+            (bottom, r"\FileSystem\Ntfs", "Ntfs.sys"),
+        )
+
+    def test_a_driver_object(self) -> None:
+        memory = Bytes()
+        devices(memory)
+        found = read_targets(kernel(memory), Bugcheck(0x9F, (2, 0, 0, POOL + 0x1000)), FOREIGN)
+        assert found.devices[POOL + 0x1000].image == "BadDriver.sys"
+
+    def test_a_blocked_power_irp_and_the_stack_it_is_for(self) -> None:
+        memory = Bytes()
+        top, bottom = devices(memory)
+        request = irp(memory, POOL + 0x6000, [bottom, top], current=2, major=22, minor=2)
+        found = read_targets(kernel(memory), Bugcheck(0x9F, (3, bottom, 0, request)), FOREIGN)
+        assert found.requests[request].image == "BadDriver.sys"
+        assert (found.requests[request].major, found.requests[request].device) == (22, top)
+        assert [image for _, _, image in found.devices[bottom].stack] == ["BadDriver.sys", "Ntfs.sys"]
+
+    def test_a_block_of_pool_with_the_users_of_its_tag(self) -> None:
+        memory = Bytes()
+        pool_page(memory, (0x40, b"BadD"), (0xFC0, b"Last"))
+        memory.put(BAD, image("bad.pdb", text={0x1234: b"BadD"}))
+        found = read_targets(kernel(memory), Bugcheck(0x19, (0x21, PAGE + 0x10, 0x30, 0)), FOREIGN)
+        assert found.pool[PAGE + 0x10].users == ("BadDriver.sys",)
+
+    def test_a_tag_in_the_parameters(self) -> None:
+        memory = Bytes()
+        memory.put(OTHER, image("other.pdb", text={0x1234: b"Othr"}))
+        tag = int.from_bytes(b"Othr", "little")
+        found = read_targets(kernel(memory), Bugcheck(0xC2, (0, 0, 0, tag)), FOREIGN)
+        assert found.pool[tag].users == ("Other.sys",)
+
+    @pytest.mark.parametrize(
+        "stop",
+        [
+            Bugcheck(0xC9, (0x5, POOL, 0, 2)),
+            Bugcheck(0x9F, (3, POOL, POOL, POOL)),
+            Bugcheck(0x9F, (4, 300, POOL, POOL)),
+            Bugcheck(0x19, (0x20, POOL, POOL, 0)),
+            Bugcheck(0xC4, (0x62, POOL, POOL, 0)),
+            Bugcheck(0xC4, (0x1F0, POOL, POOL, 0)),
+            Bugcheck(0xEA, (POOL, POOL, POOL, 0)),
+            Bugcheck(0x7E, (2**64 - 1,) * 4),
+        ],
+    )
+    def test_parameters_that_lead_nowhere_lead_to_nothing(self, stop: Bugcheck) -> None:
+        found = read_targets(kernel(Bytes()), stop, FOREIGN)
+        assert not any((found.devices, found.requests, found.pool))
+        assert not any((*found.texts.values(), *found.stacks.values()))
+
+
+class TestException:
+    def test_the_record_is_better_than_the_parameters(self) -> None:
+        memory = Bytes()
+        memory.fill(POOL, 0x98)
+        memory.u32(POOL, 0xC0000094)
+        memory.u64(POOL + 0x10, BAD + 4)
+        found = read_exception(kernel(memory), Bugcheck(0x7E, (0xC0000005, BAD, POOL, 0)))
+        assert found is not None
+        assert (found.code, found.address) == (0xC0000094, BAD + 4)
+        missing = read_exception(kernel(Bytes()), Bugcheck(0x7E, (0xFFFFFFFFC0000005, BAD, POOL, 0)))
+        assert missing is not None
+        assert (missing.code, missing.address) == (0xC0000005, BAD)
+        assert read_exception(kernel(Bytes()), Bugcheck(0x20)) is None
+
+    @pytest.mark.parametrize(("code", "number"), [(0x139, 2), (0x8E, 3)])
+    def test_the_trap_frame(self, code: int, number: int) -> None:
+        memory = Bytes()
+        memory.fill(POOL, 0x190)
+        memory.u64(POOL + 0x168, BAD + 0x77)
+        parameters = [0, 0, 0, 0]
+        parameters[number - 1] = POOL
+        stop = Bugcheck(code, (parameters[0], parameters[1], parameters[2], parameters[3]))
+        found = read_trap(kernel(memory), stop)
+        assert found is not None
+        assert (found.instruction, found.symbol) == (BAD + 0x77, "BadDriver+0x77")
+        memory.u64(POOL + 0x168, 0x1234)
+        assert read_trap(kernel(memory), stop) is None
+        assert read_trap(kernel(Bytes()), stop) is None
+
+
+def with_path(read: Kernel, name: str, path: str) -> Kernel:
+    """`read` with the CodeView path of one module."""
+    changed = tuple(
+        replace(m, pdb=PdbId("x.pdb", "0" * 32, 1, path)) if m.name == name else m for m in read.modules
+    )
+    return replace(read, modules=changed)
+
+
+class TestModules:
+    def test_by_name(self) -> None:
+        found = read_modules(kernel(Bytes()), {}, (), (), [])
+        assert [m.origin for m in found] == [Origin.IN_BOX] * 4 + [Origin.THIRD_PARTY] * 2
+        assert found[0].origin_because == "the kernel itself"
+        assert found[4].pdb == f"bad.pdb/{'0' * 32}1"
+
+    def test_an_impostor_by_its_pdb_path(self) -> None:
+        read = with_path(kernel(Bytes()), "Ntfs.sys", r"D:\evil\ntfs.pdb")
+        found = {m.name: m for m in read_modules(read, {}, (), (), [])}
+        assert found["Ntfs.sys"].origin is Origin.THIRD_PARTY
+        assert r"D:\evil\ntfs.pdb" in found["Ntfs.sys"].origin_because
+
+    def test_the_altitude_of_a_minifilter_is_a_hint(self) -> None:
+        instance = FilterInstance(1, "x", "189600", "x", "BadDriver.sys", Origin.UNKNOWN, None)
+        found = {m.name: m for m in read_modules(kernel(Bytes()), {}, (), (instance,), [])}
+        assert "FSFilter HSM" in found["BadDriver.sys"].origin_because
+
+
+class TestCall:
+    def test_only_of_stops_about_a_call(self) -> None:
+        assert read_call(kernel(Bytes()), EMPTY, (), []) is None
+
+    def test_without_anything_it_is_said_and_not_raised(self) -> None:
+        notes: list[str] = []
+        found = read_call(kernel(Bytes()), Bugcheck(0xC4, (0xC5, BAD, 0xFFFF, 0)), (), notes)
+        assert found is not None
+        assert (found.state, found.major, found.elsewhere) == (None, None, ())
+        assert "invariants" in notes[0]
+
+
+def test_attempts() -> None:
+    notes: list[str] = []
+
+    def missing() -> int:
+        raise DumpError("the page is not in the dump")
+
+    def nonsense() -> int:
+        return int(struct.unpack("<I", b"")[0])
+
+    assert attempt(notes, "The stack", lambda: 7) == 7
+    assert attempt(notes, "The stack", missing) is None
+    assert attempt(notes, "The stack", nonsense) is None
+    assert notes[0] == "The stack could not be read: the page is not in the dump."
+    assert "damaged" in notes[1]
+    assert quietly(missing) is quietly(nonsense) is None
+    assert sentence("a note") == "A note."
