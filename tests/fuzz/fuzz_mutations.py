@@ -106,9 +106,12 @@ def _merged(ranges: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
     return merged
 
 
-def mutated(seed: Seed, rng: Random) -> bytes:
-    """`seed` with one to eight mutations, and now and then cut off. Equal `rng` states give equal bytes."""
-    data = bytearray(seed.data)
+def mutated(seed: Seed, rng: Random, start: bytes | None = None) -> bytes:
+    """`seed` with one to eight mutations, and now and then cut off. Equal `rng` states give equal bytes.
+
+    `start` is an earlier mutation of the seed to go on from.
+    """
+    data = bytearray(seed.data if start is None else start)
     for _ in range(min(8, 1 + int(rng.expovariate(0.6)))):
         rng.choice(_MUTATIONS)(seed, data, rng)
     if rng.random() < 0.04:

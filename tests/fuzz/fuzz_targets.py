@@ -36,10 +36,11 @@ from lab.symbols.pdb import Pdb
 
 @dataclass(frozen=True)
 class Target:
-    """`share`: how many of a hundred inputs go to it."""
+    """`share`: how many of a hundred inputs go to it. `guided`: how many more are guided by coverage."""
 
     name: str
     share: int
+    guided: int
     run: Callable[[bytes], None]
     make_seeds: Callable[[], list[Seed]]
 
@@ -198,12 +199,16 @@ def _whole(data: dict[str, bytes]) -> list[Seed]:
 
 TARGETS: tuple[Target, ...] = (
     Target(
-        "triage", 34, run_triage, lambda: _dump_seeds(lambda source: triage(source, allow_incomplete=True))
+        "triage",
+        34,
+        2_000,
+        run_triage,
+        lambda: _dump_seeds(lambda source: triage(source, allow_incomplete=True)),
     ),
-    Target("readers", 10, run_readers, lambda: _dump_seeds(read_everything)),
-    Target("unwinder", 10, run_unwinder, _unwinder_seeds),
-    Target("pdb", 34, run_pdb, lambda: [seed(n, d, _read_pdb) for n, d in fuzz_seeds.pdbs().items()]),
-    Target("cabinet", 8, run_cabinet, lambda: _whole(fuzz_seeds.cabinets())),
-    Target("isf", 4, run_symbol_file, lambda: _whole(fuzz_seeds.symbol_files())),
+    Target("readers", 10, 0, run_readers, lambda: _dump_seeds(read_everything)),
+    Target("unwinder", 10, 1_000, run_unwinder, _unwinder_seeds),
+    Target("pdb", 34, 20_000, run_pdb, lambda: [seed(n, d, _read_pdb) for n, d in fuzz_seeds.pdbs().items()]),
+    Target("cabinet", 8, 20_000, run_cabinet, lambda: _whole(fuzz_seeds.cabinets())),
+    Target("isf", 4, 5_000, run_symbol_file, lambda: _whole(fuzz_seeds.symbol_files())),
 )
 BY_NAME = {target.name: target for target in TARGETS}

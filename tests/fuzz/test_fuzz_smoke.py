@@ -65,7 +65,7 @@ def _grows(data: bytes) -> None:
     ],
 )
 def test_readers_that_misbehave_are_found(run: Callable[[bytes], None], problem: str, tmp_path: Path) -> None:
-    bad = Target("bad", 1, run, BY_NAME["cabinet"].make_seeds)
+    bad = Target("bad", 1, 0, run, BY_NAME["cabinet"].make_seeds)
     (finding,) = fuzz(bad, 1, seed=1, workers=1, save=tmp_path).findings.values()
     assert finding.problem == problem
     assert unpacked(tmp_path / finding.saved) not in WHOLE

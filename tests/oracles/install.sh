@@ -14,4 +14,7 @@ ${PYTHON:-python3} -m venv "$venv" || { echo "python3-venv is missing: tests aga
     echo "no package index: tests against other analysers will be skipped"
     exit 0
 }
+# For coverage-guided fuzzing alone; it has wheels for some versions of Python only.
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --only-binary :all: "atheris>=2.3" \
+    2>/dev/null || true
 echo "$wanted" > "$mark"
