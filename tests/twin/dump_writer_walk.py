@@ -63,25 +63,51 @@ class Unwound:
 
 
 class Dump:
-    """A dump of type 2 or 6, whole in memory."""
+    """A dump that has pages (any type but 4), whole in memory."""
 
     def __init__(self, path: Path) -> None:
         self.bytes = path.read_bytes()
         self.kind = self.header32(0xF98)
+        self.frames: dict[int, int] = {}
+        self.first = self.count = self.bits = 0
+        if self.kind == 1:
+            self._runs()
+        elif self.kind in (8, 9, 10):
+            self._ranges()
+        else:
+            self._bitmap()
+        self.build = self.header32(0xC)
+
+    def _bitmap(self) -> None:
         if self.kind == 2:
             _, _, _, first, bits, self.count, again = struct.unpack_from("<4s4s5I", self.bytes, 0x2000)
             assert again == bits
             start = 0x2028
         else:
+            assert self.bytes[0x2000:0x2008] == (b"FDMPDUMP" if self.kind == 5 else b"SDMPDUMP")
             first, self.count, bits = struct.unpack_from("<3Q", self.bytes, 0x2020)
             start = 0x2038
         self.first, self.bits = first, bits
-        self.frames: dict[int, int] = {}
         for position, byte in enumerate(self.bytes[start : start + (bits + 7) // 8]):
             for bit in range(8) if byte else ():
                 if byte >> bit & 1:
                     self.frames[position * 8 + bit] = first + 0x1000 * len(self.frames)
-        self.build = self.header32(0xC)
+
+    def _runs(self) -> None:
+        self.first, self.count = 0x2000, self.header64(0x90)
+        for number in range(self.header32(0x88)):
+            start, count = struct.unpack_from("<QQ", self.bytes, 0x98 + 16 * number)
+            for frame in range(start, start + count):
+                assert frame not in self.frames
+                self.frames[frame] = 0x2000 + 0x1000 * len(self.frames)
+
+    def _ranges(self) -> None:
+        marker, mark, _, size, self.first = struct.unpack_from("<I8sIQQ", self.bytes, 0x2000)
+        assert (marker, mark, size - 0x20) == (0x40, b"RDMPDUMP", self.first - 0x2040)
+        for start, count in struct.iter_unpack("<QQ", self.bytes[0x2030 : self.first]):
+            for frame in range(start, start + count) if start else ():
+                self.frames[frame] = self.first + 0x1000 * len(self.frames)
+        self.count = self.header64(0x2028) if self.kind == 10 else len(self.frames)
 
     def header32(self, offset: int) -> int:
         return int(struct.unpack_from("<I", self.bytes, offset)[0])

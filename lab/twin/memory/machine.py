@@ -124,16 +124,14 @@ def crashed_machine(state: CrashState, *, filler_pages: int, tight: bool = False
 def _tight_runs(memory: Memory) -> tuple[tuple[int, int], ...]:
     """At most as many runs as a header has room for, around all frames that exist."""
     found = ranges(sorted({*memory.pages, *memory.lazy}))
-    gaps = sorted((later[0] - sum(run) for run, later in pairwise(found)), reverse=True)
-    least = gaps[_MOST_RUNS - 2] if len(found) > _MOST_RUNS else 0
-    runs = found[:1]
-    for run in found[1:]:
-        first = runs[-1][0]
-        if run[0] - sum(runs[-1]) < least or len(runs) == _MOST_RUNS:
-            runs[-1] = first, sum(run) - first
-        else:
-            runs.append(run)
-    return tuple(runs)
+    gaps = [later[0] - sum(run) for run, later in pairwise(found)]
+    widest = sorted(range(len(gaps)), key=lambda index: -gaps[index])[: _MOST_RUNS - 1]
+    starts = [0, *(index + 1 for index in sorted(widest))]
+    ends = [*(start - 1 for start in starts[1:]), len(found) - 1]
+    return tuple(
+        (found[first][0], sum(found[last]) - found[first][0])
+        for first, last in zip(starts, ends, strict=True)
+    )
 
 
 def _write_images(memory: Memory, pool: Pool, at: Layout, state: CrashState) -> tuple[int, ...]:
