@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.dumps.context import CONTEXT_SIZE, Context, parse_context
@@ -95,12 +96,20 @@ def read_prcbs(memory: Memory, block: int, count: int, layout: PrcbLayout) -> tu
     return tuple(found)
 
 
-def crashed_of(found: tuple[Prcb, ...], count: int, context: Context | None) -> tuple[Prcb | None, str]:
-    """(the processor that stopped the system, how that shows: "saved ...", "is ...")."""
+def crashed_of(
+    found: tuple[Prcb, ...], count: int, context: Context | None, on_stack: Callable[[int], bool]
+) -> tuple[Prcb | None, str]:
+    """(the processor that stopped the system, how that shows: "saved ...", "runs ...", "is ...").
+
+    `on_stack` says of a thread whether the stack pointer of `context`, the header's, is on its stack.
+    """
     if context is not None:
         same = [each for each in found if each.context is not None and each.context.rsp == context.rsp]
         if len(same) == 1:
             return same[0], "saved the stack pointer of the header's context"
+    running = [each for each in found if on_stack(each.thread)]
+    if len(running) == 1:
+        return running[0], "runs the thread whose stack the header's context is on"
     if len(found) == 1 and count <= 1:
         return found[0], "is the only one"
     return None, ""

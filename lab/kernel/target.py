@@ -19,6 +19,7 @@ from lab.kernel.modules import LoadedModule, UnloadedModule, read_modules, read_
 from lab.kernel.naming import name_of
 from lab.kernel.prcb import Prcb, PrcbLayout, copied_prcb, crashed_of, read_prcbs
 from lab.kernel.reading import Readings, Used
+from lab.kernel.record import Record
 from lab.kernel.root import kernel_memory
 from lab.model import Bugcheck, DumpError, Reading, WantedSymbols
 from lab.symbols.builtin import builtin_kernel
@@ -317,7 +318,16 @@ class Kernel:
             for each in self.processors:
                 if each.thread == small.thread_address:
                     return each, "runs the thread that the small dump keeps"
-        return crashed_of(self.processors, self.header.processors or 1, self._context)
+        return crashed_of(self.processors, self.header.processors or 1, self._context, self._holds_stack)
+
+    def _holds_stack(self, thread: int) -> bool:
+        """Whether the stack pointer of the header's context is on the stack of `thread`."""
+        limit, base = self.find_offset("_KTHREAD", "StackLimit"), self.find_offset("_KTHREAD", "StackBase")
+        if not thread or limit is None or base is None or self._context is None:
+            return False
+        record = Record(self.memory, thread)
+        low, high = record.number(limit, 8), record.number(base, 8)
+        return low is not None and high is not None and low <= self._context.rsp < high
 
     @property
     def processor(self) -> int | None:

@@ -140,6 +140,7 @@ def kernel(
     rip: int = NT,
     small: Any = None,
     size: int | None = 0x40,
+    processors: int = 1,
     debugger_data: int | None = None,
     bugcheck: Bugcheck = VIOLATION,
     more: dict[str, int] | None = None,
@@ -181,7 +182,7 @@ def kernel(
         memory=memory,
         header=SimpleNamespace(
             build=build,
-            processors=1,
+            processors=processors,
             process_list=NT + 0x21BA00,
             module_list=None,
             debugger_data=debugger_data,

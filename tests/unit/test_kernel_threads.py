@@ -5,7 +5,8 @@ from __future__ import annotations
 import kernel_bytes as kb
 import pytest
 
-from lab.kernel.threads import crashing_thread, read_thread
+from lab.kernel.processors import processor_context, read_processors
+from lab.kernel.threads import crashing_thread, read_thread, threads_with_apcs_disabled
 from lab.model import DumpError
 
 THREAD = 0xFFFFFA804B5BE000
@@ -66,6 +67,73 @@ def test_without_a_processor_the_stack_tells(build: int) -> None:
     address, how = crashing_thread(kb.kernel(memory(build), build))
     assert address == THREAD
     assert "stack" in how
+
+
+def saved(memory: kb.Bytes, at: int, rip: int, rsp: int) -> None:
+    """A CONTEXT; MxCsr is in it twice."""
+    memory.fill(at, 0x4D0)
+    memory.u32(at + 0x34, 0x1F80)
+    memory.u32(at + 0x118, 0x1F80)
+    memory.u64(at + 0x98, rsp)
+    memory.u64(at + 0xF8, rip)
+
+
+def two_processors(build: int) -> kb.Bytes:
+    """Processor 0 runs another thread and was saved by pointer, processor 1 ran ours; its pointer is lost."""
+    found = memory(build)
+    at = {f"{kind}.{name}": offset for (kind, name), offset in kb.OFFSETS[build].items()}
+    other, second = kb.POOL + 0x40000, PRCB + 0x20000
+    found.fill(other, 0x600)
+    found.u64(other + at["_KTHREAD.StackLimit"], 0xFFFFF88005EAC000)
+    found.u64(other + at["_KTHREAD.StackBase"], 0xFFFFF88005EB2000)
+    found.u64(kb.NT + kb.PROCESSORS, PRCB, second)
+    for number, (prcb, thread) in enumerate(((PRCB, other), (second, THREAD))):
+        found.fill(prcb, 0x30)
+        found.u64(prcb + 8, thread)
+        found.u32(prcb + 0x24, number)
+    found.u64(PRCB + at["_KPRCB.Context"], PRCB + 0x10000)
+    saved(found, PRCB + 0x10000, kb.NT + 0x1000, 0xFFFFF88005EB1000)
+    return found
+
+
+@BUILDS
+def test_the_processor_whose_threads_stack_holds_the_stack_pointer(build: int) -> None:
+    kernel = kb.kernel(two_processors(build), build, processors=2)
+    assert crashing_thread(kernel) == (THREAD, "KPRCB.CurrentThread")
+    first, second = read_processors(kernel)
+    assert (first.crashed, first.instruction, first.stack_pointer) == (
+        False,
+        kb.NT + 0x1000,
+        0xFFFFF88005EB1000,
+    )
+    assert (second.number, second.crashed, second.instruction) == (1, True, 0)
+    with pytest.raises(DumpError, match="registers of processor 1"):
+        processor_context(kernel, 1)
+
+
+@BUILDS
+def test_processor_state_stands_in_for_the_saved_context(build: int) -> None:
+    found = two_processors(build)
+    state, frame = (0x40, 0xE0) if build == 7601 else (0x100, 0xF0)
+    saved(found, PRCB + 0x20000 + state + frame, kb.NT + 0x2000, kb.STACK)
+    offsets = {("_KPRCB", "ProcessorState"): state, ("_KPROCESSOR_STATE", "ContextFrame"): frame}
+    kernel = kb.kernel(found, build, processors=2, offsets=offsets)
+    assert [each.saved_in for each in kernel.processors] == ["KPRCB.Context", "KPRCB.ProcessorState"]
+    assert processor_context(kernel, 1).rip == kb.NT + 0x2000
+    assert kernel.crashed[1] == "saved the stack pointer of the header's context"
+
+
+def test_a_context_that_contradicts_itself_is_none() -> None:
+    found = two_processors(7601)
+    found.u32(PRCB + 0x10000 + 0x34, 0x1234)
+    kernel = kb.kernel(found, 7601, processors=2)
+    assert [each.context for each in kernel.processors] == [None, None]
+
+
+@pytest.mark.parametrize(("kernel_count", "special_count", "inside"), [(0, 0, 0), (-1, 0, 1), (0, 2, 1)])
+def test_threads_inside_critical_regions(kernel_count: int, special_count: int, inside: int) -> None:
+    found = threads_with_apcs_disabled(kb.kernel(memory(7601, kernel_count, special_count)))
+    assert len(found) == inside
 
 
 @pytest.mark.parametrize("rsp", [0xFFFFF88005DABFF8, 0xFFFFF88005DB2000])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -19,6 +21,7 @@ from lab.kernel.target import Kernel, open_kernel
 from lab.kernel.threads import crashing_thread, stack_bounds, threads_with_apcs_disabled
 from lab.kernel.unwind import walk
 from lab.kernel.verifier import read_verifier
+from lab.kernel.version import read_version
 from lab.kernel.waiting import waiting_context
 from lab.model import DumpError
 from lab.symbols.store import Symbols
@@ -282,6 +285,43 @@ def test_the_dispatch_table_by_symbol(kernel: Kernel) -> None:
     assert table["IRP_MJ_READ"] == kernel.symbol(routine) == "fltmgr!FltpDispatch"
     assert table["IRP_MJ_CREATE"] == "fltmgr!FltpCreate"
     assert "AttachedDevice and AttachedTo agree" in checks(kernel, "device stack")
+
+
+READERS: tuple[Callable[[Kernel], object], ...] = (
+    read_processes,
+    read_processors,
+    threads_with_apcs_disabled,
+    crashing_thread,
+    read_verifier,
+    read_filters,
+    read_volumes,
+    lambda kernel: [read_version(kernel, module) for module in kernel.modules],
+    lambda kernel: find_saved_state(kernel, kernel.bugcheck.parameters[1], 0, ()),
+    lambda kernel: devices_with_routine(kernel, kernel.bugcheck.parameters[1], ()),
+    lambda kernel: [waiting_context(kernel, thread.address) for thread in read_processes(kernel)[0].threads],
+)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damage_anywhere_raises_nothing_but_our_own_errors(file: Path, tmp_path: Path, seed: int) -> None:
+    """Words of memory replaced by others of it: pointers lead elsewhere, lists bite their tail."""
+    rng = Random(seed)
+    raw = bytearray(file.read_bytes())
+    places = [
+        at for at in (rng.randrange(0x3000, len(raw), 8) for _ in range(20_000)) if any(raw[at : at + 8])
+    ]
+    for at in rng.sample(places, min(len(places), 400)):
+        source = rng.choice(places)
+        raw[at : at + 8] = raw[source : source + 8]
+    (tmp_path / "MEMORY.DMP").write_bytes(raw)
+    with open_dump(tmp_path / "MEMORY.DMP", allow_incomplete=True) as dump:
+        try:
+            kernel = open_kernel(dump)
+        except DumpError:
+            return
+        for reader in READERS:
+            with suppress(DumpError):
+                reader(kernel)
 
 
 # --- a real small dump ----------------------------------------------------------------------------
