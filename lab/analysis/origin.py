@@ -92,9 +92,11 @@ def _by_company(plain: str, marks: Marks) -> tuple[Origin, str]:
         return Origin.THIRD_PARTY, said
     if _built_elsewhere(marks.pdb):
         return Origin.UNKNOWN, f"{said}, but its PDB was built as {marks.pdb}"
-    if not listed and plain not in SHARED:
-        said += ", although it is not in the list of in-box drivers"
-    return Origin.IN_BOX, said
+    if listed:
+        return Origin.IN_BOX, f"{said}, and it is in the list of in-box drivers"
+    if marks.pdb:
+        return Origin.IN_BOX, f"{said}, and its PDB a bare {marks.pdb}, as Windows' own; no list knows it"
+    return Origin.UNKNOWN, f"{said}, which anybody can write; nothing else confirms it"
 
 
 def _built_elsewhere(pdb: str) -> bool:

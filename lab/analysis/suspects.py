@@ -15,10 +15,11 @@ WEIGHTS = {Strength.WEAK: 1.0, Strength.MODERATE: 3.0, Strength.STRONG: 9.0, Str
 def rank(facts: Facts, evidence: Sequence[Evidence]) -> tuple[Suspect, ...]:
     """Suspects, most suspicious first; weights add up to 1.
 
-    An image is a suspect only through evidence. Images that come with Windows are not, with one exception:
-    the module that holds the instruction at fault is named whoever made it, because it happened there.
+    An image is a suspect only through evidence; one rule counts once for an image, at its strongest. Images
+    that come with Windows are not, with one exception: the module that holds the instruction at fault is
+    named whoever made it, because it happened there.
     """
-    scores: dict[str, float] = {}
+    by_rule: dict[str, dict[str, float]] = {}
     because: dict[str, list[str]] = {}
     names: dict[str, str] = {}
     for fact in evidence:
@@ -27,8 +28,10 @@ def rank(facts: Facts, evidence: Sequence[Evidence]) -> tuple[Suspect, ...]:
                 continue
             key = image.casefold()
             names.setdefault(key, image)
-            scores[key] = scores.get(key, 0.0) + WEIGHTS[fact.strength]
+            rules = by_rule.setdefault(key, {})
+            rules[fact.rule] = max(rules.get(fact.rule, 0.0), WEIGHTS[fact.strength])
             because.setdefault(key, []).append(fact.statement)
+    scores = {key: sum(rules.values()) for key, rules in by_rule.items()}
     for fact in evidence:
         for image in fact.clears:
             if image.casefold() in scores:
@@ -36,4 +39,4 @@ def rank(facts: Facts, evidence: Sequence[Evidence]) -> tuple[Suspect, ...]:
     left = {key: score for key, score in scores.items() if score > 0}
     total = sum(left.values())
     ranked = sorted(left, key=lambda key: (-left[key], names[key].casefold()))
-    return tuple(Suspect(names[key], left[key] / total, tuple(because[key])) for key in ranked)
+    return tuple(Suspect(names[key], left[key] / total, tuple(dict.fromkeys(because[key]))) for key in ranked)

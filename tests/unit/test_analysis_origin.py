@@ -91,13 +91,19 @@ class TestMarks:
         assert "comes with Windows" in because
 
     def test_microsofts_company_decides_where_the_name_does_not(self) -> None:
-        assert classify("megasas.sys", marks=Marks(company=MICROSOFT))[0] is Origin.IN_BOX
+        own = Marks(company=MICROSOFT, pdb="megasas.pdb")
+        assert classify("megasas.sys", marks=own)[0] is Origin.IN_BOX
         assert classify("megasas.sys", marks=Marks(company="Broadcom"))[0] is Origin.THIRD_PARTY
 
     def test_a_contradiction_with_the_list_is_noted(self) -> None:
-        origin, because = classify("newdriver.sys", marks=Marks(company=MICROSOFT))
+        origin, because = classify("new.sys", marks=Marks(company=MICROSOFT, pdb="new.pdb"))
         assert origin is Origin.IN_BOX
-        assert "not in the list" in because
+        assert "no list knows it" in because
+
+    def test_microsofts_company_alone_makes_nobody_innocent(self) -> None:
+        origin, because = classify("new.sys", marks=Marks(company=MICROSOFT))
+        assert origin is Origin.UNKNOWN
+        assert "anybody can write" in because
 
     def test_microsofts_company_in_a_driver_built_elsewhere_proves_nothing(self) -> None:
         origin, because = classify("bad.sys", marks=Marks(company=MICROSOFT, pdb=BUILT_HERE))

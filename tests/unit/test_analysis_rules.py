@@ -12,7 +12,7 @@ from lab.analysis.facts import Facts
 from lab.analysis.rules import apply
 from lab.analysis.rules.apc_count import MONOPOLISED
 from lab.analysis.suspects import rank
-from lab.model import Bugcheck, Evidence, Strength
+from lab.model import Bugcheck, Evidence, Strength, VerifiedDriver
 
 NOISE = [(ELSE, "enter", "Suspect.sys"), (ELSE, "leave", "Suspect.sys")] * 64
 OPEN_ENTER = (THREAD, "enter", "BadDriver.sys")
@@ -66,6 +66,11 @@ class TestRegionLog:
         assert "0x20.region-log.empty" in evidence(facts)
         assert "inlined" in notes(facts)
         assert suspects(facts) == []
+
+    def test_what_the_log_cannot_have_seen_is_said(self) -> None:
+        settings = replace(verifier(), loaded=(VerifiedDriver("BadDriver.sys", 0, 1),))
+        assert "in no log: Suspect.sys, Other.sys" in notes(exit_crash(settings))
+        assert "in no log" not in notes(exit_crash(verifier()))
 
     def test_the_threads_own_open_enter_is_strong(self) -> None:
         facts = exit_crash(
@@ -245,6 +250,15 @@ def test_no_accusation_without_evidence_of_a_loaded_image() -> None:
     facts = exit_crash()
     invented: Sequence[Evidence] = (Evidence("x", "x", Strength.PROOF, "x", ("NotLoaded.sys", "Ntfs.sys")),)
     assert rank(facts, invented) == ()
+
+
+def test_one_rule_counts_once_for_an_image() -> None:
+    facts = exit_crash()
+    weak = Evidence("a", "a", Strength.WEAK, "x", ("BadDriver.sys", "Other.sys"))
+    again = Evidence("a", "again", Strength.MODERATE, "y", ("BadDriver.sys",))
+    found = {s.image: s for s in rank(facts, (weak, weak, again))}
+    assert found["BadDriver.sys"].weight == pytest.approx(3 / 4)
+    assert found["BadDriver.sys"].because == ("a", "again")
 
 
 def test_clearing_takes_weight_away() -> None:

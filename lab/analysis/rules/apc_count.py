@@ -16,6 +16,7 @@ from lab.model import Evidence, Strength, VerifierFacts
 MISC_CHECKS = 0x800
 MONOPOLISED = "0x20.region-log.monopolised"
 LOG = "nt!VfKeCriticalRegionTraces"
+SHOWN = 5
 COUNT_PARAMETER = {0x20: 2, 0x1: 3}
 
 
@@ -92,6 +93,7 @@ def region_log(facts: Facts) -> Iterator[Evidence | Note]:
             else "Miscellaneous checks were on, but the critical-region log is not allocated."
         )
         return
+    yield from _not_verified(facts, verifier)
     if not verifier.log:
         yield from _empty(verifier)
         return
@@ -99,6 +101,17 @@ def region_log(facts: Facts) -> Iterator[Evidence | Note]:
         yield from _crashing_thread(facts, verifier, facts.thread.address)
     yield from _other_threads(facts, verifier)
     yield from _monopolised(facts, verifier)
+
+
+def _not_verified(facts: Facts, verifier: VerifierFacts) -> Iterator[Note]:
+    """Only calls that verified drivers import are logged: what the log cannot have seen is said."""
+    verified = {driver.name.casefold() for driver in verifier.loaded}
+    missing = [m.name for m in facts.modules if facts.accusable(m.name) and m.name.casefold() not in verified]
+    if verified and missing:
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        yield Note(
+            f"Not verified, so their calls are in no log: {', '.join(missing[:SHOWN])}{more} (third-party)."
+        )
 
 
 def _empty(verifier: VerifierFacts) -> Iterator[Evidence | Note]:
