@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.markup import escape
 
 from lab.analysis import triage
 from lab.cli.console import errors, out
-from lab.dumps import Defect, DefectiveDump, Severity, why_not_whole
+from lab.dumps import DefectiveDump, Severity, why_not_whole
 from lab.dumps.length import PREFIX
 from lab.dumps.source import FileSource
 from lab.model import Clock, ConfigurationError, DumpError, LabError, SystemClock, Triage
@@ -33,13 +34,8 @@ SETTLED = 5.0
 PATIENCE = 30.0
 """Seconds without a change after which a file that is not whole counts as damaged, not as growing."""
 
-GROWING = frozenset(
-    {
-        *(Defect.EMPTY, Defect.NOT_WRITTEN, Defect.UNFINISHED, Defect.HEADER_CUT_OFF, Defect.CUT_OFF),
-        *(Defect.PAGE_MAP_CUT_OFF, Defect.PAGES_NOT_WRITTEN, Defect.SMALL_DAMAGED),
-    }
-)
-"""What a file that is still being copied or written looks like."""
+SAMPLES, SAMPLE = 64, 4096
+"""Blocks across a file, and their size in bytes, that tell one dump from another."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +132,8 @@ class Watcher:
                     self._waiting[path] = why
             except FileNotFoundError:  # moved away while we looked
                 continue
+            except PermissionError as error:
+                self._waiting[path] = str(error)
 
     def news(self) -> Iterator[tuple[Path, str]]:
         """Files that are left alone for now, and why; each told once."""
@@ -161,7 +159,7 @@ class Watcher:
             "name": path.name,
             "size": seen.size,
             "modified": seen.modified,
-            "head": hashlib.sha256(_head(path)).hexdigest(),
+            "content": _fingerprint(path),
         }
         if _is_dealt_with(place, identity):
             self._done[path] = seen
@@ -173,11 +171,7 @@ class Watcher:
             self._waiting[path] = error.message
             return
         except DumpError as error:
-            if (
-                isinstance(error, DefectiveDump)
-                and error.defect in GROWING
-                and self._rest(path, seen) < PATIENCE
-            ):
+            if self._rest(path, seen) < PATIENCE:  # a copy may set the length first and the contents later
                 self._waiting[path] = error.message
                 return
             why = unreadable(path.name, error)
@@ -228,12 +222,30 @@ def _seen(path: Path) -> Seen | None:
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes: they tell a dump's length, and one dump from another. FileNotFoundError if gone."""
+    """The first bytes, which tell how long a dump has to be. FileNotFoundError, PermissionError."""
+    with _opened(path) as source:
+        return source.read(0, PREFIX)
+
+
+def _fingerprint(path: Path) -> str:
+    """SHA-256 of the first bytes and of blocks all over the file. FileNotFoundError, PermissionError."""
+    with _opened(path) as source:
+        found = hashlib.sha256(source.read(0, PREFIX))
+        for i in range(SAMPLES):
+            found.update(source.read(i * max(source.size - SAMPLE, 0) // (SAMPLES - 1), SAMPLE))
+    return found.hexdigest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[FileSource]:
     if not path.exists():
         raise FileNotFoundError(path)
-    source = FileSource(path)
     try:
-        return source.read(0, PREFIX)
+        source = FileSource(path)
+    except ConfigurationError as error:
+        raise PermissionError(error.message) from error
+    try:
+        yield source
     finally:
         source.close()
 
@@ -250,5 +262,5 @@ def _is_dealt_with(place: Path, identity: dict[str, Any]) -> bool:
     file = old.get("file") if isinstance(old, dict) else None
     if not isinstance(file, dict):
         return False
-    same = ("size", "head") if "triage" in old else ("size", "head", "modified")
+    same = ("size", "content") if "triage" in old else ("size", "content", "modified")
     return all(file.get(key) == identity[key] for key in same)

@@ -20,11 +20,14 @@ from lab.model import (
     Frame,
     Invalid,
     InvalidReason,
+    IrpLogEntry,
     LoadPlan,
     LoadReport,
     Module,
     Origin,
     Outcome,
+    ProcessorFacts,
+    Reading,
     Recipe,
     Relation,
     Signature,
@@ -35,10 +38,13 @@ from lab.model import (
     ThreadFacts,
     Triage,
     Trial,
+    UnloadedDriver,
     Verdict,
     VerdictKind,
+    VerifiedDriver,
     VerifierFacts,
     VerifierPlan,
+    WantedSymbols,
 )
 
 DISK = "{4d36e967-e325-11ce-bfc1-08002be10318}"
@@ -355,6 +361,73 @@ def dispatch_triage(culprit: Driver = BAD) -> Triage:
             Suspect("WoodVault.sys", 0.19, ("attached to the volume, handles reads",)),
             Suspect("ProseLog.sys", 0.19, ("attached to the volume, handles reads",)),
         ),
+    )
+
+
+def full_triage() -> Triage:
+    """A triage with something in every place."""
+    triage = dispatch_triage()
+    assert triage.thread is not None and triage.verifier is not None
+    registers = tuple((name, 0xFFFFFA804B729790 + i) for i, name in enumerate(("rbx", "rbp", "rsi", "r15")))
+    stack = list(triage.stack)
+    stack[3] = replace(stack[3], registers=registers)
+    for index in (5, 6):
+        stack[index] = replace(
+            stack[index], how="scanned", note="the headers of srv2.sys are not in the dump", registers=()
+        )
+    log = log_of("Suspect.sys", 90) + log_of("BadDriver.sys", 20)
+    verifier = replace(
+        triage.verifier,
+        log_allocated=True,
+        log_capacity=128,
+        log=log,
+        counters=(("RaiseIrqls", 4), ("AcquireSpinLocks", 81231)),
+        loaded=(VerifiedDriver("BadDriver.sys", 0xFFFFF88001000000, 0x20000, (("PeakPagedBytes", 4096),)),),
+        irp_log=tuple(
+            IrpLogEntry(
+                0xFFFFFA804BB00000 + 0x400 * i,
+                triage.thread.address if i % 2 else 0xFFFFFA804B111040,
+                0,
+                -1 if i < 2 else 0,
+                0,
+                "srv2.sys",
+                ("nt!IovAllocateIrp+0x20", "srv2!Smb2ExecuteRead+0x10"),
+            )
+            for i in range(60)
+        ),
+    )
+    return replace(
+        triage,
+        stack=tuple(stack),
+        verifier=verifier,
+        processors=tuple(
+            ProcessorFacts(
+                i,
+                0xFFFFF80001800000 + i * 0x10000,
+                triage.thread.address + 0x100 * i,
+                0xFFFFF80001650000,
+                0xFFFFF88005DB1B08,
+                "nt!KiIdleLoop+0x2d" if i else "nt!KeBugCheckEx",
+                i == 0,
+            )
+            for i in range(2)
+        ),
+        unloaded=(
+            UnloadedDriver("crashdmp.sys", 0xFFFFF88001DC1000, 0xFFFFF88001DCF000, "2026-03-02T09:31:12Z"),
+        ),
+        readings=(
+            Reading(
+                "critical-region log",
+                ("nt!VfKeCriticalRegionTraces = nt+0x985c00 (built-in table)",),
+                ("the length is a power of two",),
+            ),
+        ),
+        wanted=(
+            WantedSymbols(
+                "srv2.sys", "srv2.pdb", "339E74133576439CBCDF7E0229DA37731", ("folder /symbols", "built-in")
+            ),
+        ),
+        notes=("The name of volume 0xfffffa804a3b0800 is not in the dump.",),
     )
 
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from lab.model import Module, Origin, UnloadedDriver
 from lab.report import words
 
-_LIKELY_TIME = range(631152000, 4102444800)
-"""1990 to 2100. Linkers of Windows 10 and later write a hash of the file where the time was."""
+_LIKELY_TIME = range(631152000, 1 << 31)
+"""1990 to 2038. Linkers of Windows 10 and later write a hash of the file where the time was."""
 
 _HEAD = "start             end                 module name"
 
