@@ -80,6 +80,7 @@ def _strings(module: Module) -> dict[str, str]:
 def _headers(module: Module, built: Blueprint) -> bytearray:
     """The header page, with what is this image's own, and its last section reaching to its end."""
     page = bytearray(built.pages[0])
+    page[:4] = b"MZ\x90\0"  # as Microsoft's linker begins, and other analysers expect
     (at,) = struct.unpack_from("<I", page, 0x3C)
     (sections,) = struct.unpack_from("<H", page, at + 6)
     struct.pack_into("<I", page, at + 8, module.timestamp)
@@ -90,9 +91,28 @@ def _headers(module: Module, built: Blueprint) -> bytearray:
     struct.pack_into("<I", page, optional + 64, checksum(module))
     struct.pack_into("<II", page, optional + 112 + 8 * _DEBUG, _codeview(module)[0], 28)
     table = optional + 0xF0
+    if module.prefix == "nt" and b"POOLCODE" not in page:
+        _insert_pool_code(page, table, sections)
+        sections += 1
+        struct.pack_into("<H", page, at + 6, sections)
     (rva,) = struct.unpack_from("<I", page, table + 40 * (sections - 1) + 12)
     struct.pack_into("<I", page, table + 40 * (sections - 1) + 8, module.size - rva)
     return page
+
+
+def _insert_pool_code(page: bytearray, table: int, sections: int) -> None:
+    """Make the last page of .text a section POOLCODE, by which other analysers know the kernel.
+
+    Kernels of some builds have all their functions in .text here.
+    """
+    index = next(i for i in range(sections) if page[table + 40 * i : table + 40 * i + 5] == b".text")
+    here, end = table + 40 * index, table + 40 * sections
+    size, rva = struct.unpack_from("<II", page, here + 8)
+    kept = (size - 1) & -PAGE
+    page[here + 80 : end + 40] = page[here + 40 : end]
+    page[here + 40 : here + 80] = page[here : here + 40]
+    struct.pack_into("<I", page, here + 8, kept)
+    struct.pack_into("<8sII", page, here + 40, b"POOLCODE", size - kept, rva + kept)
 
 
 def checksum(module: Module) -> int:
