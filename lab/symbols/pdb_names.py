@@ -10,7 +10,7 @@ _PUB32 = 0x110E
 _DATA = frozenset((0x110C, 0x110D))  # S_LDATA32, S_GDATA32
 _GLOBAL = _DATA | {_PUB32}
 _PROCEDURES = frozenset((0x110F, 0x1110, 0x1146, 0x1147))  # S_LPROC32, S_GPROC32, and with an item id
-_MAX_RECORDS = 2_000_000  # the largest kernel's PDB has 150,000
+_MAX_RECORDS = 600_000  # the largest kernel has 150,000
 _MAX_RVA = 1 << 32
 
 # length, kind, flags or type, offset, segment; the name follows

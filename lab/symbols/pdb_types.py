@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lab.symbols.pdb_fields import Broken, Field, cstring, numeric, read_fields
 
 _MAX_TYPES = 2_000_000  # the largest kernel's PDB has 30,000
-_MAX_LISTS = 256  # of 64 KB each, that the fields of one structure may fill
+_MAX_LISTS = 64  # of 64 KB each, that the fields of one structure may fill
 _MAX_TYPES_OF_A_FIELD = 256  # bases and nameless members that a search for one field may enter
 
 _MODIFIER = 0x1001

@@ -39,10 +39,12 @@ def cabinet(
     whole = sum(size for _, size in blocks)
     entry = struct.pack("<IIHHHH", whole - start if size is None else size, start, 0, 0, 0, 0x20)
     entry += name.encode() + b"\0"
-    data = b""
+    parts = []
     for packed, unpacked in blocks:
         head = struct.pack("<HH", len(packed), unpacked)
-        data += struct.pack("<I", _checksum(head, _checksum(packed, 0)) if checksums else 0) + head + packed
+        checksum = _checksum(head, _checksum(packed, 0)) if checksums else 0
+        parts += [struct.pack("<I", checksum), head, packed]
+    data = b"".join(parts)
     files = 36 + 8
     first = files + len(entry)
     head = struct.pack("<4s5IBB5H", b"MSCF", 0, first + len(data), 0, files, 0, 3, 1, 1, 1, 0, 0, 0)
