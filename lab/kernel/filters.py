@@ -154,9 +154,12 @@ def layout_of_volume(kernel: Kernel, volume: int, device: int) -> Layout:
 
 
 def _with_name(kernel: Kernel, volume: int, layout: Layout) -> Layout:
-    """The layout with the device name where there is one: the newest kernels have it further behind."""
-    for shift in (0, 0x10, 8, 0x18, 0x20):
-        if _text(kernel, volume + layout.device_name + shift).startswith("\\"):
+    """The layout with the device name where there is one: the newest kernels have it further behind.
+
+    A name that is paged out tells nothing; what follows it, a GUID name, does not begin with a device.
+    """
+    for shift in (0, 0x10, 8, 0x18):
+        if _text(kernel, volume + layout.device_name + shift).startswith("\\Device\\"):
             if not shift:
                 return layout
             source = f"{layout.source}, volume name at +{layout.device_name + shift:#x}"

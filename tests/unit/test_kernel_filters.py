@@ -169,6 +169,22 @@ def test_the_newest_volumes_are_recognised_by_name_and_list(shift: int) -> None:
     assert any("volume name at +0x70" in fact for fact in reading.facts)
 
 
+@FAMILIES
+def test_a_name_that_is_paged_out_does_not_move_the_layout(family: Family) -> None:
+    memory = build(family, TWO)
+    memory.u64(VOLUME + family.volume_name + 8, 0xFFFFF8A012345000)
+    memory.text(
+        VOLUME + family.volume_name + 0x10,
+        r"\??\Volume{552791b0-455d-11de-b7b9-00145eed6acc}",
+        VOLUME + 0x1200,
+    )
+    kernel = kb.kernel(memory, family.build)
+    volume = find_volume(kernel, read_device(kernel, DEVICE))
+    assert [i.image for i in volume.instances] == ["Other.sys", "BadDriver.sys"]
+    assert volume.name == ""
+    assert "name" in volume.notes[0]
+
+
 @pytest.mark.parametrize(("major", "handled"), [(3, True), (4, False), (0, False)])
 def test_callbacks_are_those_of_the_request(major: int, handled: bool) -> None:
     kernel = kb.kernel(build(WIN10, TWO[1:]), 20348)
