@@ -98,8 +98,6 @@ def _epilogue(
     if info.version == 2:
         inside = info.epilogues.inside(function.end - rva)
         return None if inside is None else _popped(images.memory, base, info, inside, registers)
-    if rva == function.begin and info.chained is None:
-        return None  # nothing has run, whatever comes now
 
     def leaves(target: int) -> bool:
         """A jump to the function's own beginning also leaves it: a call of itself in tail position."""

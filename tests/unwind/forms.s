@@ -160,6 +160,32 @@ other_frame_register:
     ret
     .seh_endproc
 
+# Registers saved in front of the frame register's setting.
+    .seh_proc saves_first
+saves_first:
+    push rbp
+    .seh_pushreg rbp
+    sub rsp, 0x60
+    .seh_stackalloc 0x60
+    mov [rsp + 0x30], rdi
+    .seh_savereg rdi, 0x30
+    movaps [rsp + 0x40], xmm9
+    .seh_savexmm xmm9, 0x40
+    lea rbp, [rsp + 0x50]
+    .seh_setframe rbp, 0x50
+    .seh_endprologue
+    mov rdi, rdx
+    cvtsi2sd xmm9, rdx
+    sub rsp, 0x40
+    call again
+    add rax, rdi
+    mov rdi, [rbp - 0x20]
+    movaps xmm9, [rbp - 0x10]
+    lea rsp, [rbp + 0x10]
+    pop rbp
+    ret
+    .seh_endproc
+
 # Eight bytes allocated by pushing a volatile register, two allocations, a prefix on the return.
     .seh_proc pushed_scratch
 pushed_scratch:
@@ -532,8 +558,14 @@ cold_part:
     mov [rbp + 8], r15
 .Lcold_1:
     xor r15d, r15d
+    mov [rbp], r12
+.Lcold_2:
+    xor r12d, r12d
     call again
+    mov ecx, 1
+    mov rdx, rax
     mov r15, [rbp + 8]
+    mov r12, [rbp]
     lea rsp, [rbp + 0x18]
     pop rsi
     pop rbp
@@ -553,7 +585,9 @@ cold_part:
     .byte 1 | 4 << 3, 0, 0, 5 | 2 << 4
     .long cold_part@IMGREL, .Lcold_part_end@IMGREL, .Lcold_part_info@IMGREL
 .Lcold_late_info:
-    .byte 1 | 4 << 3, .Lcold_1 - .Lcold_leaves, 2, 5 | 2 << 4
+    .byte 1 | 4 << 3, .Lcold_2 - .Lcold_leaves, 4, 5 | 2 << 4
+    code .Lcold_2 - .Lcold_leaves, SAVE, 12
+    .short 0x20 / 8
     code .Lcold_1 - .Lcold_leaves, SAVE, 15
     .short 0x28 / 8
     .long cold_part@IMGREL, .Lcold_part_end@IMGREL, .Lcold_part_info@IMGREL
@@ -809,7 +843,7 @@ interrupt_version_2:
     .p2align 3
     .globl assembled
 assembled:
-    .quad home_slots, freed_by_r11, far_forms, other_frame_register, pushed_scratch, pushed_flags
+    .quad home_slots, freed_by_r11, far_forms, other_frame_register, saves_first, pushed_scratch, pushed_flags
     .quad jumps_far, jumps_by_import, jumps_by_wide_import, jumps_by_r11, jumps_by_memory, jumps_bound
     .quad jumps_near, jumps_to_itself, jumps_about, ends_with_a_call, begins_behind_a_call
     .quad shares_its_frame, late_saves, late_frame, cold_part
