@@ -23,6 +23,7 @@ STACK_DEPTH = 13
 _CHUNK = 512  # slots read at once
 _LAYOUT = struct.Struct(f"<QQhhB3x{STACK_DEPTH}Q")
 """_IOV_IRP_TRACE: Irp, Thread, KernelApcDisable, SpecialApcDisable, Irql, StackTrace."""
+_OWNER = struct.Struct(f"<8xQ{ENTRY - 16}x")
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,16 @@ def _read(kernel: Kernel, used: Used, thread: int, most: int) -> IrpLog:
     index = u32(memory, kernel.need("nt!IovIrpTracesIndex"))
     if not length & length - 1:
         used.check(f"the length of the ring, {length}, is a power of two")
-    slots, missing = _slots(kernel, log, length)
+    owners = _owners(kernel, log, length)
     entries: list[IrpLogEntry] = []
     of_thread = 0
     for back in range(length):
-        slot = slots.get((index - back) % length)
-        if slot is None or not slot[1]:
-            continue
-        mine = slot[1] == thread and of_thread < most
-        if mine or back < most:
-            entries.append(_entry(kernel, slot))
+        slot = (index - back) % length
+        mine = bool(thread) and owners[slot] == thread and of_thread < most
+        if owners[slot] and (mine or back < most):
+            entries.append(_entry(kernel, log + slot * ENTRY))
             of_thread += mine
-        elif of_thread >= most or not thread:
-            break
+    missing = owners.count(None)
     threads = {entry.thread for entry in entries}
     if threads and all(is_thread(kernel, each) for each in threads):
         used.check(f"every thread of its {len(entries)} newest entries is one")
@@ -81,30 +79,30 @@ def _read(kernel: Kernel, used: Used, thread: int, most: int) -> IrpLog:
     return IrpLog(missing < length, length, tuple(entries), note)
 
 
-Slot = tuple[int, ...]
-
-
-def _slots(kernel: Kernel, log: int, length: int) -> tuple[dict[int, Slot], int]:
-    """(slot -> its fields, slots that are not in the dump). Read in pieces, a piece that lacks one by one."""
-    found: dict[int, Slot] = {}
-    missing = 0
+def _owners(kernel: Kernel, log: int, length: int) -> list[int | None]:
+    """The thread of every slot, None where it is not in the dump."""
+    found: list[int | None] = []
     for start in range(0, length, _CHUNK):
         count = min(_CHUNK, length - start)
         try:
             raw = kernel.memory.read(log + start * ENTRY, count * ENTRY)
+            found += [thread for (thread,) in _OWNER.iter_unpack(raw)]
         except DumpError:
-            for slot in range(start, start + count):
-                try:
-                    found[slot] = _LAYOUT.unpack(kernel.memory.read(log + slot * ENTRY, ENTRY))
-                except DumpError:
-                    missing += 1
-            continue
-        found.update(enumerate(_LAYOUT.iter_unpack(raw), start))
-    return found, missing
+            found += [_owner(kernel, log + slot * ENTRY) for slot in range(start, start + count)]
+    return found
 
 
-def _entry(kernel: Kernel, slot: Slot) -> IrpLogEntry:
-    irp, thread, kernel_count, special_count, irql, *stack = slot
+def _owner(kernel: Kernel, address: int) -> int | None:
+    try:
+        return int(_OWNER.unpack(kernel.memory.read(address, ENTRY))[0])
+    except DumpError:
+        return None
+
+
+def _entry(kernel: Kernel, address: int) -> IrpLogEntry:
+    irp, thread, kernel_count, special_count, irql, *stack = _LAYOUT.unpack(
+        kernel.memory.read(address, ENTRY)
+    )
     frames = stack[: stack.index(0)] if 0 in stack else stack
     return IrpLogEntry(
         irp=irp,
