@@ -21,7 +21,7 @@ from lab.cli.options import (
     SymbolCache,
     SymbolSpecs,
 )
-from lab.cli.symbols import store_for
+from lab.cli.symbols import say_notes, store_for
 from lab.dumps import open_dump
 from lab.dumps.source import FileSource, Source
 from lab.model import ConfigurationError
@@ -114,6 +114,7 @@ def _tell(
             show(opening(opened.facts(), opened.bugcheck) + "\n")
     with errors.status("reading memory and symbols") if errors.is_terminal else nullcontext():
         found = analyse(file(), store, name=name, allow_incomplete=incomplete)
+    say_notes(store)
     if json:
         typer.echo(render_triage(found))
     if html is not None:

@@ -79,7 +79,7 @@ def test_symbols_of_the_environment_are_used_and_said(
     monkeypatch.setenv(variable, f";{dumps.symbols};")
     ended = lab("triage", dumps.dump)
     assert "srv2!Smb2ExecuteRead" in ended.out
-    assert f"symbols from {variable}: {dumps.symbols}" in ended.err
+    assert f"symbols from {variable}: folder {dumps.symbols}, " in ended.err
 
 
 def test_ours_come_before_the_debuggers_and_the_command_line_before_both(

@@ -14,7 +14,7 @@ from rich.markup import escape
 from lab.cli.console import errors, show, to_json
 from lab.cli.dump.answer import Answer, Question
 from lab.cli.options import Incomplete, Json, Offline, SymbolCache, SymbolSpecs
-from lab.cli.symbols import store_for
+from lab.cli.symbols import say_notes, store_for
 from lab.dumps import open_dump
 from lab.kernel.target import Kernel, open_kernel
 from lab.report.words import line
@@ -31,6 +31,7 @@ def kernel_of(
     with open_dump(dump, allow_incomplete=incomplete) as opened:
         kernel = open_kernel(opened, store)
         yield kernel
+        say_notes(store)
         for note in (*opened.problems, *kernel.notes):
             errors.print(f"[dim]{escape(line(note))}[/]", soft_wrap=True)
         for wanted in kernel.wanted:
