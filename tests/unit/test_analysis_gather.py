@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from dumps_builder import image
 from kernel_bytes import BAD, NT, NTFS, OTHER, POOL, Bytes, device_object, driver_object, irp, kernel
 
+from lab.analysis import triage
 from lab.analysis.gather.attempt import attempt, quietly, sentence
 from lab.analysis.gather.dispatch import read_call
 from lab.analysis.gather.exception import read_exception, read_trap
 from lab.analysis.gather.modules import read_modules
-from lab.analysis.gather.parameters import named_driver, read_targets, text_at
+from lab.analysis.gather.parameters import named_driver, read_targets, text_at, with_users
 from lab.analysis.gather.pool import read_block, tag_text, users
 from lab.kernel.target import Kernel
 from lab.model import Bugcheck, DumpError, FilterInstance, Origin
 from lab.symbols.port import PdbId
+from lab.twin.crash import CrashState, Image, Instance, Stop
+from lab.twin.memory import write_dump
 
 PAGE = POOL + 0x40000
 FOREIGN = frozenset({"baddriver.sys", "other.sys"})
@@ -119,7 +123,7 @@ class TestTargets:
     def test_a_device_with_its_stack(self) -> None:
         memory = Bytes()
         top, bottom = devices(memory)
-        found = read_targets(kernel(memory), Bugcheck(0xC9, (0x5, bottom, 0, 2)), FOREIGN).devices[bottom]
+        found = read_targets(kernel(memory), Bugcheck(0xC9, (0x5, bottom, 0, 2))).devices[bottom]
         assert (found.driver, found.image) == (r"\FileSystem\Ntfs", "Ntfs.sys")
         assert found.stack == (
             (top, r"\Driver\BadDriver", "BadDriver.sys"),
@@ -129,14 +133,14 @@ class TestTargets:
     def test_a_driver_object(self) -> None:
         memory = Bytes()
         devices(memory)
-        found = read_targets(kernel(memory), Bugcheck(0x9F, (2, 0, 0, POOL + 0x1000)), FOREIGN)
+        found = read_targets(kernel(memory), Bugcheck(0x9F, (2, 0, 0, POOL + 0x1000)))
         assert found.devices[POOL + 0x1000].image == "BadDriver.sys"
 
     def test_a_blocked_power_irp_and_the_stack_it_is_for(self) -> None:
         memory = Bytes()
         top, bottom = devices(memory)
         request = irp(memory, POOL + 0x6000, [bottom, top], current=2, major=22, minor=2)
-        found = read_targets(kernel(memory), Bugcheck(0x9F, (3, bottom, 0, request)), FOREIGN)
+        found = read_targets(kernel(memory), Bugcheck(0x9F, (3, bottom, 0, request)))
         assert found.requests[request].image == "BadDriver.sys"
         assert (found.requests[request].major, found.requests[request].device) == (22, top)
         assert [image for _, _, image in found.devices[bottom].stack] == ["BadDriver.sys", "Ntfs.sys"]
@@ -145,15 +149,17 @@ class TestTargets:
         memory = Bytes()
         pool_page(memory, (0x40, b"BadD"), (0xFC0, b"Last"))
         memory.put(BAD, image("bad.pdb", text={0x1234: b"BadD"}))
-        found = read_targets(kernel(memory), Bugcheck(0x19, (0x21, PAGE + 0x10, 0x30, 0)), FOREIGN)
-        assert found.pool[PAGE + 0x10].users == ("BadDriver.sys",)
+        read = kernel(memory)
+        found = read_targets(read, Bugcheck(0x19, (0x21, PAGE + 0x10, 0x30, 0)))
+        assert with_users(read, found.pool, FOREIGN)[PAGE + 0x10].users == ("BadDriver.sys",)
 
     def test_a_tag_in_the_parameters(self) -> None:
         memory = Bytes()
         memory.put(OTHER, image("other.pdb", text={0x1234: b"Othr"}))
         tag = int.from_bytes(b"Othr", "little")
-        found = read_targets(kernel(memory), Bugcheck(0xC2, (0, 0, 0, tag)), FOREIGN)
-        assert found.pool[tag].users == ("Other.sys",)
+        read = kernel(memory)
+        found = read_targets(read, Bugcheck(0xC2, (0, 0, 0, tag)))
+        assert with_users(read, found.pool, FOREIGN)[tag].users == ("Other.sys",)
 
     @pytest.mark.parametrize(
         "stop",
@@ -169,7 +175,7 @@ class TestTargets:
         ],
     )
     def test_parameters_that_lead_nowhere_lead_to_nothing(self, stop: Bugcheck) -> None:
-        found = read_targets(kernel(Bytes()), stop, FOREIGN)
+        found = read_targets(kernel(Bytes()), stop)
         assert not any((found.devices, found.requests, found.pool))
         assert not any((*found.texts.values(), *found.stacks.values()))
 
@@ -214,20 +220,41 @@ def with_path(read: Kernel, name: str, path: str) -> Kernel:
 
 class TestModules:
     def test_by_name(self) -> None:
-        found = read_modules(kernel(Bytes()), {}, (), (), [])
+        found = read_modules(kernel(Bytes()), {}, (), (), (), [])
         assert [m.origin for m in found] == [Origin.IN_BOX] * 4 + [Origin.THIRD_PARTY] * 2
         assert found[0].origin_because == "the kernel itself"
         assert found[4].pdb == f"bad.pdb/{'0' * 32}1"
 
     def test_an_impostor_by_its_pdb_path(self) -> None:
         read = with_path(kernel(Bytes()), "Ntfs.sys", r"D:\evil\ntfs.pdb")
-        found = {m.name: m for m in read_modules(read, {}, (), (), [])}
+        found = {m.name: m for m in read_modules(read, {}, (), (), (), [])}
         assert found["Ntfs.sys"].origin is Origin.THIRD_PARTY
         assert r"D:\evil\ntfs.pdb" in found["Ntfs.sys"].origin_because
 
+    def test_an_impostor_on_the_volume_by_its_version_resource(self, tmp_path: Path) -> None:
+        names = ("ntoskrnl.exe", "hal.dll", "fltmgr.sys", "Ntfs.sys", "srv2.sys", "luafv.sys")
+        crash = CrashState(
+            17763,
+            1,
+            Stop.DISPATCH_CHANGED_APC,
+            (*(Image(name, False) for name in names), Image("fileinfo.sys", True)),
+            7,
+            instances=(Instance("a", "45000", "fileinfo.sys"), Instance("b", "135000", "luafv.sys")),
+        )
+        write_dump(crash, tmp_path / "MEMORY.DMP", filler_pages=0)
+        found = triage(tmp_path / "MEMORY.DMP")
+        modules = {m.name: m for m in found.modules}
+        assert modules["luafv.sys"].company == "Microsoft Corporation"
+        assert modules["luafv.sys"].origin is Origin.IN_BOX
+        assert modules["fileinfo.sys"].origin is Origin.THIRD_PARTY
+        assert modules["fileinfo.sys"].company in modules["fileinfo.sys"].origin_because
+        assert modules["hal.dll"].version == "", "nobody may accuse it: it is not read any further"
+        assert any("fileinfo.sys is not what its name says" in note for note in found.notes)
+        assert [s.image for s in found.suspects] == ["fileinfo.sys"]
+
     def test_the_altitude_of_a_minifilter_is_a_hint(self) -> None:
         instance = FilterInstance(1, "x", "189600", "x", "BadDriver.sys", Origin.UNKNOWN, None)
-        found = {m.name: m for m in read_modules(kernel(Bytes()), {}, (), (instance,), [])}
+        found = {m.name: m for m in read_modules(kernel(Bytes()), {}, (), (), (instance,), [])}
         assert "FSFilter HSM" in found["BadDriver.sys"].origin_because
 
 

@@ -10,7 +10,7 @@ from lab.analysis.gather.attempt import attempt, quietly, sentence
 from lab.analysis.gather.dispatch import read_call
 from lab.analysis.gather.exception import read_exception, read_trap
 from lab.analysis.gather.modules import read_modules, read_unloaded
-from lab.analysis.gather.parameters import named_driver, read_targets
+from lab.analysis.gather.parameters import named_driver, read_targets, with_users
 from lab.kernel.power import read_power_failure
 from lab.kernel.processors import read_processors
 from lab.kernel.target import Kernel
@@ -42,12 +42,12 @@ def gather(kernel: Kernel, known: Mapping[str, Driver]) -> tuple[Facts, tuple[st
         notes, "Verifier's saved state of the call", lambda: read_call(kernel, bugcheck, stack, notes)
     )
     instances = (*(call.state.instances if call and call.state else ()), *(call.elsewhere if call else ()))
-    touched = (*(frame.instruction for frame in stack), *bugcheck.parameters)
-    modules = read_modules(kernel, known, touched, instances, notes)
-    foreign = frozenset(m.name.casefold() for m in modules if m.origin is not Origin.IN_BOX)
     power = attempt(notes, "What the power failure leads to", lambda: read_power_failure(kernel))
-    waiting = [each.device for each in power.waiting] if power else []
-    targets = read_targets(kernel, bugcheck, foreign, waiting)
+    targets = read_targets(kernel, bugcheck, [each.device for each in power.waiting] if power else ())
+    touched = (*(frame.instruction for frame in stack), *bugcheck.parameters)
+    named = targets.images | _callers(verifier) | {instance.image for instance in instances}
+    modules = read_modules(kernel, known, touched, named, instances, notes)
+    foreign = frozenset(m.name.casefold() for m in modules if m.origin is not Origin.IN_BOX)
     facts = Facts(
         bugcheck=bugcheck,
         modules=modules,
@@ -66,7 +66,7 @@ def gather(kernel: Kernel, known: Mapping[str, Driver]) -> tuple[Facts, tuple[st
         texts=targets.texts,
         devices=targets.devices,
         requests=targets.requests,
-        pool=targets.pool,
+        pool=with_users(kernel, targets.pool, foreign),
         stacks=targets.stacks,
         known=known,
     )
@@ -90,6 +90,13 @@ def _verifier(kernel: Kernel, notes: list[str]) -> VerifierFacts:
     facts, said = read_verifier(kernel)
     notes.extend(said)
     return facts
+
+
+def _callers(verifier: VerifierFacts | None) -> set[str]:
+    """The drivers in verifier's logs."""
+    if verifier is None:
+        return set()
+    return {entry.caller for entry in verifier.log} | {entry.caller for entry in verifier.irp_log}
 
 
 def _with_origins(state: DispatchState, modules: tuple[Module, ...]) -> DispatchState:

@@ -15,13 +15,16 @@ def read_modules(
     kernel: Kernel,
     known: Mapping[str, Driver],
     touched: Iterable[int],
+    named: Iterable[str],
     instances: Iterable[FilterInstance],
     notes: list[str],
 ) -> tuple[Module, ...]:
-    """Every module. The version resource is read of those that no list knows by name, and of those that hold
-    one of the addresses `touched`: the ones that somebody may be accused by.
+    """Every module. The version resource is read of those that no list knows by name, and of those at issue:
+    they hold one of the addresses `touched`, or are one of the images `named`.
     """
     at_issue = {module.base for address in touched if (module := kernel.module_at(address)) is not None}
+    images = {name.casefold() for name in named}
+    at_issue |= {module.base for module in kernel.modules if module.name.casefold() in images}
     altitudes = {instance.image.casefold(): instance.altitude for instance in instances if instance.image}
     return tuple(_module(kernel, loaded, known, at_issue, altitudes, notes) for loaded in kernel.modules)
 
@@ -41,15 +44,13 @@ def _module(
     if loaded.base == kernel.nt.base:
         origin, because = Origin.IN_BOX, "the kernel itself"
     else:
-        origin, because = classify(loaded.name, known, Marks(pdb=path, altitude=altitude))
-        if origin is not Origin.IN_BOX or loaded.base in at_issue:
+        by_name = classify(loaded.name, known)[0]
+        if by_name is not Origin.IN_BOX or loaded.base in at_issue:
             version = read_version(kernel, loaded)
-        if version is not None:
-            by_name = origin
-            marks = Marks(version.company, path, altitude)
-            origin, because = classify(loaded.name, known, marks)
-            if origin is not by_name and by_name is Origin.IN_BOX:
-                notes.append(f"{loaded.name} is not what its name says: {because}.")
+        marks = Marks(version.company if version else "", path, altitude)
+        origin, because = classify(loaded.name, known, marks)
+        if by_name is Origin.IN_BOX and origin is not by_name:
+            notes.append(f"{loaded.name} is not what its name says: {because}.")
     return Module(
         name=loaded.name,
         base=loaded.base,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from lab.analysis.facts import DeviceFacts, PoolFacts, RequestFacts
@@ -35,14 +35,16 @@ class Targets:
     pool: dict[int, PoolFacts] = field(default_factory=dict)
     stacks: dict[int, tuple[Frame, ...]] = field(default_factory=dict)
 
+    @property
+    def images(self) -> set[str]:
+        """The drivers of every device and request among them."""
+        found = {image for device in self.devices.values() for _, _, image in device.stack}
+        found |= {device.image for device in self.devices.values()}
+        return found | {request.image for request in self.requests.values()}
 
-def read_targets(
-    kernel: Kernel, bugcheck: Bugcheck, foreign: frozenset[str], devices: Iterable[int] = ()
-) -> Targets:
-    """Everything the parameters of this very stop lead to. `foreign` are the images not known as in-box.
 
-    `devices` are further device objects that are at issue.
-    """
+def read_targets(kernel: Kernel, bugcheck: Bugcheck, devices: Iterable[int] = ()) -> Targets:
+    """Everything the parameters of this very stop lead to, and the device objects `devices`."""
     found = Targets()
     stop = describe(bugcheck)
     if stop is None:
@@ -54,12 +56,18 @@ def read_targets(
         _device(kernel, bugcheck.parameters[1], found)
     for device in devices:
         _device(kernel, device, found)
-    if any(block.tag for block in found.pool.values()):
-        searched = [module for module in kernel.modules if module.name.casefold() in foreign]
-        found.pool = {
-            key: replace(block, users=users(kernel, block.tag, searched)) for key, block in found.pool.items()
-        }
     return found
+
+
+def with_users(
+    kernel: Kernel, pool: Mapping[int, PoolFacts], foreign: frozenset[str]
+) -> dict[int, PoolFacts]:
+    """The blocks, each with the images that use its tag, of those in `foreign` (lower case)."""
+    searched = [module for module in kernel.modules if module.name.casefold() in foreign]
+    return {
+        key: replace(block, users=users(kernel, block.tag, searched)) if block.tag else block
+        for key, block in pool.items()
+    }
 
 
 def _read(kernel: Kernel, bugcheck: Bugcheck, role: Role, value: int, found: Targets) -> None:
