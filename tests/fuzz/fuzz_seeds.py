@@ -16,9 +16,10 @@ from pathlib import Path
 from fuzz_mutations import Recording, Seed
 
 from benchmarks.crashes import dispatch_crash, exit_crash
-from benchmarks.repack import BITMAP_COMPLETE, read_pages, write_bitmap
 from lab.model import LabError
-from lab.symbols.port import PdbId
+from lab.symbols import symbol_store
+from lab.symbols.port import PdbId, SymbolStore
+from lab.twin.images import pdb
 from lab.twin.memory import write_dump, write_symbols
 
 HERE = Path(__file__).parent
@@ -51,8 +52,9 @@ def _dumps() -> Iterator[tuple[str, bytes]]:
         for crash in (dispatch_crash(7601), dispatch_crash(17763), dispatch_crash(20348), exit_crash(17763)):
             write_dump(crash, path, filler_pages=0)
             yield f"twin-{crash.build}-{crash.stop.name.lower()}", path.read_bytes()
-        write_bitmap(read_pages(path), path, BITMAP_COMPLETE)
-        yield "twin-repacked-5", path.read_bytes()
+        for kind in (4, 5, 8, 0xA):
+            write_dump(dispatch_crash(19041), path, kind, filler_pages=0)
+            yield f"twin-type-{kind}", path.read_bytes()
     for real in ("rizin-triage_x64.dmp", "imhex-dmp64-header-16k.bin"):
         if (REAL / real).exists():
             yield real, (REAL / real).read_bytes()
@@ -61,9 +63,18 @@ def _dumps() -> Iterator[tuple[str, bytes]]:
 def pdbs() -> dict[str, bytes]:
     """PDB files: one of clang and lld with shapes of types that kernels have, and those of the twin."""
     found = {path.stem: lzma.decompress(path.read_bytes()) for path in (HERE / "seeds").glob("*.pdb.xz")}
-    for path in sorted((ROOT / "lab" / "twin").rglob("*.pdb"))[:4]:
-        found[path.name] = path.read_bytes()
+    for name in ("nt-7601", "srv2", "fltmgr-22000"):
+        found[name] = pdb(name, bytes(16), 1)
     return found
+
+
+@cache
+def symbols() -> SymbolStore:
+    """The twin's PDBs, for dumps of which nothing but the dump is damaged. They are read once."""
+    folder = tempfile.mkdtemp(prefix="fuzz-pdbs-")
+    for crash in (dispatch_crash(7601), dispatch_crash(17763)):
+        write_symbols(crash.build, Path(folder) / str(crash.build), crash.images)
+    return symbol_store([Path(folder) / "7601", Path(folder) / "17763"], offline=True)
 
 
 def cabinets() -> dict[str, bytes]:
@@ -105,17 +116,18 @@ def _cabinet(method: int, blocks: list[bytes], size: int) -> bytes:
 
 @cache
 def symbol_files() -> dict[str, bytes]:
-    """ISF files: the twin's, as text and packed, cut down to what a mutation can reach."""
+    """ISF files as pdbconv writes them, short enough that mutations reach every part; as text and packed."""
     found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        write_symbols(17763, Path(folder))
-        for path in sorted(Path(folder).rglob("*.json"))[:2]:
-            content = json.loads(path.read_bytes())
-            for key in ("symbols", "user_types", "enums"):
-                content[key] = dict(list(content.get(key, {}).items())[:20])
-            text = json.dumps(content).encode()
-            found[path.parent.name] = text
-            found[f"{path.parent.name}.xz"] = lzma.compress(text)
+    for name, fields in (("fltmgr.pdb", 12), ("nothing.pdb", 0)):
+        kinds = ({"kind": "base", "name": "int"}, {"kind": "struct", "name": "_FLT_OBJECT"})
+        layout = {f"Field{n}": {"offset": 8 * n, "type": kinds[n % 2]} for n in range(fields)}
+        content = {
+            "metadata": {"windows": {"pdb": {"GUID": "A" * 32, "age": 1, "database": name}}},
+            "symbols": {f"Flt{n}": {"address": 0x1000 + 16 * n} for n in range(fields)},
+            "user_types": {"_FLT_VOLUME": {"size": 0x200, "fields": layout}, "_FLT_OBJECT": {"size": 8}},
+        }
+        text = json.dumps(content).encode()
+        found |= {name: text, f"{name}.xz": lzma.compress(text)}
     return found
 
 

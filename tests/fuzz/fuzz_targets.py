@@ -74,7 +74,7 @@ def read_everything(source: Source) -> None:
     with open_dump(source, allow_incomplete=True) as dump:
         dump.facts()
         read_blobs(source, max(0, source.size - 0x2000))
-        kernel = open_kernel(dump)
+        kernel = open_kernel(dump, fuzz_seeds.symbols())
         for read in _READERS:
             with suppress(LabError):
                 read(kernel)
@@ -188,8 +188,8 @@ def run_symbol_file(data: bytes) -> None:
         if isf is None:
             continue
         isf.nearest(0x1234)
-        isf.rva("FltpDispatch")
-        isf.offset("_FLT_VOLUME", "InstanceList.rList")
+        isf.rva("Flt3")
+        isf.offset("_FLT_VOLUME", "Field1.Field2")
         isf.size("_FLT_VOLUME")
 
 

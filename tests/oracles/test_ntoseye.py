@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import pytest
 from ntoseye import PROGRAM, ROOT, run
-from pdb_store import write_pdbs
 
 from benchmarks.crashes import dispatch_crash
 from lab.analysis import triage
@@ -23,7 +22,7 @@ from lab.kernel.target import Kernel, open_kernel
 from lab.kernel.version import read_version
 from lab.model import Triage
 from lab.symbols import symbol_store
-from lab.twin.memory import write_dump
+from lab.twin.memory import write_dump, write_symbols
 
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="ntoseye is not installed (make oracles)")
 
@@ -104,7 +103,8 @@ class Both:
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     folder = tmp_path_factory.mktemp(f"kernel-{request.param}")
     crash, path = dispatch_crash(request.param), folder / "kernel.dmp"
-    store = write_pdbs(crash, folder / "pdbs")
+    store = folder / "pdbs"
+    write_symbols(crash.build, store, crash.images)
     write_dump(crash, path, filler_pages=0)
     data = bytearray(path.read_bytes())
     # It takes the page table root as the header has it, PCID and all: bits that belong to no address.
