@@ -38,7 +38,8 @@ def filters(
 
 
 def _with_origins(kernel: Kernel, volume: Volume) -> Volume:
-    modules = read_modules(kernel, {}, (), volume.instances, [])
+    images = {instance.image for instance in volume.instances}
+    modules = read_modules(kernel, {}, touched=(), named=images, instances=volume.instances, notes=[])
     return Volume(
         volume.address,
         volume.name,

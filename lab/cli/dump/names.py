@@ -46,7 +46,11 @@ def modules(
     """The loaded modules, where their symbols come from, and which are not known to come with Windows."""
     chosen = kernel.modules if name is None else (_module(kernel, name),)
     bases = {module.base for module in chosen}
-    found = tuple(m for m in read_modules(kernel, {}, bases, (), []) if m.base in bases)
+    found = tuple(
+        m
+        for m in read_modules(kernel, {}, touched=bases, named=(), instances=(), notes=[])
+        if m.base in bases
+    )
     if third_party:
         found = tuple(module for module in found if module.origin is not Origin.IN_BOX)
     sources = {module.base: _symbols(kernel, module) for module in chosen}
