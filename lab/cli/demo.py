@@ -58,7 +58,7 @@ def demo(
             dump=folder / "customer.dmp",
             expected=None,
             vault=vault_at(data),
-            symbols=(folder / "symbols",),
+            symbols=(twin.symbols,),
         )
         finished, report = investigate(case, [twin.inventory], "twin", data)
     verdict = finished.verdict
@@ -99,10 +99,11 @@ def _open_seal(commitment: str, revealed: dict[str, str], named: tuple[str, ...]
 
 @dataclass
 class RunningTwin:
-    """A twin process: its endpoints, an inventory that names it, and, once ended, its opened seal."""
+    """A twin process: endpoints, inventory that names it, place of symbols; once ended, its opened seal."""
 
     endpoints: dict[str, Any]
     inventory: Path
+    symbols: str
     revealed: dict[str, str]
 
 
@@ -115,8 +116,8 @@ def running_twin(folder: Path, seed: int, culprit: str | None, build: int) -> It
     os.environ[PASSWORD] = secrets.token_urlsafe(16)
     command = [sys.executable, "-m", "lab", "twin", "serve", "--state", str(folder / "twin")]
     command += ["--seed", str(seed), "--build", str(build)]
-    command += ["--winrm-port", "0", "--smb-port", "0", "--redfish-port", "0"]
-    command += ["--customer-dump", str(folder / "customer.dmp"), "--symbols", str(folder / "symbols")]
+    command += ["--winrm-port", "0", "--smb-port", "0", "--redfish-port", "0", "--symbols-port", "0"]
+    command += ["--customer-dump", str(folder / "customer.dmp")]
     if culprit is not None:
         command += ["--culprit", culprit]
     log = folder / "twin.log"
@@ -133,7 +134,7 @@ def running_twin(folder: Path, seed: int, culprit: str | None, build: int) -> It
             said = next((t for t in lines if t.startswith("error:")), lines[-1] if lines else "nothing")
             raise InfrastructureError(f"the twin did not start: {said.removeprefix('error: ')}")
         endpoints = jsonlib.loads(line)
-        twin = RunningTwin(endpoints, _inventory(folder, endpoints), {})
+        twin = RunningTwin(endpoints, _inventory(folder, endpoints), _symbols(folder, endpoints), {})
         yield twin
     finally:
         process.terminate()
@@ -144,6 +145,11 @@ def running_twin(folder: Path, seed: int, culprit: str | None, build: int) -> It
             rest, _ = process.communicate()
     if rest.strip():
         twin.revealed = jsonlib.loads(rest.splitlines()[-1])
+
+
+def _symbols(folder: Path, endpoints: dict[str, Any]) -> str:
+    """The twin's symbol server, with a cache of its own: PDBs of the twin bear ids of real kernels."""
+    return f"srv*{folder / 'symbols'}*{endpoints['symbols_url']}"
 
 
 def _inventory(folder: Path, endpoints: dict[str, Any]) -> Path:
@@ -170,7 +176,7 @@ def _inventory(folder: Path, endpoints: dict[str, Any]) -> Path:
             }
         },
         "smb": {"port": endpoints["smb_port"]},
-        "symbols": [str(folder / "symbols")],
+        "symbols": [_symbols(folder, endpoints)],
         "timeouts": {"boot": 60, "dump": 30, "poll": 0.1},
     }
     path = folder / "inventory.yaml"

@@ -67,9 +67,10 @@ def serve(
     winrm_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 15985,
     smb_port: Annotated[int, typer.Option(min=0, max=65535)] = 14445,
     redfish_port: Annotated[int, typer.Option(min=0, max=65535)] = 18443,
+    symbols_port: Annotated[int, typer.Option(min=0, max=65535)] = 18080,
     misbehave: Annotated[list[str], typer.Option(help="slow-boot, no-dump, winrm-refuses, ...")] = [],  # noqa: B006
     customer_dump: Annotated[Path | None, typer.Option(help="Write the dump a customer would send.")] = None,
-    symbols: Annotated[Path | None, typer.Option(help="Write the public symbols of its images.")] = None,
+    symbols: Annotated[Path | None, typer.Option(help="Write its PDBs as a symbol store.")] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. The first line of output is JSON: where, and a sealed answer.
 
@@ -93,6 +94,7 @@ def serve(
             winrm_port=winrm_port,
             smb_port=smb_port,
             redfish_port=redfish_port,
+            symbols_port=symbols_port,
             misbehave=frozenset(misbehave),
             customer_dump=customer_dump,
             symbols=symbols,

@@ -22,6 +22,7 @@ from lab.twin.misbehaviour import parse
 from lab.twin.redfish import RedfishServer
 from lab.twin.smb import SmbServer
 from lab.twin.stopping import RunningKernel, crash_state
+from lab.twin.symbolserver import SymbolServer
 from lab.twin.winrm import Accounts, WinRm
 from lab.twin.workers import StopRequest
 from lab.twin.wsman import Endpoint
@@ -37,8 +38,8 @@ class TwinSettings:
 
     `state` is a folder for the simulated disk. `speed` is guest seconds a real second. `culprit` is a
     service of `plantable(build)`, None to let the seed choose; so is `inlined`. `customer_dump` gets a dump
-    as the customer would send it: STOP 0x20 without Driver Verifier. `symbols` gets the ISF files of the
-    twin's own images.
+    as the customer would send it: STOP 0x20 without Driver Verifier. `symbols` gets a symbol store
+    with the PDBs of the twin's own images; its symbol server has those of all images of Windows.
     """
 
     state: Path
@@ -52,6 +53,7 @@ class TwinSettings:
     winrm_port: int = 0
     smb_port: int = 0
     redfish_port: int = 0
+    symbols_port: int = 0
     misbehave: frozenset[str] = frozenset()
     customer_dump: Path | None = None
     symbols: Path | None = None
@@ -69,6 +71,7 @@ class Endpoints:
     winrm_port: int
     smb_port: int
     redfish_url: str
+    symbols_url: str
     ca_file: str
     system_id: str
     user: str
@@ -94,7 +97,7 @@ class Twin:
         self._hidden = choose(settings.build, settings.seed, settings.culprit, settings.inlined)
         self._private: Path | None = None
         self._machine: Machine | None = None
-        self._services: tuple[SmbServer, WinRm, RedfishServer] | None = None
+        self._services: tuple[SmbServer, WinRm, RedfishServer, SymbolServer] | None = None
 
     def start(self) -> Endpoints:
         settings = self._settings
@@ -126,7 +129,8 @@ class Twin:
             settings.user,
             settings.password,
         )
-        self._services = (smb, winrm, redfish)
+        symbols = SymbolServer(settings.host, settings.symbols_port, settings.build)
+        self._services = (smb, winrm, redfish, symbols)
         machine.smb, machine.winrm = smb, winrm
         redfish.start()
         machine.power_on()
@@ -135,6 +139,7 @@ class Twin:
             winrm_port=winrm.port,
             smb_port=smb.port,
             redfish_url=redfish.url,
+            symbols_url=symbols.url,
             ca_file=str(redfish.ca_file),
             system_id=machine.uuid,
             user=settings.user,
@@ -146,9 +151,10 @@ class Twin:
         if self._machine is not None:
             self._machine.end()
         if self._services is not None:
-            smb, winrm, redfish = self._services
+            smb, winrm, redfish, symbols = self._services
             self._services = None
             redfish.stop()
+            symbols.stop()
             smb.close()
             winrm.close()
         if self._private is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 import time
 from collections.abc import Callable
@@ -38,6 +37,7 @@ from dump_writer_walk import (
     Dump,
 )
 
+from lab.symbols.pdb import open_pdb
 from lab.twin.crash import CrashState, Image, Instance, RegionLogEntry, Stop
 from lab.twin.memory import parameters, write_dump, write_symbols
 
@@ -389,26 +389,24 @@ def test_a_class_filter_below_the_file_system(write: Write, build: int) -> None:
 
 @BUILDS
 def test_symbols_fit_the_images(write: Write, tmp_path: Path, build: int) -> None:
-    write_symbols(build, tmp_path)
+    write_symbols(build, tmp_path, IMAGES)
     dump = write(replace(STATE, build=build))
     for image in dump.images:
-        if image.name not in ("srv2.sys", "fltmgr.sys", "Ntfs.sys"):
-            continue
-        guid, age, pdb = dump.codeview(image.base)
-        content = json.loads((tmp_path / pdb / f"{guid}-{age:X}.json").read_text())
-        assert content["metadata"]["windows"]["pdb"] == {
-            "GUID": guid,
-            "age": age,
-            "database": pdb,
-            "machine_type": 34404,
-        }
-        for symbol in content["symbols"].values():
-            assert 0 < symbol["address"] < image.size
-        if pdb == "fltmgr.pdb":
-            assert dump.header64(0x48) == image.base + content["symbols"]["FltpDispatch"]["address"]
-            volume = content["user_types"]["_FLT_VOLUME"]["fields"]["InstanceList"]["offset"]
-            assert volume == (0x90 if build == 7601 else 0xA0)
-    assert len(list(tmp_path.rglob("*.json"))) == 3
+        guid, age, name = dump.codeview(image.base)
+        path = tmp_path / name.split("\\")[-1] / f"{guid}{age:X}" / name.split("\\")[-1]
+        found = open_pdb(path)
+        assert (found.guid, found.age) == (guid, age)
+        # .pdata of the image and names of the PDB begin functions at the same places
+        optional = image.base + dump.u32(image.base + 0x3C) + 24
+        table, size = dump.u32(optional + 112 + 24), dump.u32(optional + 112 + 28)
+        for begin, _, _ in struct.iter_unpack("<III", dump.read(image.base + table, size)):
+            nearest = found.nearest(begin)
+            assert nearest is not None
+            assert nearest[1] == 0 or (image.base == dump.nt and build == 7601)
+        if name == "fltmgr.pdb":
+            assert dump.header64(0x48) == image.base + (found.rva("FltpDispatch") or 0)
+            assert found.offset("_FLT_VOLUME", "InstanceList") == (0x90 if build == 7601 else 0xA0)
+    assert len(list(tmp_path.rglob("*.pdb"))) == 2 * len(IMAGES)  # files, and folders of their names
 
 
 def test_equal_states_give_equal_files_and_other_seeds_other_addresses(tmp_path: Path, write: Write) -> None:

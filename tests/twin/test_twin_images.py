@@ -56,9 +56,9 @@ def test_a_kernel_is_laid_out_as_the_real_one(build: int) -> None:
     guid, age = built.pdb_id
     real = next(k for k in kernels() if k.pdb is not None and (k.pdb.guid, k.pdb.age) == (guid, age))
     assert real.build == build
-    common = built.symbols.keys() & real.names.keys()
+    common = built.symbols.keys() & real.rvas.keys()
     assert len(common) > 30
-    assert {n: built.symbols[n] for n in common} == {n: real.names[n] for n in common}
+    assert {n: built.symbols[n] for n in common} == {n: real.rvas[n] for n in common}
     told = symbols(f"nt-{build}")
     for name in ("_KTHREAD", "_ETHREAD", "_EPROCESS", "_KPRCB", "_DEVICE_OBJECT", "_DRIVER_OBJECT", "_IRP"):
         size, fields = real.types[name]

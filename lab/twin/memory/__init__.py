@@ -14,7 +14,7 @@ from lab.twin.memory.layout import layout
 from lab.twin.memory.machine import crashed_machine
 from lab.twin.memory.pagemaps import DUMP_TYPES, FULL
 from lab.twin.memory.stops import stop_of
-from lab.twin.memory.symbols import write_isf
+from lab.twin.memory.symbols import write_symbols
 from lab.twin.memory.tables import BUILDS
 
 
@@ -36,11 +36,6 @@ def write_dump(
 def parameters(state: CrashState) -> tuple[int, tuple[int, int, int, int]]:
     """Bugcheck code and parameters that the dump of `state` holds."""
     return stop_of(state, layout(state))
-
-
-def write_symbols(build: int, directory: Path) -> None:
-    """Write ISF files for the twin's srv2, fltmgr and ntfs: `directory`/PDB/GUID-AGE.json."""
-    write_isf(build, directory)
 
 
 __all__ = ["BUILDS", "DUMP_TYPES", "parameters", "write_dump", "write_symbols"]

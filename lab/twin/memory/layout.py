@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from lab.twin.crash import CrashState, Image
@@ -33,7 +33,7 @@ _OFF_2_MIB = {9600: 0x7F000, 14393: 0x14000, 17763: 0xB3000, 18362: 0xB3000}
 
 @dataclass(frozen=True)
 class Module:
-    """An image in memory. `prefix` is its name in symbols ("nt", "srv2", "BadDriver")."""
+    """An image in memory; `base` is 0 before it is loaded. `prefix` is its name in symbols ("nt", "srv2")."""
 
     name: str
     prefix: str
@@ -177,21 +177,19 @@ def layout(state: CrashState) -> Layout:
         stacks = 0xFFFFF88005000000 + rng.randrange(0x80) * 0x10000
         cursor = 0xFFFFF88000C00000 + rng.randrange(0x40) * 0x1000
         cr3, system_start, pfn_database = 0x187000, 0xFFFF080000000000, 0xFFFFFA8000000000
-    modules = []
+    modules: list[Module] = []
     for image in state.images:
-        key = image.name.casefold()
-        prefix = _SYSTEM.get(key, image.name.rsplit(".", 1)[0])
-        source = _source(image, prefix, state.build)
-        size = up(max(image.size, _PLAIN_SIZES.get(key, 0), blueprint(source).size))
-        if prefix == "nt":
-            size, at = blueprint(source).size, base
-        elif prefix == "hal":
-            at = base - size if nt.new else base + blueprint(f"nt-{state.build}").size
+        module = identify(image, nt)
+        size = module.size
+        if module.prefix == "nt":
+            at = base
+        elif module.prefix == "hal":
+            at = base - size if nt.new else base + modules[0].size
         else:
-            if prefix == "srv2" and not nt.new:
+            if module.prefix == "srv2" and not nt.new:
                 cursor = max(cursor, 0xFFFFF88003A00000 + rng.randrange(0x80) * 0x10000)
             at, cursor = cursor, cursor + size + rng.randrange(8) * 0x1000
-        modules.append(_module(state, image, prefix, at, size, source, nt))
+        modules.append(replace(module, base=at))
     if not nt.new:
         stacks = max(stacks, up(cursor, 0x200000))  # system PTEs: the same area as the drivers
     processors = stacks + 0x40000000 if nt.new else 0xFFFFF880009E4000
@@ -228,23 +226,26 @@ def _source(image: Image, prefix: str, build: int) -> str:
     return f"driver-{hashlib.sha256(prefix.casefold().encode()).digest()[0] % _DRIVER_VARIANTS}"
 
 
-def _module(
-    state: CrashState, image: Image, prefix: str, base: int, size: int, source: str, nt: Kernel
-) -> Module:
+def identify(image: Image, nt: Kernel) -> Module:
+    """What an image is on a machine with kernel `nt`: it does not depend on the machine's seed."""
+    prefix = _SYSTEM.get(image.name.casefold(), image.name.rsplit(".", 1)[0])
+    source = _source(image, prefix, nt.build)
+    least = _PLAIN_SIZES.get(image.name.casefold(), 0)
+    size = up(blueprint(source).size if prefix == "nt" else max(image.size, least, blueprint(source).size))
     stem = image.name.rsplit(".", 1)[0]
-    digest = hashlib.sha256(f"image {image.name.casefold()} {state.build}".encode()).digest()
+    digest = hashlib.sha256(f"image {image.name.casefold()} {nt.build}".encode()).digest()
     third = image.third_party
     if prefix == "nt":
         pdb, guid, age = "ntkrnlmp.pdb", guid_bytes(nt.pdb_guid), nt.pdb_age
     elif third:
         pdb = f"d:\\build\\{stem.lower()}\\x64\\release\\{stem}.pdb"
-        guid, age = guid_of(image.name, state.build), 1 + digest[4] % 3
+        guid, age = guid_of(image.name, nt.build), 1 + digest[4] % 3
     else:
-        pdb, guid, age = f"{stem.lower()}.pdb", guid_of(image.name, state.build), 1
+        pdb, guid, age = f"{stem.lower()}.pdb", guid_of(image.name, nt.build), 1
     return Module(
         name=image.name,
         prefix=prefix,
-        base=base,
+        base=0,
         size=size,
         third_party=third,
         pdb=pdb,
