@@ -79,3 +79,16 @@ def symbols_of_kernel(
     if shared is None:
         return nt.pdb, None, f"{why}: names and layouts are missing"
     return nt.pdb, shared, f"{why}: no names, and the layouts that all known kernels of its build share"
+
+
+def behind(pdb: PdbId | None, build: int, found: ModuleSymbols | None) -> ModuleSymbols | None:
+    """What may fill the gaps of `found`, symbols that may lack types: the table of exactly this kernel.
+
+    Without one, and when `found` has no types at all, the layouts that all known kernels of its build share.
+    """
+    if found is None or isinstance(found, BuiltinKernel):
+        return None
+    exact = builtin_kernel(pdb) if pdb is not None else None
+    if exact is not None or found.size("_KTHREAD") is not None:
+        return exact
+    return builtin_layouts(build)

@@ -13,7 +13,7 @@ from lab.dumps.dump import Dump
 from lab.dumps.header import DumpHeader
 from lab.dumps.memory import Memory
 from lab.kernel.debugger import DebuggerData, read_debugger_data
-from lab.kernel.identify import base_of_kernel, identify, only_kernel, symbols_of_kernel
+from lab.kernel.identify import base_of_kernel, behind, identify, only_kernel, symbols_of_kernel
 from lab.kernel.image import Function, Image, find_function, read_image
 from lab.kernel.modules import LoadedModule, UnloadedModule, read_modules, read_unloaded
 from lab.kernel.naming import name_of
@@ -24,7 +24,7 @@ from lab.kernel.root import kernel_memory
 from lab.model import Bugcheck, DumpError, Reading, WantedSymbols
 from lab.symbols.builtin import builtin_kernel
 from lab.symbols.port import ModuleSymbols, SymbolStore
-from lab.symbols.store import Symbols
+from lab.symbols.store import symbol_store
 
 KERNEL_SPACE = 0xFFFF_8000_0000_0000
 """Lowest kernel address of x64 with four-level paging."""
@@ -46,6 +46,7 @@ class Kernel:
     unloaded: tuple[UnloadedModule, ...] = ()
     notes: tuple[str, ...] = ()
     _memory: Memory | None = field(default=None, repr=False)
+    _behind: ModuleSymbols | None = field(default=None, repr=False)
     _of: dict[int, ModuleSymbols | None] = field(default_factory=dict, repr=False)
     _images: dict[int, Image | None] = field(default_factory=dict, repr=False)
     _names: dict[tuple[int, bool], str] = field(default_factory=dict, repr=False)
@@ -115,12 +116,13 @@ class Kernel:
     @property
     def wanted(self) -> tuple[WantedSymbols, ...]:
         """Modules that names were asked of and that no source has symbols for, kernel first."""
-        places = self.symbols.places
         known = self.nt.pdb is None or self.symbols.find(self.nt.pdb) or builtin_kernel(self.nt.pdb)
         lacking = [] if known else [self.nt]
         lacking += [m for m in self.modules if m.base in self._of and self._of[m.base] is None]
         return tuple(
-            WantedSymbols(m.name, m.pdb.name, m.pdb.folder, places) for m in lacking if m.pdb is not None
+            WantedSymbols(m.name, m.pdb.name, m.pdb.folder, self.symbols.answers(m.pdb))
+            for m in lacking
+            if m.pdb is not None
         )
 
     # --- modules -----------------------------------------------------------------------------
@@ -228,22 +230,28 @@ class Kernel:
         """As `address`, by symbols alone."""
         prefix, bang, symbol = name.rpartition("!")
         module = self.module(prefix) if bang else self.nt
-        symbols = self.module_symbols(module) if module else None
-        rva = symbols.rva(symbol) if symbols else None
-        if module is None or symbols is None or rva is None:
-            return None
-        short = self.short_name(module)
-        self._readings.fact(f"{short}!{symbol} = {short}+{rva:#x} ({symbols.source})")
-        return module.base + rva
+        for symbols in self._sources(module):
+            rva = symbols.rva(symbol)
+            if module is not None and rva is not None:
+                short = self.short_name(module)
+                self._readings.fact(f"{short}!{symbol} = {short}+{rva:#x} ({symbols.source})")
+                return module.base + rva
+        return None
+
+    def _sources(self, module: LoadedModule | None) -> tuple[ModuleSymbols, ...]:
+        """The symbols of `module`, and for the kernel what may fill their gaps."""
+        found = self.module_symbols(module) if module else None
+        extra = self._behind if module is not None and module.base == self.nt.base else None
+        return tuple(each for each in (found, extra) if each is not None)
 
     # --- layouts -----------------------------------------------------------------------------
 
     def find_offset(self, type_name: str, field: str, module: str = "nt") -> int | None:
         """Byte offset of a field ("_KTHREAD", "StackBase"), or None when no symbols tell."""
-        owner = self.module(module)
-        symbols = self.module_symbols(owner) if owner else None
-        found = symbols.offset(type_name, field) if symbols else None
-        source = symbols.source if symbols else ""
+        found, source = None, ""
+        for symbols in self._sources(self.module(module)):
+            if found is None:
+                found, source = symbols.offset(type_name, field), symbols.source
         if found is None and module == "nt" and self.debugger is not None:
             found, source = self.debugger.offset(type_name, field), self.debugger.source
         if found is not None:
@@ -262,10 +270,10 @@ class Kernel:
 
     def find_size(self, type_name: str, module: str = "nt") -> int | None:
         """Size of a structure in bytes, or None when no symbols tell."""
-        owner = self.module(module)
-        symbols = self.module_symbols(owner) if owner else None
-        found = symbols.size(type_name) if symbols else None
-        source = symbols.source if symbols else ""
+        found, source = None, ""
+        for symbols in self._sources(self.module(module)):
+            if found is None:
+                found, source = symbols.size(type_name), symbols.source
         if found is None and module == "nt" and self.debugger is not None:
             found, source = self.debugger.size(type_name), self.debugger.source
         if found is not None:
@@ -349,7 +357,7 @@ def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:
 
     DumpError when not even the kernel itself can be found.
     """
-    store = symbols if symbols is not None else Symbols(())
+    store = symbols if symbols is not None else symbol_store()
     memory, unmapped = kernel_memory(dump)
     modules, notes = read_modules(dump, memory)
     closes = dump.triage is None and not notes
@@ -363,7 +371,7 @@ def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:
     nt = replace(nt, pdb=pdb)
     modules = tuple(nt if m.base == nt.base else m for m in modules)
     notes = (*notes, note) if note else notes
-    kernel = Kernel(dump, modules, nt, store, found, (), notes, memory)
+    kernel = Kernel(dump, modules, nt, store, found, (), notes, memory, behind(pdb, dump.header.build, found))
     with kernel.reading("loaded drivers") as used:
         if closes:
             used.check(f"the list of {len(modules)} drivers closes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,7 +25,7 @@ from lab.kernel.verifier import read_verifier
 from lab.kernel.version import read_version
 from lab.kernel.waiting import waiting_context
 from lab.model import DumpError
-from lab.symbols.store import Symbols
+from lab.symbols import symbol_store
 from lab.twin.crash import CrashState, Image, Instance, RegionLogEntry, Stop
 from lab.twin.memory import write_dump, write_symbols
 
@@ -68,7 +69,7 @@ def dump(file: Path) -> Iterator[Dump]:
 
 @pytest.fixture(scope="module")
 def kernel(dump: Dump, file: Path) -> Kernel:
-    return open_kernel(dump, Symbols([file.parent / "symbols", SHARED / "isf"]))
+    return open_kernel(dump, symbol_store([file.parent / "symbols", SHARED / "isf"]))
 
 
 def checks(kernel: Kernel, reader: str) -> tuple[str, ...]:
@@ -161,6 +162,25 @@ def test_a_running_thread_has_no_saved_registers(kernel: Kernel) -> None:
         waiting_context(kernel, crashing_thread(kernel)[0])
 
 
+def test_what_symbols_lack_is_taken_from_the_table_of_that_very_kernel(
+    dump: Dump, kernel: Kernel, tmp_path: Path
+) -> None:
+    """Symbols without types, as of a stripped PDB."""
+    pdb = kernel.nt.pdb
+    assert pdb is not None
+    identity = {"GUID": pdb.guid, "age": pdb.age, "database": pdb.name, "machine_type": 34404}
+    content = {"metadata": {"windows": {"pdb": identity}}, "symbols": {"KeBugCheckEx": {"address": 0x1000}}}
+    (tmp_path / f"{pdb.key}.json").write_text(json.dumps(content | {"user_types": {}}))
+    found = open_kernel(dump, symbol_store([tmp_path]))
+    assert found.nt_symbols is not None and "ISF" in found.nt_symbols.source
+    assert found.address("nt!KeBugCheckEx") == kernel.nt.base + 0x1000, "what symbols have comes first"
+    assert found.thread == kernel.thread
+    assert len(read_processes(found)) == 7
+    assert read_verifier(found)[0].counters == read_verifier(kernel)[0].counters
+    facts = next(reading.facts for reading in found.readings if reading.reader == "processes")
+    assert facts and all("built-in table" in fact for fact in facts)
+
+
 @pytest.mark.parametrize("root", [0, 0x5000, 0x1000000])
 def test_page_tables_that_do_not_map_the_kernel(
     file: Path, tmp_path: Path, kernel: Kernel, root: int
@@ -211,7 +231,7 @@ def test_modules_carry_timestamp_flags_and_what_was_unloaded(kernel: Kernel) -> 
 
 @pytest.mark.parametrize("with_symbols", [True, False])
 def test_all_minifilters_and_volumes(dump: Dump, file: Path, with_symbols: bool) -> None:
-    kernel = open_kernel(dump, Symbols([file.parent / "symbols"] if with_symbols else []))
+    kernel = open_kernel(dump, symbol_store([file.parent / "symbols"] if with_symbols else []))
     filters = read_filters(kernel)
     assert [(each.name, each.altitude, each.image) for each in filters] == [
         ("Other", "328010", "Other.sys"),
@@ -333,7 +353,7 @@ def small() -> Iterator[Kernel]:
     if not path.is_file():
         pytest.skip(f"no test data at {path}")
     with open_dump(path) as dump:
-        yield open_kernel(dump, Symbols([SHARED / "isf"]))
+        yield open_kernel(dump, symbol_store([SHARED / "isf"]))
 
 
 def test_a_small_dump_of_windows_10_holds_every_processor(small: Kernel) -> None:
