@@ -47,7 +47,7 @@ def triage(
             dispatch=facts.dispatch,
             evidence=evidence,
             suspects=rank(facts, evidence),
-            notes=tuple(dict.fromkeys((*notes, *said))),
+            notes=tuple(dict.fromkeys((*notes, *said, *kernel.symbols.notes))),
             unloaded=facts.unloaded,
             processors=facts.processors,
             readings=kernel.readings,

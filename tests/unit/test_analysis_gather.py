@@ -17,8 +17,9 @@ from lab.analysis.gather.exception import read_exception, read_trap
 from lab.analysis.gather.modules import read_modules
 from lab.analysis.gather.parameters import named_driver, read_targets, text_at, with_users
 from lab.analysis.gather.pool import read_block, tag_text, users
+from lab.dumps.source import BytesSource
 from lab.kernel.target import Kernel
-from lab.model import Bugcheck, DumpError, FilterInstance, Origin
+from lab.model import Bugcheck, DumpError, FilterInstance, Origin, Strength
 from lab.symbols.port import PdbId
 from lab.twin.crash import CrashState, Image, Instance, Stop
 from lab.twin.memory import write_dump
@@ -268,6 +269,35 @@ class TestCall:
         assert found is not None
         assert (found.state, found.major, found.elsewhere) == (None, None, ())
         assert "invariants" in notes[0]
+
+    def test_without_the_saved_state_the_device_is_a_guess(self, tmp_path: Path) -> None:
+        names = ("ntoskrnl.exe", "hal.dll", "fltmgr.sys", "Ntfs.sys", "srv2.sys")
+        images = (*(Image(name, False) for name in names), Image("BadDriver.sys", True))
+        crash = CrashState(
+            20348,
+            1,
+            Stop.DISPATCH_CHANGED_APC,
+            images,
+            7,
+            instances=(Instance("a", "189600", "BadDriver.sys"),),
+        )
+        path = tmp_path / "MEMORY.DMP"
+        write_dump(crash, path, filler_pages=0)
+        whole = triage(path)
+        assert whole.dispatch is not None
+        assert {e.rule: e.strength for e in whole.evidence}["0xc4.c5.only-minifilter"] is Strength.STRONG
+        raw, routine = bytearray(path.read_bytes()), struct.pack("<Q", whole.dispatch.dispatch_routine)
+        device = struct.pack("<Q", whole.dispatch.device)
+        at = raw.find(routine)
+        while at >= 0:
+            if raw[at + 0x70 : at + 0x78] == device:  # +0x30 the routine, +0xA0 the device
+                raw[at : at + 8] = bytes(8)
+            at = raw.find(routine, at + 8)
+        found = triage(BytesSource(bytes(raw)), name="without")
+        assert any("invariants of Verifier's saved state" in note for note in found.notes)
+        assert [s.image for s in found.suspects] == ["BadDriver.sys"]
+        strengths = {e.strength for e in found.evidence if e.points_to}
+        assert strengths <= {Strength.WEAK, Strength.MODERATE}, "a guess is never strong"
 
 
 def test_attempts() -> None:

@@ -10,7 +10,7 @@ from analysis_facts import ELSE, GONE, THREAD, base, exit_crash, fault, unloaded
 
 from lab.analysis.facts import Facts
 from lab.analysis.rules import apply
-from lab.analysis.rules.apc_count import MONOPOLISED
+from lab.analysis.rules.region_log import MONOPOLISED
 from lab.analysis.suspects import rank
 from lab.model import Bugcheck, Evidence, Strength, VerifiedDriver
 
@@ -49,6 +49,24 @@ class TestApcCount:
 
     def test_the_worker_thread_is_innocent(self) -> None:
         assert "0x20.worker-thread" in evidence(exit_crash())
+
+
+class TestWorkerRoutine:
+    @pytest.mark.parametrize(
+        ("image", "call", "accused"),
+        [("BadDriver.sys", 1, ["BadDriver.sys"]), ("Ntfs.sys", 1, []), ("BadDriver.sys", 0, [])],
+    )
+    def test_the_routine_that_returned_with_other_counts(
+        self, image: str, call: int, accused: list[str]
+    ) -> None:
+        facts = replace(exit_crash(verifier()), bugcheck=Bugcheck(0x1, (base(image) + 8, 0, 0xFFFF, call)))
+        assert suspects(facts) == accused
+        assert ("0x1.worker-routine" in evidence(facts)) == (call == 1)
+
+    def test_the_logs_are_read_as_for_an_exit(self) -> None:
+        facts = exit_crash(verifier(OPEN_ENTER))
+        facts = replace(facts, bugcheck=Bugcheck(0x1, (0, 0, 0xFFFF, 0)))
+        assert evidence(facts)["0x20.region-log.unbalanced-thread"].points_to == ("BadDriver.sys",)
 
 
 class TestRegionLog:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lab.analysis.facts import Facts
-from lab.analysis.rules.apc_count import left_open, left_too_often, signed16
+from lab.analysis.rules.apc_count import signed16
 from lab.analysis.rules.irp_log import bracketed
 from lab.analysis.rules.minifilters import minifilters
+from lab.analysis.rules.region_log import left_open, left_too_often, undirected
 from lab.analysis.rules.registry import Note, rule
 from lab.model import Evidence, Module, Origin, Strength
 
@@ -90,6 +91,7 @@ def logs(facts: Facts) -> Iterator[Evidence | Note]:
         yield from left_open(facts, kind.id)
     else:
         yield from left_too_often(facts, kind.id)
+    yield from undirected(facts, kind.id)
     yield from bracketed(facts, kind.id)
 
 
