@@ -2,13 +2,12 @@
 
 from lab.symbols.builtin import builtin_kernel, identify_kernel
 from lab.symbols.port import ModuleSymbols, PdbId, SymbolStore
-from lab.symbols.store import Symbols, resolve_spec, split_symbol_path, symbol_store
+from lab.symbols.store import resolve_spec, split_symbol_path, symbol_store
 
 __all__ = [
     "ModuleSymbols",
     "PdbId",
     "SymbolStore",
-    "Symbols",
     "builtin_kernel",
     "identify_kernel",
     "resolve_spec",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import lzma
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lab.symbols.layouts import Layout, layouts
+from lab.symbols.nearest import in_order
 from lab.symbols.port import PdbId
 
 _TABLES = {"KTHREAD": "_KTHREAD", "ETHREAD": "_ETHREAD", "EPROCESS": "_EPROCESS", "KPRCB": "_KPRCB"}
@@ -28,14 +30,14 @@ class BuiltinKernel:
     source: str
     pdb: PdbId | None
     build: int
-    names: dict[str, int] = field(repr=False)
+    rvas: dict[str, int] = field(repr=False)
     types: dict[str, Layout] = field(repr=False)
 
     def rva(self, name: str) -> int | None:
-        return self.names.get(name)
+        return self.rvas.get(name)
 
     def nearest(self, rva: int) -> tuple[str, int] | None:
-        found = sorted(name for name, address in self.names.items() if address == rva)
+        found = sorted(name for name, address in self.rvas.items() if address == rva)
         return (found[0], 0) if found else None
 
     def offset(self, type_name: str, field: str) -> int | None:
@@ -45,6 +47,13 @@ class BuiltinKernel:
     def size(self, type_name: str) -> int | None:
         layout = self.types.get(type_name)
         return layout[0] if layout else None
+
+    def names(self) -> Iterator[tuple[str, int]]:
+        return iter(self.rvas.items())
+
+    def fields(self, type_name: str) -> tuple[tuple[str, int], ...]:
+        layout = self.types.get(type_name)
+        return in_order(layout[1].items()) if layout else ()
 
 
 def builtin_kernel(pdb: PdbId) -> BuiltinKernel | None:
@@ -73,7 +82,7 @@ def identify_kernel(
         return None
 
     def holds(kernel: BuiltinKernel, name: str, address: int | None) -> bool:
-        rva = kernel.names.get(name)
+        rva = kernel.rvas.get(name)
         return rva is not None and kernel_base(kernel, module_list) + rva == address
 
     found = [
@@ -97,12 +106,12 @@ def builtin_layouts(build: int) -> BuiltinKernel | None:
     alike = list(kernels(_family(build)))
     if not alike:
         return None
-    return replace(_common(alike), source=f"layouts of build {_family(build)}", names={}, pdb=None)
+    return replace(_common(alike), source=f"layouts of build {_family(build)}", rvas={}, pdb=None)
 
 
 def kernel_base(kernel: BuiltinKernel, module_list: int) -> int:
     """Where `kernel` is loaded if its PsLoadedModuleList is at `module_list`."""
-    return module_list - kernel.names["PsLoadedModuleList"]
+    return module_list - kernel.rvas["PsLoadedModuleList"]
 
 
 def kernels(family: int = 0) -> tuple[BuiltinKernel, ...]:
@@ -151,7 +160,7 @@ def _family(build: int) -> int:
 def _common(found: list[BuiltinKernel]) -> BuiltinKernel:
     """What all of `found` agree on."""
     first, rest = found[0], found[1:]
-    names = {n: a for n, a in first.names.items() if all(k.names.get(n) == a for k in rest)}
+    names = {n: a for n, a in first.rvas.items() if all(k.rvas.get(n) == a for k in rest)}
     types: dict[str, Layout] = {}
     for name, (size, fields) in first.types.items():
         if any(name not in k.types for k in rest):

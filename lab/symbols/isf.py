@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lab.model import ConfigurationError
-from lab.symbols.nearest import Nearest
+from lab.symbols.nearest import Nearest, in_order
 from lab.symbols.port import PdbId
 
 _MAX_TEXT = 16 << 20  # the largest kernel's is 7 MB; as objects, text may take 25 times its size
@@ -48,6 +48,16 @@ class Isf:
         size = entry.get("size") if isinstance(entry, dict) else None
         return size if isinstance(size, int) and 0 <= size < _MAX_RVA else None
 
+    def names(self) -> Iterator[tuple[str, int]]:
+        named = ((name, _rva(entry)) for name, entry in self._symbols.items())
+        return ((name, rva) for name, rva in named if rva is not None)
+
+    def fields(self, type_name: str) -> tuple[tuple[str, int], ...]:
+        entry = self._types.get(type_name)
+        fields = entry.get("fields") if isinstance(entry, dict) else None
+        found = ((name, self._field(type_name, name)) for name in fields) if isinstance(fields, dict) else ()
+        return in_order((name, field[0]) for name, field in found if field is not None)
+
     def _field(self, type_name: str | None, field: str) -> tuple[int, str | None] | None:
         """(offset, name of the field's own structure or None)."""
         entry = self._types.get(type_name) if type_name else None
@@ -64,8 +74,7 @@ class Isf:
 
     @cached_property
     def _nearest(self) -> Nearest:
-        named = ((name, _rva(entry)) for name, entry in self._symbols.items())
-        return Nearest((name, rva) for name, rva in named if rva is not None)
+        return Nearest(self.names())
 
 
 def _rva(entry: Any) -> int | None:

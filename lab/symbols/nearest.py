@@ -32,5 +32,10 @@ class Nearest:
         return self._best[at], address - at
 
 
+def in_order(fields: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """Fields by their offsets, those of one offset as they were."""
+    return tuple(sorted(fields, key=lambda field: field[1]))
+
+
 def _rank(name: str) -> tuple[bool, str]:
     return name.startswith("?"), name

@@ -68,7 +68,6 @@ class Pdb:
         return self._nearest.find(rva)
 
     def names(self) -> Iterator[tuple[str, int]]:
-        """Every name with its RVA."""
         return iter(self._names.items())
 
     @cached_property
@@ -143,6 +142,9 @@ class Pdb:
 
     def size(self, type_name: str) -> int | None:
         return self._types.size(type_name)
+
+    def fields(self, type_name: str) -> tuple[tuple[str, int], ...]:
+        return self._types.fields(type_name)
 
     @cached_property
     def _types(self) -> Types:

@@ -103,7 +103,7 @@ class Names:
         if self._moved is not None:
             places = ((name, self._moved.place(rva)) for name, rva in found.items())
             found = {name: rva for name, rva in places if rva is not None}
-        elif found and max(found.values()) >= _MAX_RVA:
+        if found and max(found.values()) >= _MAX_RVA:
             found = {name: rva for name, rva in found.items() if rva < _MAX_RVA}
         self.rvas = found | self.rvas
 

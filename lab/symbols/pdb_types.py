@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from lab.symbols.nearest import in_order
 from lab.symbols.pdb_fields import Broken, Field, cstring, numeric, read_fields
 
 _MAX_TYPES = 2_000_000  # the largest kernel's PDB has 30,000
@@ -75,6 +76,14 @@ class Types:
             total += found.offset
             owner = self._definition(found.type)
         return total
+
+    def fields(self, name: str) -> tuple[tuple[str, int], ...]:
+        """(name, byte offset) of every field of a structure, those of nameless members and bases too."""
+        owner = self._named.get(name)
+        found: dict[str, int] = {}
+        for field in self._each(owner) if owner is not None else ():
+            found.setdefault(field.name, field.offset)
+        return in_order(found.items())
 
     def structures(self) -> Iterator[tuple[int, Structure, tuple[Field, ...]]]:
         """(type index, structure, its own fields) of everything that is defined here, in order."""
@@ -165,7 +174,10 @@ class Types:
     # --- fields ------------------------------------------------------------------------------
 
     def _find(self, owner: int, name: str) -> Field | None:
-        """A field by its name: the structure's own, then those of nameless members and bases."""
+        return next((field for field in self._each(owner) if field.name == name), None)
+
+    def _each(self, owner: int) -> Iterator[Field]:
+        """Fields with a name: the structure's own, then those of its nameless members and bases."""
         entered = {owner}
         level = [(owner, 0)]
         while level:
@@ -173,15 +185,14 @@ class Types:
             for index, start in level:
                 structure = self._structure(index)
                 for field in self._fields_of(structure) if structure else ():
-                    if field.name == name and not field.base:
-                        return Field(name, start + field.offset, field.type)
-                    if not field.name:
-                        target = self._definition(field.type)
-                        if target is not None and target not in entered:
-                            entered.add(target)
-                            inner.append((target, start + field.offset))
+                    if field.name:
+                        yield Field(field.name, start + field.offset, field.type)
+                        continue
+                    target = self._definition(field.type)
+                    if target is not None and target not in entered:
+                        entered.add(target)
+                        inner.append((target, start + field.offset))
             level = inner if len(entered) < _MAX_TYPES_OF_A_FIELD else []
-        return None
 
     def _fields_of(self, structure: Structure) -> tuple[Field, ...]:
         if structure.fields not in self._fields:

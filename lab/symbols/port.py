@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -45,6 +46,15 @@ class ModuleSymbols(Protocol):
         """Byte offset of a field, `offset("_KTHREAD", "StackBase")`."""
 
     def size(self, type_name: str) -> int | None: ...
+
+    def names(self) -> Iterator[tuple[str, int]]:
+        """Every name with its RVA, in no order."""
+
+    def fields(self, type_name: str) -> tuple[tuple[str, int], ...]:
+        """Name and byte offset of every field that `offset` knows without a dot, in order of offsets.
+
+        Empty for a type that is not known.
+        """
 
 
 class SymbolStore(Protocol):

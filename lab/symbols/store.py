@@ -159,6 +159,3 @@ def _public(text: str) -> str:
     """A spec as it can be shown: a URL in it without user and password."""
     before, separator, behind = text.rpartition("@")
     return f"{before.partition('://')[0]}://{behind}" if separator and "://" in before else text
-
-
-Symbols = symbol_store

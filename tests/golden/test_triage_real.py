@@ -11,7 +11,7 @@ import pytest
 from lab.analysis import triage
 from lab.model import Origin, Triage
 from lab.report.triage_text import render
-from lab.symbols.store import Symbols
+from lab.symbols import symbol_store
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 DUMP = SHARED / "data" / "kernel-dumps" / "rizin-triage_x64.dmp"
@@ -48,7 +48,7 @@ def raw() -> Raw:
 
 @pytest.fixture(scope="module")
 def found() -> Triage:
-    return triage(DUMP, Symbols([SHARED / "data" / "isf"]))
+    return triage(DUMP, symbol_store([SHARED / "data" / "isf"]))
 
 
 def test_the_bugcheck(found: Triage, raw: Raw) -> None:

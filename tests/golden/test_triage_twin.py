@@ -17,7 +17,7 @@ from lab.analysis import triage
 from lab.analysis.facts import function
 from lab.model import Driver, Origin, Relation, StartType, Strength, Triage, compare
 from lab.report.triage_text import render
-from lab.symbols.store import Symbols
+from lab.symbols import symbol_store
 from lab.twin.crash import CrashState, Image, Instance, RegionLogEntry, Stop
 from lab.twin.inbox import IN_BOX as TWIN_IN_BOX
 from lab.twin.memory import write_dump, write_symbols
@@ -73,7 +73,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[[CrashState], Tri
     directory = tmp_path_factory.mktemp("dumps")
     for build in (7601, 17763, 20348):
         write_symbols(build, directory / "symbols")
-    store = Symbols([directory / "symbols", KERNEL_SYMBOLS])
+    store = symbol_store([directory / "symbols", KERNEL_SYMBOLS])
 
     @cache
     def read(asked: CrashState) -> Triage:

@@ -13,7 +13,7 @@ from lab.capture import ShareSource
 from lab.capture.source import RandomAccessFile
 from lab.dumps import DefectiveDump, RemoteSource, open_dump
 from lab.model import InfrastructureError, Triage
-from lab.symbols.store import Symbols
+from lab.symbols import symbol_store
 from lab.twin.crash import CrashState, Image, Instance, Stop
 from lab.twin.memory import write_dump, write_symbols
 
@@ -60,12 +60,12 @@ def test_triage_over_the_network_equals_triage_of_a_copy(smbd: Smbd, tmp_path: P
     path = smbd.admin / "MEMORY.DMP"
     write_dump(state, path, filler_pages=FILLER)
     write_symbols(build, tmp_path)
-    local = triage(path, Symbols([tmp_path]))
+    local = triage(path, symbol_store([tmp_path]))
     assert [suspect.image for suspect in local.suspects] == ["BadDriver.sys"]
     with ShareSource(smbd.target()) as share:
         (ref,) = share.dumps()
         counted = Counted(share.open(ref))
-        remote = triage(RemoteSource(counted, ref.length), Symbols([tmp_path]))
+        remote = triage(RemoteSource(counted, ref.length), symbol_store([tmp_path]))
         assert _placeless(remote) == _placeless(local)
         assert ref.length > FILLER * 4096
         assert counted.bytes < 0.015 * ref.length, f"{counted.bytes} of {ref.length} bytes were read"

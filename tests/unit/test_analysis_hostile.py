@@ -14,7 +14,7 @@ from lab.analysis.stops import KIND_PARAMETER, KINDS
 from lab.analysis.stops.plain import PLAIN
 from lab.dumps.source import BytesSource
 from lab.model import Origin, Triage
-from lab.symbols.store import Symbols
+from lab.symbols import symbol_store
 from lab.twin.crash import CrashState, Image, Instance, Stop
 from lab.twin.memory import write_dump
 
@@ -39,7 +39,7 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytearray, Triage]:
         verified=("BadDriver.sys",),
     )
     write_dump(state, path, filler_pages=0)
-    return bytearray(Path(path).read_bytes()), triage(path, Symbols(()))
+    return bytearray(Path(path).read_bytes()), triage(path, symbol_store())
 
 
 def addresses(found: Triage) -> list[int]:
@@ -65,7 +65,7 @@ def test_parameters_may_point_anywhere(dump: tuple[bytearray, Triage]) -> None:
             parameters[KIND_PARAMETER[code] - 1] = kind
         struct.pack_into("<I", raw, _CODE, code)
         struct.pack_into("<4Q", raw, _PARAMETERS, *parameters)
-        said = triage(BytesSource(bytes(raw)), Symbols(()), name="hostile")
+        said = triage(BytesSource(bytes(raw)), symbol_store(), name="hostile")
         assert said.bugcheck.code == code
         in_box = {module.name for module in said.modules if module.origin is Origin.IN_BOX}
         accused = {s.image for s in said.suspects} & in_box

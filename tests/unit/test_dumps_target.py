@@ -28,7 +28,7 @@ from lab.dumps import Dump, open_dump
 from lab.kernel.target import Kernel, open_kernel
 from lab.kernel.unwind import walk
 from lab.model import DumpError
-from lab.symbols import PdbId, Symbols
+from lab.symbols import PdbId, SymbolStore, symbol_store
 from lab.symbols.builtin import builtin_kernel
 
 HEAD = NT + 0x239C90
@@ -41,7 +41,7 @@ def opened(tmp_path: Path) -> Iterator[Opener]:
     dumps: list[Dump] = []
 
     def build(
-        world: World, *, symbols: Symbols | None = None, rip: int = NT + 0x93EA0, **fields: object
+        world: World, *, symbols: SymbolStore | None = None, rip: int = NT + 0x93EA0, **fields: object
     ) -> Kernel:
         path = tmp_path / "MEMORY.DMP"
         path.write_bytes(dump(world, 2, record=context(rip, STACK), **fields))  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def test_names_of_isf_files(opened: Opener, tmp_path: Path) -> None:
         "Early": {"address": 0xFF0},
     }
     (tmp_path / "srv2.pdb" / f"{guid}-1.json").write_text(json.dumps(content))
-    kernel = opened(world, symbols=Symbols([tmp_path]))
+    kernel = opened(world, symbols=symbol_store([tmp_path]))
     assert kernel.address("srv2!Smb2ExecuteRead") == DRIVER + 0x1800
     assert kernel.offset("_WORKER", "Thread", "srv2") == 8
     assert kernel.symbol(DRIVER + 0x19A6) == "srv2!Smb2ExecuteRead+0x1a6"
@@ -156,7 +156,7 @@ def test_kernel_whose_debug_directory_is_paged_out(opened: Opener) -> None:
     del world.frames[world.map(NT + 0x7000)]
     rows = builtin_kernel(PdbId("ntkrnlmp.pdb", NT_GUID.hex().upper(), 1))
     assert rows is not None
-    kernel = opened(world, process_list=NT + rows.names["PsActiveProcessHead"])
+    kernel = opened(world, process_list=NT + rows.rvas["PsActiveProcessHead"])
     assert kernel.nt.pdb == rows.pdb
     assert "identified by its list heads" in kernel.notes[0]
 
@@ -165,14 +165,14 @@ def test_module_list_that_is_not_there(opened: Opener) -> None:
     """The kernel is still found by its list heads, as long as its headers are in the dump."""
     rows = builtin_kernel(PdbId("ntkrnlmp.pdb", NT_GUID.hex().upper(), 1))
     assert rows is not None
-    heads = {"process_list": NT + rows.names["PsActiveProcessHead"]}
+    heads = {"process_list": NT + rows.rvas["PsActiveProcessHead"]}
     world = _world()
     world.write(NT + 0x98 + 0x38, struct.pack("<I", 0x5DD000))  # SizeOfImage
     del world.frames[world.map(HEAD)]
     kernel = opened(world, **heads)
     assert [m.name for m in kernel.modules] == ["ntoskrnl.exe"]
     assert "loaded module list cannot be read" in kernel.notes[0]
-    assert kernel.symbol(NT + rows.names["KeBugCheckEx"]) == "nt!KeBugCheckEx"
+    assert kernel.symbol(NT + rows.rvas["KeBugCheckEx"]) == "nt!KeBugCheckEx"
     del world.frames[world.map(NT)]
     with pytest.raises(DumpError, match="no module of MEMORY"):
         opened(world, **heads)
@@ -208,7 +208,7 @@ def test_crashing_thread_by_the_stack_pointer(opened: Opener) -> None:
     rows = builtin_kernel(PdbId("ntkrnlmp.pdb", NT_GUID.hex().upper(), 1))
     assert rows is not None
     prcbs = (POOL + 0x10000, POOL + 0x20000)
-    world.write_words(NT + rows.names["KiProcessorBlock"], *prcbs)
+    world.write_words(NT + rows.rvas["KiProcessorBlock"], *prcbs)
     for index, prcb in enumerate(prcbs):
         world.write_words(prcb + 8, POOL + 0x40000 + index)
         world.write_words(prcb + 0x53E0, prcb + 0x8000)
@@ -224,7 +224,7 @@ def test_unloaded_drivers(opened: Opener) -> None:
     rows = builtin_kernel(PdbId("ntkrnlmp.pdb", NT_GUID.hex().upper(), 1))
     assert rows is not None
     table = POOL + 0x30000
-    world.write_words(NT + rows.names["MmUnloadedDrivers"], table)
+    world.write_words(NT + rows.rvas["MmUnloadedDrivers"], table)
     world.write(table, bytes(50 * 0x28))
     for index, when in ((0, 132_582_767_020_000_000), (7, 132_582_767_010_000_000)):
         name = f"gone{index}.sys".encode("utf-16-le")

@@ -17,7 +17,7 @@ from lab.dumps.triage import MmStorage
 from lab.kernel.target import open_kernel
 from lab.kernel.unwind import thread_bounds, walk
 from lab.model import DumpError
-from lab.symbols import Symbols
+from lab.symbols import symbol_store
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 TRIAGE = SHARED / "kernel-dumps" / "rizin-triage_x64.dmp"
@@ -88,7 +88,7 @@ def test_the_kernel_is_identified_without_its_debug_directory() -> None:
 def test_the_stack_of_the_real_dump() -> None:
     """Started by the PnP manager on a system worker thread; every frame has to be scanned for."""
     with open_dump(TRIAGE) as dump:
-        kernel = open_kernel(dump, Symbols([ISF]))
+        kernel = open_kernel(dump, symbol_store([ISF]))
         assert kernel.nt_symbols is not None and kernel.nt_symbols.source.startswith("ISF file 5278")
         bounds = thread_bounds(kernel)
         assert bounds is not None and bounds[0] < dump.context.rsp < bounds[1] == 0xFFFF850429893000

@@ -14,7 +14,7 @@ from lab.dumps.dump import open_dump
 from lab.kernel.debugger import FIELDS, SIZES, VARIABLES, DebuggerData, decode, read_debugger_data
 from lab.kernel.target import open_kernel
 from lab.model import Bugcheck, DumpError
-from lab.symbols.store import Symbols
+from lab.symbols import symbol_store
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 BLOCK = kb.NT + 0x1F0000
@@ -156,7 +156,7 @@ def test_a_real_block_agrees_with_the_symbols_of_its_kernel() -> None:
     if not path.is_file():
         pytest.skip(f"no test data at {path}")
     with open_dump(path) as dump:
-        kernel = open_kernel(dump, Symbols([SHARED / "isf"]))
+        kernel = open_kernel(dump, symbol_store([SHARED / "isf"]))
         data, symbols = kernel.debugger, kernel.nt_symbols
         assert isinstance(data, DebuggerData) and symbols is not None
         assert data.kernel_base == kernel.nt.base

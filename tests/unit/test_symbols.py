@@ -51,7 +51,7 @@ def test_built_in_tables_agree_with_the_public_isf_files(path: Path) -> None:
     assert isf is not None and isf.source == f"ISF file {path.name}"
     if table is None:
         pytest.skip("no built-in table of this build")
-    for name, rva in table.names.items():
+    for name, rva in table.rvas.items():
         assert isf.rva(name) == rva, name
         assert isf.nearest(rva + 1) is not None
     for type_name, (size, fields) in table.types.items():
@@ -164,7 +164,7 @@ def test_every_build_is_found_by_its_list_heads() -> None:
     """With the debugger data block at hand, no build is taken for another; twins keep what they share."""
     base = 0xFFFFF80003A00000
     for kernel in kernels():
-        names = kernel.names
+        names = kernel.rvas
         found = identify_kernel(
             base=base,
             module_list=base + names["PsLoadedModuleList"],
@@ -174,7 +174,7 @@ def test_every_build_is_found_by_its_list_heads() -> None:
         )
         assert found is not None
         assert found.pdb in (kernel.pdb, None)
-        assert found.names.items() <= names.items()
+        assert found.rvas.items() <= names.items()
         for type_name, (_, fields) in found.types.items():
             assert fields.items() <= kernel.types[type_name][1].items()
         assert found.offset("_KTHREAD", "KernelApcDisable") == kernel.offset("_KTHREAD", "KernelApcDisable")
@@ -189,6 +189,6 @@ def test_no_build_is_made_up() -> None:
 
 def test_layouts_of_a_build_whose_kernel_is_not_known() -> None:
     known = builtin_layouts(19045)
-    assert known is not None and known.pdb is None and known.names == {}
+    assert known is not None and known.pdb is None and known.rvas == {}
     assert known.offset("_KTHREAD", "StackBase") == 0x38
     assert builtin_layouts(26100) is None
