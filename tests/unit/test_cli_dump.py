@@ -173,6 +173,8 @@ def test_names_and_addresses(lab: Lab, dumps: Dumps) -> None:
     address, name = line.split()
     assert name == "nt!KeBugCheckEx"
     assert lab("dump", "ln", dumps.dump, address).lines == [line]
+    matching = lab("dump", "x", dumps.dump, "srv2!smb2*", "-y", dumps.symbols).lines
+    assert "srv2!Smb2ExecuteRead" in [line.split()[1] for line in matching]
     ended = lab("dump", "symbol", dumps.dump, "nt!NoSuchName")
     assert (ended.code, ended.sentence) == (3, "no symbols at hand have nt!NoSuchName")
 
@@ -180,6 +182,10 @@ def test_names_and_addresses(lab: Lab, dumps: Dumps) -> None:
 def test_types(lab: Lab, dumps: Dumps) -> None:
     lines = lab("dump", "type", dumps.dump, "nt!_KTHREAD", "StackBase", "StackLimit").lines
     assert lines[:3] == ["nt!_KTHREAD", "   +0x030 StackLimit", "   +0x038 StackBase"]
+    whole = lab("dump", "dt", dumps.dump, "nt!_KTHREAD").lines
+    assert set(lines[1:3]) < set(whole)
+    offsets = [int(line.split()[0], 16) for line in whole if line.startswith("   +0x")]
+    assert offsets == sorted(offsets)
     assert lab("dump", "type", dumps.dump, "_NO_SUCH").code == 3
     ended = lab("dump", "type", dumps.dump, "srv2!_X")
     assert ended.code == 3 and "wanted: srv2.pdb" in ended.sentence

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated
 
 import typer
 
@@ -21,20 +21,6 @@ from lab.report.debugger import modules as lm
 from lab.symbols.port import ModuleSymbols
 
 MOST_NAMES = 1000
-
-
-@runtime_checkable
-class HasNames(Protocol):
-    """Symbols that can list their names with RVAs."""
-
-    def names(self) -> Iterator[tuple[str, int]]: ...
-
-
-@runtime_checkable
-class HasFields(Protocol):
-    """Symbols that can list a structure's fields with byte offsets."""
-
-    def fields(self, type_name: str) -> Sequence[tuple[str, int]]: ...
 
 
 def modules(
@@ -107,10 +93,6 @@ def _matching(kernel: Kernel, pattern: str) -> Iterator[Place]:
     prefix, _, wanted = pattern.rpartition("!")
     module = _module(kernel, prefix or "nt")
     symbols = _symbols_of(kernel, module)
-    if not isinstance(symbols, HasNames):
-        raise ConfigurationError(
-            f"{symbols.source} cannot list names", help="Ask for one name, or give the PDB with --symbols."
-        )
     short = kernel.short_name(module)
     matching = (pair for pair in symbols.names() if fnmatchcase(pair[0].casefold(), wanted.casefold()))
     for name, rva in sorted(islice(matching, MOST_NAMES), key=lambda pair: pair[1]):
@@ -151,7 +133,7 @@ def type_(
     if fields:
         found = tuple((field, _offset(symbols, wanted, field)) for field in fields)
     else:
-        found = tuple(symbols.fields(wanted)) if isinstance(symbols, HasFields) else ()
+        found = symbols.fields(wanted)
     if size is None and not found:
         raise ConfigurationError(
             f"{symbols.source} does not know the type {wanted}",
@@ -173,5 +155,3 @@ def _dt(found: Structure) -> Iterator[str]:
     yield from (f"   +0x{offset:03x} {name}" for name, offset in sorted(found.fields, key=lambda f: f[1]))
     if found.size is not None:
         yield f"   {found.size:#x} bytes ({found.source})"
-    if not found.fields:
-        yield "   These symbols do not list fields: ask for one, lab dump type DUMP _KTHREAD StackBase."
