@@ -7,6 +7,7 @@ hostile file would hold, which plain noise over a megabyte of zeros would almost
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,7 +114,8 @@ def mutated(seed: Seed, rng: Random, start: bytes | None = None) -> bytes:
     """
     data = bytearray(seed.data if start is None else start)
     for _ in range(min(8, 1 + int(rng.expovariate(0.6)))):
-        rng.choice(_MUTATIONS)(seed, data, rng)
+        mutate = _token if data[:1] == b"{" and rng.random() < 0.8 else rng.choice(_MUTATIONS)
+        mutate(seed, data, rng)
     if rng.random() < 0.04:
         _cut(seed, data, rng)
     return bytes(data)
@@ -235,6 +237,28 @@ def _blank(seed: Seed, data: bytearray, rng: Random) -> None:
     start, end = rng.choice(seed.ranges)
     size = min(end - start, rng.choice((8, 64, PAGE)), max(0, len(data) - start))
     data[start : start + size] = bytes((rng.choice((0, 0xFF, 0x50)),)) * size
+
+
+def _token(seed: Seed, data: bytearray, rng: Random) -> None:
+    """A value of a JSON text by another, also by one of another type or one that nests."""
+    found = list(_VALUE.finditer(data))
+    if not found:
+        return _noise(seed, data, rng)
+    start, end = rng.choice(found).span()
+    if rng.random() < 0.1:
+        deep = rng.choice((10, 1000, 100_000))
+        new = b"[" * deep + b"]" * deep
+    else:
+        new = rng.choice((*_ODD_VALUES, rng.choice(found).group()))
+    data[start:end] = new
+    return None
+
+
+_VALUE = re.compile(rb'"[^"]*"|-?\d+|\{[^{}]*\}')
+_ODD_VALUES = (
+    *(b"null", b"true", b"[]", b"{}", b'""', b"0", b"-1", b"1e999", b"NaN", b"0.5", b"9" * 400),
+    *(b"18446744073709551616", b'"A"', b'"\\ud800"', b'{"name": 1}', b'{"offset": null}'),
+)
 
 
 def _cut(seed: Seed, data: bytearray, rng: Random) -> None:

@@ -68,10 +68,13 @@ def pdbs() -> dict[str, bytes]:
     return found
 
 
+_FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-pdbs-")
+
+
 @cache
 def symbols() -> SymbolStore:
     """The twin's PDBs, for dumps of which nothing but the dump is damaged. They are read once."""
-    folder = tempfile.mkdtemp(prefix="fuzz-pdbs-")
+    folder = _FOLDER.name
     for crash in (dispatch_crash(7601), dispatch_crash(17763)):
         write_symbols(crash.build, Path(folder) / str(crash.build), crash.images)
     return symbol_store([Path(folder) / "7601", Path(folder) / "17763"], offline=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -176,12 +177,13 @@ def run_cabinet(data: bytes) -> None:
     expand(Bytes(data), "tiny.pdb", io.BytesIO(), 1 << 24)
 
 
-_FOLDER = tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+_FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
 
 
 def run_symbol_file(data: bytes) -> None:
     """An ISF file, asked for by the ids that the seeds have."""
-    path = Path(_FOLDER) / ("table.json.xz" if data[:1] == b"\xfd" else "table.json")
+    ending = ".json.xz" if data[:1] == b"\xfd" else ".json"
+    path = Path(_FOLDER.name) / f"{os.getpid()}{ending}"
     path.write_bytes(data)
     for name in fuzz_seeds.symbol_file_ids():
         isf = load_isf(path, name)
