@@ -105,7 +105,7 @@ class KernelImages:
 
 @dataclass
 class Path:
-    """Where a walk has been. On each stack it only goes up, and it comes back to none: it cannot go round.
+    """Where a walk has been. It goes up, and where it has been it never comes again: it cannot go round.
 
     DPCs, interrupts and calls on an expanded stack run on stacks of their own, whose bounds are not known.
     """

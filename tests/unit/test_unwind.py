@@ -27,6 +27,7 @@ from lab.kernel.image import Image, find_function
 from lab.kernel.target import Kernel, open_kernel
 from lab.kernel.unwind import walk
 from lab.kernel.unwind_info import Op, read_unwind_info
+from lab.kernel.virtual_unwind import State
 from lab.model import DumpError, Frame
 
 CALL = b"\xe8\x00\x00\x00\x00"
@@ -46,6 +47,8 @@ def opened(tmp_path: Path) -> Any:
         *,
         text: dict[int, bytes] | None = None,
         drop: tuple[int, ...] = (),
+        sp: int = STACK,
+        elsewhere: dict[int, int] | None = None,
         **registers: int,
     ) -> Kernel:
         world = World()
@@ -56,10 +59,14 @@ def opened(tmp_path: Path) -> Any:
         world.write(STACK, bytes(3 * PAGE))
         for offset, value in stack.items():
             world.write_words(STACK + offset, value)
+        for other in (OTHER_STACK, STACK + 0x100000):
+            world.write(other, bytes(PAGE))
+        for address, value in (elsewhere or {}).items():
+            world.write_words(address, value)
         for rva in drop:
             del world.frames[world.map(DRIVER + rva)]
         path = tmp_path / "MEMORY.DMP"
-        path.write_bytes(dump(world, 2, record=context(DRIVER + rip, STACK, **registers)))
+        path.write_bytes(dump(world, 2, record=context(DRIVER + rip, sp, **registers)))
         dumps.append(open_dump(path))
         return open_kernel(dumps[-1])
 
@@ -293,3 +300,61 @@ def test_codes_that_end_early(opened: Any) -> None:
 )
 def test_calls_are_known_by_their_bytes(code: bytes, call: bool) -> None:
     assert is_call(code) is call
+
+
+OTHER_STACK = STACK - 0x100000
+SWITCHING = unwind_info(slot(4, 3), slot(1, 0, RBP), prologue=4, register=RBP)  # push rbp; mov rbp, rsp
+
+
+def _switched(opened: Any, rsp: int, kept: dict[int, int], elsewhere: dict[int, int] | None = None) -> Kernel:
+    """Stopped at `rsp`, in a function whose frame register says that its frame is at STACK."""
+    text = {0x1080 - 5: CALL}
+    kernel: Kernel = opened(
+        [(0x1000, 0x1100, SWITCHING)], 0x1050, kept, text=text, sp=rsp, elsewhere=elsewhere, rbp=STACK
+    )
+    return kernel
+
+
+def test_a_frame_register_leads_back_to_the_stack_that_was_left(opened: Any) -> None:
+    """As a DPC does: to a higher address, and to a lower one."""
+    kept = {0: 0xB9, **_bottom(8)}
+    for there in (OTHER_STACK, STACK + 0x100000):
+        frames = walk(_switched(opened, there, kept), bounds=(STACK, STACK + 3 * PAGE))
+        assert [f.how for f in frames] == ["context", "unwound"]
+        assert (frames[1].child_sp, _registers(frames[1])["rbp"]) == (STACK + 0x10, 0xB9)
+
+
+def test_a_frame_register_may_not_lead_down_the_same_stack(opened: Any) -> None:
+    """It would go round for ever; the next return address on the stack goes on instead."""
+    kept = {0: STACK, 8: DRIVER + 0x1080, **_bottom(0x208)}
+    kernel = _switched(opened, STACK + 0x200, kept)
+    frames = walk(kernel, bounds=(STACK, STACK + 3 * PAGE))
+    assert [f.how for f in frames] == ["context", "scanned"]
+    assert "led off the stack" in frames[1].note
+    assert frames[1].child_sp == STACK + 0x210
+
+
+def test_two_stacks_that_lead_to_each_other(opened: Any) -> None:
+    """Each is left once; the second time round is refused."""
+    back = {OTHER_STACK + 0x300: STACK, OTHER_STACK + 0x308: DRIVER + 0x1080}
+    kernel = _switched(opened, OTHER_STACK + 0x200, {0: OTHER_STACK + 0x300, 8: DRIVER + 0x1080}, back)
+    frames = walk(kernel, bounds=(STACK, STACK + 3 * PAGE))
+    assert [f.child_sp for f in frames] == [OTHER_STACK + 0x200, STACK + 0x10, OTHER_STACK + 0x310]
+
+
+def test_a_return_address_that_is_none(opened: Any) -> None:
+    """Neither the kernel's nor a user's nor the bottom: damage. What lies above is still looked for."""
+    for damage in (0x1234, 0x0000_9000_0000_0000, 0xFFFF_9000_0000_0000):
+        frames = walk(opened([(0x1000, 0x1100, unwind_info())], 0x1050, {0: damage, **_bottom(0x20)}))
+        assert [f.how for f in frames] == ["context", "scanned"]
+        assert f"{damage:#x} is in no module" in frames[1].note
+        assert frames[1].child_sp == STACK + 0x28
+
+
+def test_a_walk_from_registers_that_are_only_partly_known(opened: Any) -> None:
+    """A thread that waits: its stack pointer and where it is, and nothing else."""
+    info = unwind_info(slot(5, 2, 3), slot(1, 0, RBX), prologue=5)
+    kernel = opened([(0x1000, 0x1100, info)], 0x1800, {0x20: 0xBB, **_bottom(0x28)})
+    frames = walk(kernel, State(DRIVER + 0x1050, {RSP: STACK}, "context", True))
+    assert frames[0].registers == () and frames[1].registers == (("rbx", 0xBB),)
+    assert frames[1].child_sp == STACK + 0x30
