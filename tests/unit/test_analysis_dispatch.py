@@ -93,6 +93,13 @@ class TestMinifilters:
         assert (said.strength, said.points_to) == (Strength.MODERATE, ("BadDriver.sys", "Other.sys"))
         assert [s.weight for s in rank(facts, apply(facts)[0])] == [0.5, 0.5]
 
+    def test_what_it_did_is_what_the_stop_says(self) -> None:
+        facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("Other.sys"))
+        assert "changed the thread's APC disable count" in evidence(facts)["0xc4.c5.minifilters"].statement
+        irql = Bugcheck(0xC9, (0x12, facts.bugcheck.parameters[1], 0, 2))
+        said = evidence(replace(facts, bugcheck=irql))["0xc9.12.minifilters"].statement
+        assert "changed the IRQL" in said
+
     def test_two_instances_of_one_driver_are_one_driver(self) -> None:
         facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("BadDriver.sys"))
         assert evidence(facts)["0xc4.c5.only-minifilter"].points_to == ("BadDriver.sys",)

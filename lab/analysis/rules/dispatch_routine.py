@@ -67,7 +67,7 @@ def named_routine(facts: Facts) -> Iterator[Evidence | Note]:
             strength=Strength.WEAK,
             where="bugcheck parameter 2",
         )
-        yield from minifilters(facts, kind.id)
+        yield from minifilters(facts, kind.id, did)
     elif module.origin is Origin.IN_BOX:
         yield from _in_box(kind, module, place)
     else:

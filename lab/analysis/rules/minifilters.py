@@ -17,8 +17,11 @@ from lab.model import DispatchState, Evidence, FilterInstance, Frame, Origin, St
 _BY_CALLER = {"ExecuteRead": READ, "ExecuteWrite": 4, "ExecuteCreate": 0, "ExecuteFlush": 9}
 
 
-def minifilters(facts: Facts, family: str) -> Iterator[Evidence | Note]:
-    """Evidence against the third-party minifilters that the request passed through."""
+def minifilters(facts: Facts, family: str, did: str) -> Iterator[Evidence | Note]:
+    """Evidence against the third-party minifilters that the request passed through.
+
+    `did` completes the sentence "one of them ...".
+    """
     state = facts.dispatch
     if state is None or not state.volume:
         yield (
@@ -46,12 +49,16 @@ def minifilters(facts: Facts, family: str) -> Iterator[Evidence | Note]:
                 where=f"FLT_INSTANCE.CallbackNodes[{major + 22}]",
                 clears=_images(idle),
             )
-    yield from _named(state, family, candidates, nameless)
+    yield from _named(state, family, did, candidates, nameless)
     yield from _elsewhere(facts, state, family)
 
 
 def _named(
-    state: DispatchState, family: str, candidates: list[FilterInstance], nameless: list[FilterInstance]
+    state: DispatchState,
+    family: str,
+    did: str,
+    candidates: list[FilterInstance],
+    nameless: list[FilterInstance],
 ) -> Iterator[Evidence | Note]:
     images = _images(candidates)
     where = _where(state, candidates)
@@ -59,7 +66,7 @@ def _named(
         yield Note(
             f"No third-party minifilter is attached to the volume {state.volume_name}, so nobody is accused "
             "by the routine alone. A driver that a minifilter of Windows calls, or one below the file "
-            "system, may have changed the count: verify those with I/O verification (0x10) too, and turn on "
+            f"system, may be the one that {did}: verify those with I/O verification (0x10) too, and turn on "
             "Miscellaneous checks (0x800) for the critical-region log."
         )
     elif len(images) == 1 and not nameless:
@@ -74,7 +81,7 @@ def _named(
         yield Evidence(
             rule=f"{family}.minifilters",
             statement=f"One of {len(images)} third-party minifilters on the volume {state.volume_name} "
-            f"changed the count: {', '.join(images)}. One dump cannot tell which.",
+            f"{did}: {', '.join(images)}. One dump cannot tell which.",
             strength=Strength.MODERATE,
             where=where,
             points_to=images,
