@@ -22,8 +22,8 @@ from lab.symbols.port import PdbId, SymbolStore
 from lab.twin.images import pdb
 from lab.twin.memory import write_dump, write_symbols
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "tests" / "data" / "pdb"
 REAL = ROOT.parent / "shared" / "data" / "kernel-dumps"
 
 
@@ -61,8 +61,8 @@ def _dumps() -> Iterator[tuple[str, bytes]]:
 
 
 def pdbs() -> dict[str, bytes]:
-    """PDB files: one of clang and lld with shapes of types that kernels have, and those of the twin."""
-    found = {path.stem: lzma.decompress(path.read_bytes()) for path in (HERE / "seeds").glob("*.pdb.xz")}
+    """PDB files of clang and lld: with shapes of types that kernels have, and those of the twin."""
+    found = {name: unpacked(SAMPLES / f"{name}.xz") for name in ("layouts.pdb", "classes.pdb")}
     for name in ("nt-7601", "srv2", "fltmgr-22000"):
         found[name] = pdb(name, bytes(16), 1)
     return found
@@ -81,13 +81,14 @@ def symbols() -> SymbolStore:
 
 
 def cabinets() -> dict[str, bytes]:
-    """Cabinets with one small file: stored, MSZIP, and LZX with a block that is not compressed."""
+    """Cabinets with one small file: stored, MSZIP, and LZX with blocks of all kinds."""
     content = bytes(range(256)) * 40 + b"MSF 7.00" * 900
     lzx = _lzx(content[:0x2000])
     return {
         "stored": _cabinet(0, [content], len(content)),
         "mszip": _cabinet(1, [b"CK" + _deflated(content)], len(content)),
         "lzx": _cabinet(3 | 16 << 8, [lzx], 0x2000),
+        **{name: unpacked(SAMPLES / f"{name}.xz") for name in ("lzx-verbatim.cab", "lzx-aligned.cab")},
     }
 
 

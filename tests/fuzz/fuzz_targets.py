@@ -146,7 +146,7 @@ def _walk(source: Source) -> None:
 
 # --- symbols --------------------------------------------------------------------------------------
 
-_TYPES = ("_THREAD", "_IRP", "THREAD", "IRP", "_HUGE", "_EITHER", "_PACKED", "_KTHREAD")
+_TYPES = ("_LIST_ENTRY", "_THREAD", "_IRP", "THREAD", "IRP", "_HUGE", "_EITHER", "_PACKED", "_KTHREAD")
 _FIELDS = (
     "KernelApcDisable",
     "Tail.Overlay.Thread",
@@ -158,7 +158,7 @@ _FIELDS = (
 
 
 def _read_pdb(source: Bytes) -> None:
-    pdb = Pdb(source, "tiny.pdb")
+    pdb = Pdb(source, "srv2.pdb")
     for name, rva in list(pdb.names())[:200]:
         pdb.rva(name)
         pdb.nearest(rva + 3)
@@ -210,7 +210,7 @@ TARGETS: tuple[Target, ...] = (
     Target("readers", 10, 0, run_readers, lambda: _dump_seeds(read_everything)),
     Target("unwinder", 10, 1_000, run_unwinder, _unwinder_seeds),
     Target("pdb", 34, 20_000, run_pdb, lambda: [seed(n, d, _read_pdb) for n, d in fuzz_seeds.pdbs().items()]),
-    Target("cabinet", 8, 20_000, run_cabinet, lambda: _whole(fuzz_seeds.cabinets())),
+    Target("cabinet", 8, 3_000, run_cabinet, lambda: _whole(fuzz_seeds.cabinets())),
     Target("isf", 4, 5_000, run_symbol_file, lambda: _whole(fuzz_seeds.symbol_files())),
 )
 BY_NAME = {target.name: target for target in TARGETS}
