@@ -6,7 +6,6 @@ Processes may share it: a file appears under its name whole and checked, or not 
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,7 +63,7 @@ class Cache:
     @contextmanager
     def _part(self, name: str, fill: Fill) -> Iterator[Path]:
         """A temporary file that `fill` wrote; it is gone at the end unless it got another name."""
-        part = self.folder / f"{name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+        part = self.folder / f"{name}.{os.getpid()}-{os.urandom(4).hex()}.part"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with part.open("xb") as file:

@@ -17,6 +17,29 @@ from lab.symbols.pointer import MAX_POINTER, read_pointer
 from lab.symbols.port import ModuleSymbols, PdbId
 
 
+class LooseFile:
+    """One PDB or ISF file, for the image whose id it has."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        return f"file {self._path}"
+
+    def look(self, pdb: PdbId) -> Answer:
+        try:
+            if self._path.name.endswith((".json", ".json.xz")):
+                found: ModuleSymbols | None = load_isf(self._path, pdb)
+            else:
+                found = open_exactly(self._path, pdb, self._path.name)
+        except WrongId:
+            found = None
+        except ConfigurationError as error:
+            return Answer(None, str(error), trouble=True)
+        return Answer(found, "found" if found else "is of another PDB")
+
+
 class Folder:
     """Looks for `NAME/GUID-AGE.json[.xz]` and `GUID-AGE.json[.xz]` (ISF), then as symbol stores have it for
     `NAME/GUIDAGE/NAME`, `NAME/GUIDAGE/NAM_` (compressed) and `NAME/GUIDAGE/file.ptr`, then for `NAME`.

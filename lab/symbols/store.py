@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from lab.model import ConfigurationError
 from lab.symbols.builtin import builtin_kernel
 from lab.symbols.cache import Cache, default_cache
-from lab.symbols.folder import Folder
+from lab.symbols.folder import Folder, LooseFile
 from lab.symbols.place import Answer, Place
 from lab.symbols.port import ModuleSymbols, PdbId
 
@@ -73,7 +74,7 @@ def symbol_store(
 ) -> Places:
     """The store that looks in `specs` in order, then in the built-in tables.
 
-    A spec is a folder (ISF files, a symbol store in srv layout, or loose PDB files), a URL http(s)://...,
+    A spec is a folder (ISF files, a symbol store in srv layout, or loose PDB files), one such file, a URL http(s)://...,
     `srv*FOLDER*URL` or `cache*FOLDER` as debuggers write them. What servers send is kept in the folder of
     `srv*`, else that of `cache*`, else `cache`, else in the user's cache folder. `offline` asks no server,
     but looks into those folders. ConfigurationError when a spec is none of these.
@@ -88,7 +89,7 @@ def symbol_store(
         else:
             nearest = kept
         looked = [*folders, nearest.folder] if url else folders
-        places += [Folder(folder, nearest) for folder in dict.fromkeys(looked)]
+        places += [_at(folder, nearest) for folder in dict.fromkeys(looked)]
         if url:
             from lab.symbols.server import Server  # an HTTP client costs more to import than a triage
 
@@ -97,6 +98,10 @@ def symbol_store(
     for place in (*places, BuiltinTables()):
         once.setdefault(place.name, place)
     return Places(once.values())
+
+
+def _at(path: Path, kept: Cache) -> Place:
+    return LooseFile(path) if os.path.isfile(path) else Folder(path, kept)  # noqa: PTH113  never raises
 
 
 def split_symbol_path(text: str) -> tuple[str, ...]:

@@ -120,6 +120,16 @@ def test_fields_of_bases_are_the_structures_own() -> None:
     assert found.offset("storage::Diamond", "Wide") is None  # of a virtual base: not at a fixed place
 
 
+def test_all_fields_of_a_structure() -> None:
+    assert pdb("layouts").fields("_PACKED") == (("One", 0), ("Eight", 1), ("Two", 9))
+    assert pdb("layouts").fields("_EITHER") == (("A", 0), ("B", 0), ("C", 0))
+    fields = pdb("classes").fields("storage::Derived")
+    assert fields[0] == ("InBase", 8) and ("Wide", 0x10) in fields  # those of bases too
+    for name, offset in fields:
+        assert pdb("classes").offset("storage::Derived", name) == offset
+    assert pdb("layouts").fields("_NEVER_DEFINED") == ()
+
+
 def test_field_lists_of_several_records() -> None:
     found = pdb("many")
     assert found.offset("_WIDE", "Member_with_a_long_name_0001") == 4
@@ -193,6 +203,11 @@ def test_code_that_was_moved_after_linking() -> None:
     found = opened(by_hand(symbols=symbols + public("Data", 2, 8), debug=debug))
     assert dict(found.names()) == {"Stayed": 0x1010, "Moved": 0x9010, "Later": 0x1110, "Data": 0x7008}
     assert found.nearest(0x9014) == ("Moved", 4)
+
+
+def test_code_that_was_moved_out_of_every_image_is_left_out() -> None:
+    debug = [b"", b"", b"", b"", struct.pack("<II", 0x1000, 0xFFFFFFFF), sections(0x1000)]
+    assert dict(opened(by_hand(symbols=public("A", 1, 5), debug=debug)).names()) == {}
 
 
 def _list(*entries: bytes) -> bytes:

@@ -94,6 +94,18 @@ def test_the_id_inside_the_file_decides(tmp_path: Path) -> None:
     assert symbol_store([tmp_path]).find(PdbId("srv2.pdb", "A" * 32, 1)) is None
 
 
+def test_names_and_fields_can_be_listed(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(_content(B=0x2000, A=0x1000)))
+    isf = load_isf(path, SRV2)
+    assert isf is not None and dict(isf.names()) == {"A": 0x1000, "B": 0x2000}
+    assert isf.fields("_IRP") == (("Tail", 0x78),) and isf.fields("_NO") == ()
+    table = builtin_kernel(WIN7)
+    assert table is not None and dict(table.names())["VfKeCriticalRegionTraces"] == 0x54A118
+    assert table.fields("_UNICODE_STRING") == (("Length", 0), ("MaximumLength", 2), ("Buffer", 8))
+    assert table.fields("_NO") == ()
+
+
 def test_names_of_one_address_are_ranked(tmp_path: Path) -> None:
     """Strings and labels of the compiler never name code."""
     path = tmp_path / "x.json"

@@ -40,6 +40,21 @@ def test_where_a_pdb_may_be(tmp_path: Path, path: str, data: bytes) -> None:
     assert store.answers(PDB) == (f"folder {tmp_path}/store: found as {path}",) and store.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (WHOLE, "found"),
+        (content("classes.pdb"), "is of another PDB"),
+        (WHOLE[:-1], "any.pdb is damaged: it is cut off: 73727 of 73728 bytes are there"),
+    ],
+)
+def test_a_file_alone(tmp_path: Path, data: bytes, said: str) -> None:
+    path = put(tmp_path, "any.pdb", data)
+    store = symbol_store([path])
+    assert (store.find(PDB) is not None) == (data is WHOLE)
+    assert store.answers(PDB)[0] == f"file {path}: {said}"
+
+
 def test_two_tiers(tmp_path: Path) -> None:
     put(tmp_path, "index2.txt", b"")
     put(tmp_path, f"la/layouts.pdb/{ID}/layouts.pdb", WHOLE)
