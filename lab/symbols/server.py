@@ -127,28 +127,37 @@ class Server:
                 raise _Refused(f"sent another PDB: {error}") from None
 
     def _copy(self, response: httpx.Response, target: BinaryIO) -> None:
-        """The body, as far as it can be a PDB or a cabinet."""
+        """The body, if it begins like a PDB or a cabinet."""
+        head = b""
+        for chunk in self._body(response, MAX_FILE, "file"):
+            if len(head) >= len(msf.MAGIC):
+                target.write(chunk)
+                continue
+            head += chunk
+            if len(head) >= len(msf.MAGIC):
+                if not head.startswith((msf.MAGIC, cabinet.MAGIC)):
+                    break
+                target.write(head)
+        if not head:
+            raise _Refused("sent an empty file")
+        if len(head) < len(msf.MAGIC) or not head.startswith((msf.MAGIC, cabinet.MAGIC)):
+            raise _Refused(_not_symbols(head, response))
+
+    def _body(self, response: httpx.Response, limit: int, what: str) -> Iterator[bytes]:
+        """The body as it comes, within bounds of size and time."""
         started, size = time.monotonic(), 0
-        for chunk in response.iter_bytes(1 << 18):
-            if not size and not chunk.startswith((msf.MAGIC[:24], cabinet.MAGIC)):
-                raise _Refused(_not_symbols(chunk, response))
+        for chunk in response.iter_bytes():
             size += len(chunk)
-            if size > MAX_FILE:
-                raise _Refused(f"sent more than {MAX_FILE >> 30} GiB")
+            if size > limit:
+                raise _Refused(f"sent a {what} of more than {limit} bytes")
             if time.monotonic() - started > self._timeouts.download:
                 raise _Refused(f"sent {size} bytes in the {self._timeouts.download:g} s of 'download'")
-            target.write(chunk)
-        if not size:
-            raise _Refused("sent an empty file")
+            yield chunk
 
     def _pointed(self, url: str) -> str:
         """The URL that `file.ptr` names."""
         with self._get(url) as response:
-            content = b""
-            for chunk in response.iter_bytes(MAX_POINTER):
-                content += chunk
-                if len(content) > MAX_POINTER:
-                    raise _Refused("sent a file.ptr that is too long")
+            content = b"".join(self._body(response, MAX_POINTER, "file.ptr"))
         if _is_page(content, response):
             raise _Refused(_not_symbols(content, response))
         target = read_pointer(content)
@@ -160,7 +169,7 @@ class Server:
         """A store says so by a file `index2.txt` in its root."""
         try:
             with self._get(f"{self._base}/index2.txt{self._query}") as response:
-                return not _is_page(next(response.iter_bytes(512), b""), response)
+                return not _is_page(next(self._body(response, MAX_FILE, "index2.txt"), b""), response)
         except _Refused:
             return False
 

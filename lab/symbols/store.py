@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from lab.symbols.place import Answer, Place
 from lab.symbols.port import ModuleSymbols, PdbId
 
 _STORE, _CACHE = "srv", "cache"
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 class Places:
@@ -127,6 +129,11 @@ def read_spec(spec: str | Path) -> tuple[str, tuple[Path, ...], str]:
         _check_url(url)
     if any("://" in part for part in parts) and isinstance(spec, str):
         raise ConfigurationError(f"'{_public(text)}' has a URL that is not its last part", help=_HELP)
+    if os.name != "nt" and any(_WINDOWS.match(part) for part in parts):
+        raise ConfigurationError(
+            f"'{_public(text)}' has a folder of Windows, which is not here",
+            help="Give its path here.",
+        )
     if not (url or parts) or (kind == _CACHE and (url or len(parts) != 1)):
         raise ConfigurationError(f"'{_public(text)}' names no place for symbols", help=_HELP)
     return kind, tuple(Path(part) for part in parts), url

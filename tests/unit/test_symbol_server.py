@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -44,6 +46,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     length: int | None = None
     wait: threading.Event | None = None
+    drip: float = 0.0  # seconds between two bytes
 
 
 @dataclass
@@ -75,7 +78,10 @@ def serve(fake: Fake, certificate: Path | None = None) -> ThreadingHTTPServer:
             self.send_header("Content-Length", str(len(reply.body) if reply.length is None else reply.length))
             self.end_headers()
             with suppress(ConnectionError):  # the client may have seen enough
-                self.wfile.write(reply.body)
+                for at in range(len(reply.body)) if reply.drip else ():
+                    self.wfile.write(reply.body[at : at + 1])
+                    time.sleep(reply.drip)
+                self.wfile.write(b"" if reply.drip else reply.body)
 
         def log_message(self, format: str, *args: object) -> None: ...
 
@@ -273,7 +279,7 @@ PAGE = b"\r\n<!DOCTYPE html><html><body>Please log in</body></html>"
             {POINTER: Reply(b"PATH:/etc/passwd")},
             "its file.ptr points to /etc/passwd, which cannot be fetched",
         ),
-        ({POINTER: Reply(b"x" * 5000)}, "sent a file.ptr that is too long"),
+        ({POINTER: Reply(b"x" * 5000)}, "sent a file.ptr of more than 4096 bytes"),
         ({POINTER: Reply(PAGE)}, "sent a web page instead of the file, perhaps a log-in"),
         ({PLAIN: Reply(status=302, headers={"Location": PLAIN})}, "redirects more than 5 times"),
         ({PLAIN: Reply(status=302, headers={"Location": "file:///etc/passwd"})}, "cannot be asked: "),
@@ -313,6 +319,14 @@ def test_time_outs_have_names(fake: Fake, tmp_path: Path) -> None:
     server = Server(fake.url, Cache(tmp_path), timeouts=SymbolTimeouts(read=0.2))
     assert server.look(PDB).said == "no answer within the 0.2 s of 'read'"
     never.set()
+
+
+def test_a_server_that_drips_is_left_in_time(fake: Fake, tmp_path: Path) -> None:
+    """Each byte comes within the time of 'read', the whole would take hours."""
+    fake.put(PLAIN, WHOLE, drip=0.05)
+    server = Server(fake.url, Cache(tmp_path), timeouts=SymbolTimeouts(read=2, download=0.3))
+    assert re.fullmatch(r"sent \d+ bytes in the 0.3 s of 'download'", server.look(PDB).said)
+    assert kept(tmp_path) == []
 
 
 def test_certificates_are_verified_and_encryption_is_never_left(

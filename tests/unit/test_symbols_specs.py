@@ -56,6 +56,8 @@ def test_places_in_order(specs: list[str | Path], places: list[str]) -> None:
         "https://symbols.example/ x",
         "http://user:secret@symbols.example/",
         f"srv*/a*{URL}*{URL}",
+        f"srv*C:\\symbols*{URL}",
+        "\\\\server\\symbols",
     ],
 )
 def test_what_is_no_place_is_said_without_its_password(spec: str) -> None:
