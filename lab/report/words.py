@@ -42,14 +42,15 @@ _SURE = (
 def visible(text: str) -> str:
     """`text` with everything that could deceive or break a page shown as an escape (`\\u202e`).
 
-    Controls, text-direction marks, invisible format characters, line separators and lone surrogates:
-    names come from dumps and guests, and a driver may call itself anything. Newline and tab stay.
+    Controls, text-direction marks, invisible format characters, line separators, lone surrogates, and what
+    is no character yet: names come from dumps and guests, and a driver may call itself anything. Newline
+    and tab stay.
     """
     if text.isascii() and text.isprintable():
         return text
     return "".join(
         c
-        if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+        if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
         else f"\\u{ord(c):04x}"
         for c in text
     )

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_runs import Dumps, Lab, hostile, lab_in, write
 
-from lab.cli.dump import kd, names, system, threads, verifier
+from lab.cli.dump import devices, filters, kd, names, system, threads, verifier
+from lab.cli.dump.answer import Question
 from lab.cli.dump.place import number
-from lab.model import ConfigurationError
+from lab.dumps import open_dump
+from lab.dumps.source import BytesSource
+from lab.kernel.target import open_kernel
+from lab.model import ConfigurationError, LabError
+from lab.report.data import to_json
 
 
 @pytest.fixture(scope="module")
@@ -326,3 +333,37 @@ def test_names_in_a_dump_cannot_move_the_cursor_or_add_lines(lab: Lab, dumps: Du
     assert len(lab("dump", "modules", tmp_path / "hostile.dmp").lines) == len(before)
     told = json.loads(lab("dump", "modules", tmp_path / "hostile.dmp", "--json").out)
     assert name in [module["name"] for module in told]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_a_damaged_dump_gets_an_answer_or_one_of_our_errors(dumps: Dumps, seed: int) -> None:
+    chance = random.Random(seed)
+    data = bytearray(dumps.dump.read_bytes())
+    for _ in range(chance.choice((1, 20, 400))):
+        at = chance.randrange(0x2100) if chance.random() < 0.3 else chance.randrange(len(data))
+        data[at] = chance.randrange(256)
+    with suppress(LabError), open_dump(BytesSource(bytes(data)), allow_incomplete=True) as opened:
+        kernel = open_kernel(opened)
+        for question, given in ASKED:
+            with suppress(LabError):
+                found = question(kernel, **given)
+                json.loads(to_json(found.value))
+                assert not set("".join(found.lines)) & set(map(chr, range(32)))
+
+
+ASKED: tuple[tuple[Question, dict[str, Any]], ...] = (
+    (system.info, {}),
+    (system.processors, {}),
+    (system.memory, {"address": "nt!KiProcessorBlock"}),
+    (names.modules, {"verbose": True}),
+    (names.unloaded, {}),
+    (names.type_, {"name": "_KTHREAD"}),
+    (threads.threads, {}),
+    (threads.stack, {"registers": True}),
+    (threads.stack, {"processor": 0}),
+    (verifier.verifier, {"statistics": True, "log": True, "irps": True}),
+    (verifier.log, {}),
+    (devices.devstack, {}),
+    (filters.filters, {}),
+    (filters.filters, {"volumes": True}),
+)

@@ -89,7 +89,7 @@ def test_the_irp_log_of_one_thread() -> None:
     log = tuple(IrpLogEntry(0x1000 + i, i % 2, 0, -i, 0, "srv2.sys", ("nt!A+0x1",)) for i in range(4))
     lines = list(verifier.irp_log(log, thread=1))
     assert lines[0] == "IRP log: 4 entries, 2 by thread 0000000000000001"
-    assert "IRP 0000000000001001, Thread 0000000000000001, IRQL = 0, " in lines
+    assert "IRP 0000000000001001, Thread 0000000000000001, IRQL = 0" in lines
     assert "KernelApcDisable = -3 (fffd), SpecialApcDisable = 0 (0000)" in lines
     assert next(verifier.irp_log(())).startswith("The IRP log holds no entries")
 

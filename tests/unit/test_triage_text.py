@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import report_samples as samples
 from analysis_facts import THREAD, dispatch_crash, exit_crash, frames, instance, modules, verifier
 
 from lab.analysis.facts import Facts
@@ -13,7 +16,7 @@ from lab.analysis.signature import signature
 from lab.analysis.suspects import rank
 from lab.model import DumpFacts, Triage
 from lab.report import words
-from lab.report.triage_text import render
+from lab.report.triage_text import opening, render, rest
 
 FILE = DumpFacts(
     "MEMORY.DMP",
@@ -113,6 +116,23 @@ def test_the_verified_crash() -> None:
         "  100%  BadDriver.sys",
     ):
         assert line in lines, line
+
+
+def test_the_text_is_as_last_approved() -> None:
+    """Set BUGCHECK_LAB_APPROVE=1 to write the file anew, then read the difference."""
+    golden = Path(__file__).parents[1] / "golden" / "report" / "triage.txt"
+    found = render(samples.full_triage())
+    if os.environ.get("BUGCHECK_LAB_APPROVE"):
+        golden.write_text(found, encoding="utf-8")
+    assert found == golden.read_text(encoding="utf-8")
+
+
+def test_what_the_header_tells_comes_first_and_nothing_is_told_twice() -> None:
+    full = samples.full_triage()
+    text = render(full)
+    head = opening(full.dump, full.bugcheck)
+    assert text == f"{head}\n{rest(full)}"
+    assert "Evidence:" not in head and full.bugcheck.title not in rest(full)
 
 
 def test_guessed_frames_are_marked_and_explained_once() -> None:

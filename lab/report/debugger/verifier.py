@@ -81,7 +81,7 @@ def irp_log(log: Sequence[IrpLogEntry], *, most: int | None = None, thread: int 
     yield f"IRP log: {len(log)} entries" + (f", {len(shown)} by thread {thread:016x}" if thread else "")
     for entry in islice(shown, most):
         yield RULE
-        yield f"IRP {entry.irp:016x}, Thread {entry.thread:016x}, IRQL = {entry.irql}, "
+        yield f"IRP {entry.irp:016x}, Thread {entry.thread:016x}, IRQL = {entry.irql}"
         yield (
             f"KernelApcDisable = {count(entry.kernel_apc_disable)}, "
             f"SpecialApcDisable = {count(entry.special_apc_disable)}"
