@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.analysis.gather import gather
+from lab.analysis.gather.attempt import sentence
 from lab.analysis.origin import by_image
 from lab.analysis.rules import apply
 from lab.analysis.signature import signature_of
@@ -47,7 +48,7 @@ def triage(
             dispatch=facts.dispatch,
             evidence=evidence,
             suspects=rank(facts, evidence),
-            notes=tuple(dict.fromkeys((*notes, *said, *kernel.symbols.notes))),
+            notes=tuple(dict.fromkeys((*notes, *said, *map(sentence, kernel.symbols.notes)))),
             unloaded=facts.unloaded,
             processors=facts.processors,
             readings=kernel.readings,
