@@ -93,7 +93,7 @@ def read_unwind_info(memory: Memory, base: int, rva: int) -> UnwindInfo:
         parent = (begin, end, unwind & ~1)
     slots = [(raw[i], raw[i + 1] & 15, raw[i + 1] >> 4) for i in range(0, 2 * count, 2)]
     epilogues, behind = _epilogues(slots) if version == 2 else (Epilogues(0, ()), 0)
-    codes = tuple(_codes(raw[2 * behind : 2 * count], where))
+    codes = tuple(_codes(slots, raw, behind, where))
     return UnwindInfo(version, prologue, frame & 15, (frame >> 4) * 16, codes, epilogues, parent)
 
 
@@ -117,17 +117,15 @@ def _epilogues(slots: list[tuple[int, int, int]]) -> tuple[Epilogues, int]:
     return Epilogues(size, tuple(starts)), count + (count & 1)
 
 
-def _codes(raw: bytes, where: int) -> list[Code]:
-    slots = [(raw[i], raw[i + 1] & 15, raw[i + 1] >> 4) for i in range(0, len(raw), 2)]
+def _codes(slots: list[tuple[int, int, int]], raw: bytes, index: int, where: int) -> list[Code]:
+    """The codes from slot `index` on; `raw` are the same slots as they are stored."""
 
     def operand(index: int, slots_wide: int) -> int:
-        data = raw[2 * index + 2 : 2 * index + 2 + 2 * slots_wide]
-        if len(data) < 2 * slots_wide:
+        if index + slots_wide >= len(slots):
             raise DumpError(f"the unwind codes at {where:#x} end within a code")
-        return int.from_bytes(data, "little")
+        return int.from_bytes(raw[2 * index + 2 : 2 * index + 2 + 2 * slots_wide], "little")
 
     found: list[Code] = []
-    index = 0
     while index < len(slots):
         at, op, info = slots[index]
         width = 1

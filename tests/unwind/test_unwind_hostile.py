@@ -89,7 +89,7 @@ def _world(infos: list[bytes], entries: list[tuple[int, int, int]], code: bytes,
     return kernel
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     infos=st.lists(INFO, min_size=1, max_size=8),
     entries=st.lists(ENTRY, min_size=1, max_size=12),
@@ -120,7 +120,7 @@ def test_a_walk_ends_whatever_it_reads(
         assert all(0 <= value < (2**64 if n < 16 else 2**128) for n, value in state.registers.items())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(raw=st.binary(min_size=0, max_size=600))
 def test_unwind_data_of_random_bytes(raw: bytes) -> None:
     memory = Memory(raw, b"")
