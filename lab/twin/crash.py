@@ -13,6 +13,10 @@ class Stop(StrEnum):
     DISPATCH_CHANGED_APC = "0xC4/0xC5"
     NMI = "0x80"
     MANUAL = "0xE2"
+    PAGED_AT_DISPATCH = "0xD1"
+    POWER_IRP_BLOCKED = "0x9F/3"
+    POOL_LEAKED = "0xC4/0x62"
+    DPC_WATCHDOG = "0x133"
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,26 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class IrpLogEntry:
+    """A request that was allocated ("allocate") or completed ("complete") by an image, and the signed kernel
+    APC disable count of the thread at that moment. `thread` is its key."""
+
+    thread: int
+    action: str
+    image: str
+    apc: int = 0
+
+
+@dataclass(frozen=True)
+class Unloaded:
+    """A driver that was unloaded `seconds` before the stop."""
+
+    name: str
+    size: int = 0x20000
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True)
 class CrashState:
     """Everything the dump of one stop says. Equal states give equal dump files, byte for byte."""
 
@@ -61,7 +85,7 @@ class CrashState:
     thread: int  # key of the crashing thread
     apc_before: int = 0  # signed kernel APC disable count before the dispatch routine was called
     apc_now: int = -1  # the same at the stop; give 0 for stops that the lab causes itself
-    dispatch_owner: str = "fltmgr.sys"  # image whose dispatch routine 0xC4/0xC5 names
+    dispatch_owner: str = "fltmgr.sys"  # image whose dispatch routine 0xC4/0xC5 names, or that 0xD1 ... blame
     instances: tuple[Instance, ...] = ()  # on the volume, in any order
     volume: str = r"\Device\HarddiskVolume3"
     verifier_level: int = 0
@@ -71,6 +95,14 @@ class CrashState:
     uptime_seconds: float = 86400.0
     system_time: float = 1325376000.0  # seconds since 1970, UTC
     computer: str = ""
+    irp_log: tuple[IrpLogEntry, ...] = ()  # oldest first, at most 128; with level 0x10, not on 7601
+    unloaded: tuple[Unloaded, ...] = ()  # oldest first; behind those that every boot unloads
+    leaks: int = 3  # pool blocks that the driver of POOL_LEAKED did not free
+    log_paged_out: bool = False  # the critical region log is not in the dump
+    state_on_stack: bool = False  # Verifier's record of a call is on the stack instead of in pool
+    without_headers: tuple[str, ...] = ()  # images whose first page is not in the dump
+    five_levels: bool = False  # page tables of a processor with LA57
+    encoded_kdbg: bool = False  # KDDEBUGGER_DATA64 as it is while Windows runs; not on 7601
 
 
-__all__ = ["CrashState", "Image", "Instance", "RegionLogEntry", "Stop"]
+__all__ = ["CrashState", "Image", "Instance", "IrpLogEntry", "RegionLogEntry", "Stop", "Unloaded"]

@@ -76,6 +76,7 @@ class Blueprint:
     pages: Mapping[int, bytes]
     pdb_id: tuple[str, int] | None  # of a kernel: that of the real build
     version: str
+    types: Mapping[str, tuple[int, Mapping[str, int]]]  # of a kernel: size and field offsets
     identity: tuple[int, int]
 
     def function(self, name: str) -> Function:
@@ -108,6 +109,7 @@ def blueprint(name: str) -> Blueprint:
         pages=pages,
         pdb_id=(told["pdb"][0], told["pdb"][1]) if "pdb" in told else None,
         version=told.get("version", ""),
+        types={n: (size, fields) for n, (size, fields) in told.get("types", {}).items()},
         identity=(told["identity"][0], told["identity"][1]),
     )
 

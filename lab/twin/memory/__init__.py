@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab.twin.crash import CrashState
+from lab.twin.memory.checks import BLAMING
 from lab.twin.memory.dumpfile import usual_type, write_file
 from lab.twin.memory.layout import layout
 from lab.twin.memory.machine import crashed_machine
@@ -35,6 +36,9 @@ def write_dump(
 
 def parameters(state: CrashState) -> tuple[int, tuple[int, int, int, int]]:
     """Bugcheck code and parameters that the dump of `state` holds."""
+    if state.stop in BLAMING:  # their parameters point into pool
+        machine = crashed_machine(state, filler_pages=0)
+        return machine.code, machine.parameters
     return stop_of(state, layout(state))
 
 

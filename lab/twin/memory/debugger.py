@@ -28,9 +28,18 @@ _VARIABLES = {
 
 
 def write_debugger_data(
-    memory: Memory, at: Layout, code: int, parameters: tuple[int, int, int, int], processors: int
+    memory: Memory,
+    at: Layout,
+    code: int,
+    parameters: tuple[int, int, int, int],
+    processors: int,
+    *,
+    encoded: bool = False,
 ) -> None:
-    """The block, the list it is on, KdVersionBlock, and the plain variables."""
+    """The block, the list it is on, KdVersionBlock, and the plain variables.
+
+    A bug check decodes the block; with `encoded` it is as it was before.
+    """
     k = at.kernel
     address, head = at.variable("KdDebuggerDataBlock"), at.variable("KdpDebuggerDataListHead")
     size = 0x360 if k.new else 0x340
@@ -69,7 +78,7 @@ def write_debugger_data(
         (0x338, k.at("KPRCB.Context")),
     ):
         block.u16(offset, value)
-    memory.write(address, block.data)
+    memory.write(address, _encoded(memory, at, block.data) if encoded else block.data)
     memory.write(head, struct.pack("<QQ", address, address))
     version = struct.pack(
         "<HHBBHHBBBBHQQQ",
@@ -83,6 +92,21 @@ def write_debugger_data(
     memory.u64(at.variable("MmHighestUserAddress"), 0x7FFFFFFEFFFF if k.new else 0x7FFFFFEFFFF)
     memory.u64(at.variable("MmPfnDatabase"), at.pfn_database)
     memory.u32(at.variable("KeNumberProcessors"), processors)
+
+
+def _encoded(memory: Memory, at: Layout, block: bytearray) -> bytes:
+    """The block as Windows keeps it while it runs; QEMU's elf2dmp describes how it is decoded."""
+    never, always = 0x1C9B2F5D6A7E48A3, 0x75D3C10E9F2B8846
+    memory.u64(at.variable("KiWaitNever"), never)
+    memory.u64(at.variable("KiWaitAlways"), always)
+    key = at.variable("KdpDataBlockEncoded")
+    memory.write(key, b"\1")
+    turn = never & 0x3F
+    words = []
+    for (plain,) in struct.iter_unpack("<Q", block):
+        mixed = int.from_bytes((plain ^ always).to_bytes(8, "little"), "big") ^ key
+        words.append((mixed >> turn | mixed << 64 - turn) & 0xFFFFFFFFFFFFFFFF ^ never)
+    return struct.pack(f"<{len(words)}Q", *words)
 
 
 def place_physical_memory_block(memory: Memory, pool: Pool, at: Layout) -> int:

@@ -12,6 +12,7 @@ from lab.twin.memory.physical import Memory, Pool
 from lab.twin.memory.records import Record
 
 READ = 3
+_POWER = 0x16
 _MAJOR_FUNCTIONS = 28
 _DISK, _DISK_FILE_SYSTEM, _NETWORK = 7, 8, 0x14
 
@@ -103,6 +104,26 @@ def read_request(memory: Memory, pool: Pool, device: int, target: int, thread: i
     record.u8(location, READ)
     record.u64(location + 0x28, device)
     record.u64(location + 0x30, file_address)
+    memory.write(address, record.data)
+    return address
+
+
+def power_request(memory: Memory, pool: Pool, device: int) -> int:
+    """An IRP for IRP_MJ_POWER, IRP_MN_SET_POWER that `device` holds; returns its address."""
+    depth, current = 4, 3
+    size = 0xD0 + depth * 0x48
+    address = pool.take(size, b"Irp ")
+    record = Record(size)
+    record.u16(0, 6)
+    record.u16(2, size)
+    record.u8(0x42, depth)
+    record.u8(0x43, current)
+    location = 0xD0 + (current - 1) * 0x48
+    record.u64(0xB8, address + location)
+    record.u8(location, _POWER)
+    record.u8(location + 1, 2)
+    record.u8(location + 3, 1)  # SL_PENDING_RETURNED
+    record.u64(location + 0x28, device)
     memory.write(address, record.data)
     return address
 

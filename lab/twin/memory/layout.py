@@ -76,10 +76,12 @@ class Layout:
     cr3: int
     self_map: int  # entry of the top page table
     pool: int
+    paged: int  # an address in paged pool, of a page that is not in memory
     stacks: int
     processors: int
     system_start: int
     pfn_database: int
+    five_levels: bool
 
     @property
     def nt(self) -> Module:
@@ -200,10 +202,12 @@ def layout(state: CrashState) -> Layout:
         cr3,
         self_map,
         pool,
+        pool + 0x1_0000_0000 + 0xA3C010 if nt.new else 0xFFFFF8A000A3C010,
         stacks,
         processors,
         system_start,
         pfn_database,
+        state.five_levels,
     )
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import struct
 
+from lab.twin.crash import CrashState
 from lab.twin.memory.image import checksum
 from lab.twin.memory.layout import Layout
 from lab.twin.memory.physical import Memory, Pool
 from lab.twin.memory.records import Record, filetime
 
 _UNLOADED = (("dump_storport.sys", 0x14000), ("dump_storahci.sys", 0x2A000), ("crashdmp.sys", 0x1E000))
+_UNLOADED_SLOTS = 50
 _BOOT_LOADED = 0xFFFFFFFFFFFFFFFF
 
 
@@ -53,22 +55,26 @@ def write_modules(
 
 
 def write_unloaded(
-    memory: Memory, pool: Pool, at: Layout, *, started: float
+    memory: Memory, pool: Pool, at: Layout, state: CrashState
 ) -> tuple[tuple[str, int, int], ...]:
-    """MmUnloadedDrivers: a ring of 50 with the crash dump helpers that Windows unloads after each boot.
+    """MmUnloadedDrivers: a ring of 50 with the crash dump helpers that each boot unloads, and more.
 
     Returns name, start and end of each, the oldest first.
     """
-    table = Record(50 * 0x28)
+    table = Record(_UNLOADED_SLOTS * 0x28)
     base = at.modules[-1].base + at.modules[-1].size + 0x100000
+    started = state.system_time - state.uptime_seconds
+    gone = [(name, size, started + 12.5 + index / 8) for index, (name, size) in enumerate(_UNLOADED)]
+    gone += [(one.name, one.size, state.system_time - one.seconds) for one in state.unloaded]
     found = []
-    for index, (name, size) in enumerate(_UNLOADED):
-        start = base + index * 0x40000
+    for index, (name, size, when) in enumerate(gone):
+        start = base + index * 0x400000
         found.append((name, start, start + size))
-        table.bytes(index * 0x28, pool.string(name, b"TDnm"))
-        table.u64(index * 0x28 + 0x10, start)
-        table.u64(index * 0x28 + 0x18, start + size)
-        table.u64(index * 0x28 + 0x20, filetime(started + 12.5 + index / 8))
+        slot = index % _UNLOADED_SLOTS * 0x28
+        table.bytes(slot, pool.string(name, b"TDnm"))
+        table.u64(slot + 0x10, start)
+        table.u64(slot + 0x18, start + size)
+        table.u64(slot + 0x20, filetime(when))
     memory.u64(at.variable("MmUnloadedDrivers"), pool.put(table.data, b"MmUn"))
-    memory.u32(at.variable("MmLastUnloadedDriver"), len(_UNLOADED))
-    return tuple(found)
+    memory.u32(at.variable("MmLastUnloadedDriver"), len(gone) % _UNLOADED_SLOTS)
+    return tuple(found[-_UNLOADED_SLOTS:])

@@ -7,6 +7,8 @@ from itertools import pairwise
 from random import Random
 
 from lab.twin.crash import CrashState, Stop
+from lab.twin.memory.blame import blamed
+from lab.twin.memory.checks import BLAMING
 from lab.twin.memory.debugger import (
     place_physical_memory_block,
     write_debugger_data,
@@ -22,6 +24,7 @@ from lab.twin.memory.physical import PAGE, Memory, Pool
 from lab.twin.memory.shared import write_shared_data
 from lab.twin.memory.stack import Registers, context, lay
 from lab.twin.memory.stops import (
+    IN_IDLE_THREAD,
     Verified,
     dispatch_symbol,
     frames,
@@ -45,6 +48,7 @@ from lab.twin.memory.verifier import THUNKS, call_driver_data, write_verifier
 
 _POOL_SIZE = 0x4000000
 _MOST_RUNS = 42  # in DUMP_HEADER64
+_STANDBY = 3
 _TICKS = 64  # clock ticks a second
 
 
@@ -74,31 +78,37 @@ def crashed_machine(state: CrashState, *, filler_pages: int, tight: bool = False
     """
     at = layout(state)
     rng = Random(f"machine {state.build} {state.seed}")
-    memory = Memory(rng, directory=at.directory, self_map=at.self_map)
+    memory = Memory(rng, directory=at.directory, self_map=at.self_map, five_levels=state.five_levels)
     pool = Pool(memory, at.pool, _POOL_SIZE, rng)
-    started = state.system_time - state.uptime_seconds
-    code, parameters = stop_of(state, at)
     entries = _write_images(memory, pool, at, state)
-    unloaded = write_unloaded(memory, pool, at, started=started)
-    write_debugger_data(memory, at, code, parameters, state.processors)
-    threads = Threads(write_processes(memory, pool, at, started=started))
-    keys = [state.thread, *sorted({entry.thread for entry in state.region_log} - {state.thread})]
-    for index, key in enumerate(keys):
+    unloaded = write_unloaded(memory, pool, at, state)
+    threads = Threads(write_processes(memory, pool, at, started=state.system_time - state.uptime_seconds))
+    logged = {one.thread for one in state.region_log} | {one.thread for one in state.irp_log}
+    keys = sorted(logged - {state.thread})
+    for index, key in enumerate([state.thread, *keys]):
         threads.by_key[key] = place_thread(memory, pool, at, rng, index)
-    crashing = threads.by_key[state.thread]
-    stacks = Stacks(
-        memory, pool, at, state.dispatch_owner if is_deep(state) and at.has(state.dispatch_owner) else ""
-    )
+    idle = [place_thread(memory, pool, at, rng, 0x200 + number) for number in range(state.processors)]
+    in_idle = state.stop in IN_IDLE_THREAD
+    crashing = idle[state.seed % state.processors] if in_idle else threads.by_key[state.thread]
+    addresses = {key: thread.address for key, thread in threads.by_key.items()}
+    counters = write_verifier(memory, pool, at, state, addresses, rng)
+    owner = state.dispatch_owner if is_deep(state) and at.has(state.dispatch_owner) else ""
+    stacks = Stacks(memory, pool, at, owner)
     write_filter_manager(memory, pool, at, stacks, state.volume, state.instances)
     verified = _verified_calls(memory, pool, at, state, stacks, crashing)
-    registers = lay_crash(memory, at, state, crashing.top, crashing.address, verified)
+    code, parameters = stop_of(state, at)
+    if state.stop in BLAMING:
+        parameters = blamed(memory, pool, at, state, entries, counters, parameters)
+    write_debugger_data(memory, at, code, parameters, state.processors, encoded=state.encoded_kdbg)
+    stop = code, parameters
+    registers = lay_crash(memory, at, state, crashing.top, crashing.address, verified, stop)
     _write_threads(memory, at, state, threads, rng)
-    prcb = _write_processors(memory, pool, at, state, crashing, registers, rng)
-    addresses = {key: thread.address for key, thread in threads.by_key.items()}
-    write_verifier(memory, pool, at, state, addresses, rng)
+    prcb, nobody = _write_processors(memory, pool, at, state, idle, crashing, registers)
     if state.stop is Stop.DISPATCH_CHANGED_APC:
         for index, value in enumerate((code, *parameters)):
             memory.u64(at.variable("VfBugcheckTmpData") + 8 * index, value)
+    for name in state.without_headers:
+        memory.leave_out(at.module(name).base, 1)
     _fill(memory, at, filler_pages, state)
     write_shared_data(memory, at, state)
     block = place_physical_memory_block(memory, pool, at)
@@ -108,22 +118,22 @@ def crashed_machine(state: CrashState, *, filler_pages: int, tight: bool = False
         layout=at,
         memory=memory,
         runs=runs,
-        frames=sorted({*memory.pages, *memory.lazy}),
+        frames=memory.frames,
         code=code,
         parameters=parameters,
         registers=registers,
         thread=crashing.address,
-        process=threads.process,
+        process=nobody if in_idle else threads.process,
         prcb=prcb,
         stack_base=crashing.base,
-        module_entries=entries,
+        module_entries=tuple(entries.values()),
         unloaded=unloaded,
     )
 
 
 def _tight_runs(memory: Memory) -> tuple[tuple[int, int], ...]:
     """At most as many runs as a header has room for, around all frames that exist."""
-    found = ranges(sorted({*memory.pages, *memory.lazy}))
+    found = ranges(memory.frames)
     gaps = [later[0] - sum(run) for run, later in pairwise(found)]
     widest = sorted(range(len(gaps)), key=lambda index: -gaps[index])[: _MOST_RUNS - 1]
     starts = [0, *(index + 1 for index in sorted(widest))]
@@ -134,7 +144,8 @@ def _tight_runs(memory: Memory) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _write_images(memory: Memory, pool: Pool, at: Layout, state: CrashState) -> tuple[int, ...]:
+def _write_images(memory: Memory, pool: Pool, at: Layout, state: CrashState) -> dict[str, int]:
+    """All images; returns their entries in the list of modules, by file name, in load order."""
     verified = {name.casefold() for name in state.verified} if state.verifier_level else set()
 
     def resolve(name: str) -> int:
@@ -144,7 +155,8 @@ def _write_images(memory: Memory, pool: Pool, at: Layout, state: CrashState) -> 
     for module in at.modules:
         watched = THUNKS if module.name.casefold() in verified else {}
         exceptions[module.name] = write_image(memory, module, resolve, watched)
-    return write_modules(memory, pool, at, exceptions)
+    entries = write_modules(memory, pool, at, exceptions)
+    return {module.name: entry for module, entry in zip(at.modules, entries, strict=True)}
 
 
 def _verified_calls(
@@ -164,10 +176,11 @@ def _verified_calls(
     found = []
     for position, (device, dispatch) in zip(positions, targets, strict=False):
         caller = at.after_call(on_stack[position - 1], "nt!IovCallDriver")
-        data = call_driver_data(
-            pool, dispatch=dispatch, device=device, irp=irp, caller=caller, before=state.apc_before & 0xFFFF
+        record = call_driver_data(
+            dispatch=dispatch, device=device, irp=irp, caller=caller, before=state.apc_before & 0xFFFF
         )
-        found.append(Verified(data, device, irp))
+        data = 0 if state.state_on_stack else pool.put(record, b"VfIo")
+        found.append(Verified(data, device, irp, record))
     return tuple(found)
 
 
@@ -182,10 +195,11 @@ def _write_threads(memory: Memory, at: Layout, state: CrashState, threads: Threa
             context_switches=rng.randrange(1000, 200_000),
             kernel_time=rng.randrange(20, 400),
         )
-        if key == state.thread:
+        if key == state.thread and state.stop not in IN_IDLE_THREAD:
+            start = "nt!ExpWorkerThread" if state.stop is Stop.POOL_LEAKED else "srv2!SrvProcWorkerThread"
             is_ = replace(
                 is_,
-                start=at.address("srv2!SrvProcWorkerThread"),
+                start=at.address(start),
                 saved_rsp=thread.top - 0x400,
                 state=RUNNING,
                 kernel_apc_disable=state.apc_now,
@@ -204,27 +218,35 @@ def _write_processors(
     pool: Pool,
     at: Layout,
     state: CrashState,
+    idle_threads: list[Thread],
     crashing: Thread,
     registers: Registers,
-    rng: Random,
-) -> int:
-    """The processor that crashed (by the seed), and the others in their idle loop; the KPRCB of the first."""
+) -> tuple[int, int]:
+    """The processor that crashed (by the seed), and the others in their idle loop.
+
+    Returns the KPRCB of the first, and the process of the idle threads.
+    """
     crashed = state.seed % state.processors
     nobody = Threads(pool.take(at.kernel.sizes["EPROCESS"], b"Proc"), process_id=0)
     for offset in (0x30, at.kernel.at("EPROCESS.ThreadListHead")):
         memory.u64(nobody.process + offset, nobody.process + offset)
         memory.u64(nobody.process + offset + 8, nobody.process + offset)
     prcbs: list[int] = []
-    for number in range(state.processors):
-        idle = place_thread(memory, pool, at, rng, 0x200 + number)
-        here = at.after_call("nt!KiIdleLoop", "nt!KiRetireDpcList")
-        looping, _ = lay(memory, idle.top, frames(at, ("nt!KiIdleLoop",), here, {}), {}, entered=False)
-        running = RUNNING if number != crashed else 3
-        write_thread(memory, at, nobody, idle, ThreadState(saved_rsp=looping.rsp, state=running, priority=0))
-        thread = crashing.address if number == crashed else idle.address
-        now = registers if number == crashed else looping
-        prcbs.append(write_processor(memory, pool, at, number, thread, idle.address, now))
-    return prcbs[crashed]
+    here = at.after_call("nt!KiIdleLoop", "nt!KiRetireDpcList")
+    for number, idle in enumerate(idle_threads):
+        now, running = registers, RUNNING
+        if idle is not crashing:
+            stack = frames(at, ("nt!KiIdleLoop",), here, {})
+            looping, _ = lay(memory, idle.top, stack, {}, entered=False)
+            if number == crashed:
+                running = _STANDBY
+            else:
+                now = looping
+        own = ThreadState(saved_rsp=now.rsp, state=running, priority=0)
+        write_thread(memory, at, nobody, idle, own)
+        thread = crashing if number == crashed else idle
+        prcbs.append(write_processor(memory, pool, at, number, thread.address, idle.address, now))
+    return prcbs[crashed], nobody.process
 
 
 def _fill(memory: Memory, at: Layout, count: int, state: CrashState) -> None:

@@ -1,7 +1,7 @@
-"""Sparse physical memory behind real 4-level page tables.
+"""Sparse physical memory behind real page tables of four or five levels.
 
-Paging: Intel SDM volume 3, 4-level paging. Frames below 4 GiB back 4 KiB pages; the nonpaged pool is
-mapped by 2 MiB pages above 4 GiB, as Windows does, and only its pages in use exist.
+Paging: Intel SDM volume 3, 4-level and 5-level paging. Frames below 4 GiB back 4 KiB pages; the nonpaged
+pool is mapped by 2 MiB pages above 4 GiB, as Windows does, and only its pages in use exist.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FIRST_LARGE = 0x100000
 class Memory:
     """Kernel virtual memory: writing maps. Equal sequences of calls give equal memory."""
 
-    def __init__(self, rng: Random, *, directory: int, self_map: int) -> None:
+    def __init__(self, rng: Random, *, directory: int, self_map: int, five_levels: bool = False) -> None:
         """`directory` is the frame of the top table; `self_map` its entry that points to itself."""
         self.pages: dict[int, bytearray] = {}
         self.lazy: dict[int, Callable[[], bytes]] = {}
@@ -30,6 +30,8 @@ class Memory:
         self._next = 0x2000 + rng.randrange(0x800)
         self._next_large = _FIRST_LARGE
         self._top = self.pages.setdefault(directory, bytearray(PAGE))
+        self._shifts = (48, 39, 30, 21) if five_levels else (39, 30, 21)
+        self.absent: set[int] = set()  # frames that a dump leaves out
         self._views: dict[int, bytearray] = {}
         self._large: dict[int, int] = {}
         self._large_areas: list[tuple[int, int]] = []
@@ -84,6 +86,17 @@ class Memory:
         """Map the page at `address` (in a large area); `content()` gives its bytes when it is stored."""
         self.lazy[self._large_frame(address)] = content
 
+    @property
+    def frames(self) -> list[int]:
+        """Frames that exist and are not left out, sorted."""
+        return sorted({*self.pages, *self.lazy} - self.absent)
+
+    def leave_out(self, address: int, size: int) -> None:
+        """Dumps do not hold the pages that this touches. They must have been written."""
+        views = {id(page): frame for frame, page in self.pages.items()}
+        for page in range(address >> 12, (address + size - 1 >> 12) + 1):
+            self.absent.add(views[id(self._views[page])])
+
     def forbid_execution(self, address: int) -> None:
         """Set the no-execute bit of a 4 KiB page that is mapped."""
         table, at = self._table(address, 12), address >> 9 & 0xFF8
@@ -121,7 +134,7 @@ class Memory:
     def _table(self, address: int, level: int) -> bytearray:
         """The table whose entries map 1 << `level` bytes each, for `address`."""
         table = self._top
-        for shift in (39, 30, 21):
+        for shift in self._shifts:
             if shift == level:
                 break
             at = (address >> shift & 0x1FF) * 8
@@ -159,6 +172,10 @@ class Pool:
         header = struct.pack("<BBBB4sQ", 0, 0, blocks & 0xFF, 2, tag, 0)
         self.memory.write(at - 16, header + bytes(size))
         return at
+
+    def skip_page(self) -> None:
+        """The next block begins on a page of its own."""
+        self._next = -(-self._next // PAGE) * PAGE
 
     def put(self, data: bytes | bytearray, tag: bytes) -> int:
         """Address of a new block holding `data`."""

@@ -164,7 +164,7 @@ def write_processor(
     special = own + k.at("KPRCB.ProcessorState")
     record.u64(special, 0x80050031)  # CR0
     record.u64(special + 0x10, at.cr3)
-    record.u64(special + 0x18, 0x6F8)  # CR4: four levels of tables
+    record.u64(special + 0x18, 0x16F8 if at.five_levels else 0x6F8)  # CR4, with its bit LA57
     record.bytes(special + (0xF0 if k.new else 0xE0), context(registers))
     memory.write(pcr, record.data)
     memory.u64(at.variable("KiProcessorBlock") + 8 * number, prcb)

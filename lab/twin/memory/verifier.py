@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from random import Random
 
 from lab.twin.crash import CrashState, RegionLogEntry
-from lab.twin.memory.checks import LOG_LENGTH
+from lab.twin.memory.checks import IO_VERIFICATION, LOG_LENGTH
 from lab.twin.memory.layout import Layout
-from lab.twin.memory.physical import Memory, Pool
+from lab.twin.memory.physical import PAGE, Memory, Pool
 from lab.twin.memory.records import Record
+from lab.twin.memory.targets import write_targets
 
-_IO_VERIFICATION = 0x10
+_IRP_TRACE = 0x80
 _MISCELLANEOUS_CHECKS = 0x800
 THUNKS = {
     "KeEnterCriticalRegion": "VerifierKeEnterCriticalRegion",
@@ -33,7 +34,6 @@ _VARIABLES = (
     "VfKeCriticalRegionTracesLength",
     "VfBugcheckTmpData",
     "VfErrorBugcheckData",
-    "ViTargetDriversAvl",
     "IovIrpTraces",
     "IovIrpTracesIndex",
     "IovIrpTracesLength",
@@ -42,8 +42,11 @@ _VARIABLES = (
 
 def write_verifier(
     memory: Memory, pool: Pool, at: Layout, state: CrashState, threads: Mapping[int, int], rng: Random
-) -> None:
-    """Level, list of verified drivers, and the log. `threads` gives the ETHREAD of each key."""
+) -> dict[str, int]:
+    """Level, verified drivers, and the logs; returns the address of each loaded driver's counters by name.
+
+    `threads` gives the ETHREAD of each key.
+    """
     for name in _VARIABLES:
         memory.u64(at.variable(name), 0)
     data = Record(0xB0)
@@ -56,13 +59,14 @@ def write_verifier(
     memory.write(at.variable("MmVerifierData"), data.data[: _data_size(state.build)])
     memory.u32(at.variable("VfOptionFlags"), state.verifier_level)
     memory.u32(at.variable("KernelVerifier"), 0)
-    _suspects(memory, pool, at, state)
+    suspects = _suspects(memory, pool, at, state)
     memory.u32(at.variable("VfKeCriticalRegionTracesLength"), LOG_LENGTH)
     if state.verifier_level & _MISCELLANEOUS_CHECKS:
         _log(memory, pool, at, state, threads, rng)
-    else:
-        memory.u64(at.variable("VfKeCriticalRegionTraces"), 0)
-        memory.u32(at.variable("VfKeCriticalRegionTracesIndex"), 0)
+    memory.u32(at.variable("IovIrpTracesLength"), LOG_LENGTH)
+    if state.verifier_level & IO_VERIFICATION and state.build >= 9600:
+        _irp_log(memory, pool, at, state, threads, rng)
+    return write_targets(memory, pool, at, state, suspects, rng)
 
 
 def _data_size(build: int) -> int:
@@ -72,7 +76,7 @@ def _data_size(build: int) -> int:
     return 0xB0 if build >= 20348 or build == 14393 else 0xA8
 
 
-def _suspects(memory: Memory, pool: Pool, at: Layout, state: CrashState) -> None:
+def _suspects(memory: Memory, pool: Pool, at: Layout, state: CrashState) -> dict[str, int]:
     head = at.variable("VfSuspectDriversList")
     entries = [pool.take(0x28, b"VfSd") for _ in state.verified]
     ring = [head, *entries]
@@ -80,6 +84,7 @@ def _suspects(memory: Memory, pool: Pool, at: Layout, state: CrashState) -> None
         links = struct.pack("<QQII", ring[(index + 2) % len(ring)], ring[index], int(at.has(name)), 0)
         memory.write(address, links + pool.string(name, b"VfSd"))
     memory.write(head, struct.pack("<QQ", ring[1 % len(ring)], ring[-1]))
+    return {name.casefold(): entry for name, entry in zip(state.verified, entries, strict=True)}
 
 
 def _log(
@@ -93,8 +98,33 @@ def _log(
         slot = (index - age) % LOG_LENGTH
         stack = _stack(at, state, entry)[:7]
         ring.bytes(slot * 0x40, struct.pack(f"<{1 + len(stack)}Q", threads[entry.thread], *stack))
-    memory.u64(at.variable("VfKeCriticalRegionTraces"), pool.put(ring.data, b"VfCR"))
+    address = pool.take(len(ring.data), b"VfCR", align=PAGE if state.log_paged_out else 16)
+    memory.write(address, ring.data)
+    if state.log_paged_out:
+        pool.skip_page()
+        memory.leave_out(address, len(ring.data))
+    memory.u64(at.variable("VfKeCriticalRegionTraces"), address)
     memory.u32(at.variable("VfKeCriticalRegionTracesIndex"), index)
+
+
+def _irp_log(
+    memory: Memory, pool: Pool, at: Layout, state: CrashState, threads: Mapping[int, int], rng: Random
+) -> None:
+    """The ring of IOV_IRP_TRACEs: allocated and completed requests, with APC disable counts."""
+    count = len(state.irp_log)
+    index = count if count < LOG_LENGTH else LOG_LENGTH + rng.randrange(1 << 20)
+    ring = Record(LOG_LENGTH * _IRP_TRACE)
+    for age, entry in enumerate(reversed(state.irp_log)):
+        slot = (index - age) % LOG_LENGTH * _IRP_TRACE
+        routine = f"nt!Iov{'AllocateIrp' if entry.action == 'allocate' else 'CompleteRequest'}"
+        first = at.after_call(routine, "nt!RtlCaptureStackBackTrace")
+        stack = [first, *_stack(at, state, RegionLogEntry(entry.thread, "enter", entry.image))[1:]]
+        ring.u64(slot, pool.start + 0x40000 + age * 0x400)
+        ring.u64(slot + 8, threads[entry.thread])
+        ring.u16(slot + 0x10, entry.apc)
+        ring.bytes(slot + 0x18, struct.pack(f"<{len(stack)}Q", *stack))
+    memory.u64(at.variable("IovIrpTraces"), pool.put(ring.data, b"IovT"))
+    memory.u32(at.variable("IovIrpTracesIndex"), index)
 
 
 def _stack(at: Layout, state: CrashState, entry: RegionLogEntry) -> list[int]:
@@ -108,7 +138,7 @@ def _stack(at: Layout, state: CrashState, entry: RegionLogEntry) -> list[int]:
         own = next(function for function in module.blueprint.functions if function.calls)
         return [first, module.base + own.rva + own.calls[0][0]]
     if entry.image.casefold() in {instance.image.casefold() for instance in state.instances}:
-        watched = state.verifier_level & _IO_VERIFICATION
+        watched = state.verifier_level & IO_VERIFICATION
         bottom = (
             ("nt!IovCallDriver", "fltmgr!FltpDispatch")
             if watched
@@ -148,9 +178,9 @@ def _stack(at: Layout, state: CrashState, entry: RegionLogEntry) -> list[int]:
 
 
 def call_driver_data(
-    pool: Pool, *, dispatch: int, device: int, irp: int, caller: int, before: int, status: int = 0
-) -> int:
-    """Verifier's record of one IoCallDriver; returns its address."""
+    *, dispatch: int, device: int, irp: int, caller: int, before: int, status: int = 0
+) -> bytes:
+    """Verifier's record of one IoCallDriver."""
     record = Record(0xC0)
     record.u64(0x30, dispatch)
     record.u32(0x98, 1)
@@ -159,4 +189,4 @@ def call_driver_data(
     record.u64(0xB0, caller)
     record.u32(0xB8, status)
     record.u32(0xBC, before)
-    return pool.put(record.data, b"VfIo")
+    return bytes(record.data)

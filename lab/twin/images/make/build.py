@@ -18,9 +18,9 @@ from typing import Any
 
 from lab.twin.images.make import DATA, FACTS, SOURCE, filters, place, structures
 from lab.twin.images.make.describe import describe
-from lab.twin.images.make.names import FUNCTIONS
+from lab.twin.images.make.names import FUNCTIONS, WRITTEN
 from lab.twin.images.make.pack import pack
-from lab.twin.images.make.tools import LINK, compile_c, import_library, run, section_sizes
+from lab.twin.images.make.tools import LINK, assemble, compile_c, import_library, run, section_sizes
 
 KERNEL_EXPORTS = [
     *("KeBugCheckEx", "IofCallDriver", "KeEnterCriticalRegion", "KeLeaveCriticalRegion"),
@@ -43,7 +43,7 @@ class Shop:
 
 def build_kernel(shop: Shop, build: int, facts: dict[str, Any]) -> None:
     folder = shop.folder / f"nt-{build}"
-    folder.mkdir()
+    shutil.copytree(SOURCE, folder)
     symbols = facts["symbols"]
     (folder / "structures.h").write_text(structures.header(facts["types"]))
     sized = {name: index * 0x10000 for index, name in enumerate(FUNCTIONS)}
@@ -57,21 +57,21 @@ def build_kernel(shop: Shop, build: int, facts: dict[str, Any]) -> None:
     places = place.place(build, symbols, sizes)
     _layout_header(folder, places, facts)
     objects = _compile(folder)
-    padding = folder / "padding.s"
-    padding.write_text(place.padding(places))
-    run("llvm-mc", "--triple=x86_64-pc-windows-msvc", "-filetype=obj", padding, "-o", folder / "padding.o")
+    (folder / "padding.s").write_text(place.padding(places))
+    padding = assemble("padding.s", folder)
     image, pdb = folder / "ntkrnlmp.exe", folder / "ntkrnlmp.pdb"
     options = [option for option in LINK if not option.startswith("/entry")]
     exports = [f"/export:{n}{'' if n in FUNCTIONS else ',DATA'}" for n in KERNEL_EXPORTS]
     run(
         "lld-link",
-        folder / "padding.o",
-        *objects,
+        padding,
+        *(made.name for made in objects),
         shop.hal_library,
         *options,
         *exports,
-        *(f"/out:{image}", f"/pdb:{pdb}", "/pdbaltpath:ntkrnlmp.pdb", "/entry:KxStartSystemThread"),
+        *(f"/out:{image.name}", f"/pdb:{pdb.name}", "/pdbaltpath:ntkrnlmp.pdb", "/entry:KxStartSystemThread"),
         *("/ignore:4078", "/merge:.xdata=ZTAIL", "/merge:.rdata=ZTAIL", "/merge:.pdata=ZPDATA"),
+        cwd=folder,
     )
     described = describe(image, pdb, runs=True)
     for p in places:
@@ -79,6 +79,11 @@ def build_kernel(shop: Shop, build: int, facts: dict[str, Any]) -> None:
             raise SystemExit(f"{build}: {p.name} is at {described.symbols[p.name]:#x}, not {p.rva:#x}")
     guid, age = facts["pdb"].split("-")
     described.facts |= {"pdb": [guid, int(age, 16)], "version": facts["version"]}
+    described.facts["types"] = {
+        name: [facts["types"][name]["size"], {f[0]: f[1] for f in facts["types"][name]["fields"]}]
+        for name in WRITTEN
+        if name in facts["types"]
+    }
     pack(f"nt-{build}", described, image, pdb, identity=(guid, int(age, 16)))
 
 
@@ -87,31 +92,28 @@ def _layout_header(folder: Path, places: list[place.Place], facts: dict[str, Any
 
 
 def _compile(folder: Path) -> list[Path]:
-    return [
-        compile_c(SOURCE / source, folder / f"{Path(source).stem}.o", f"-I{folder}", f"-I{SOURCE}")
-        for source in _KERNEL_SOURCES
-    ]
+    return [compile_c(source, folder) for source in _KERNEL_SOURCES]
 
 
 def build_image(shop: Shop, name: str, source: str, *options: str, headers: dict[str, str]) -> None:
     folder = shop.folder / name
-    folder.mkdir()
+    shutil.copytree(SOURCE, folder)
     for header, text in headers.items():
         (folder / header).write_text(text)
-    made = compile_c(SOURCE / source, folder / "image.o", f"-I{folder}", f"-I{SOURCE}", *options)
-    extra = folder / "resources.s"
-    extra.write_text('.section .rsrc,"dr"\n.space 0x800\n')
-    run("llvm-mc", "--triple=x86_64-pc-windows-msvc", "-filetype=obj", extra, "-o", folder / "resources.o")
+    made = compile_c(source, folder, *options)
+    (folder / "resources.s").write_text('.section .rsrc,"dr"\n.space 0x800\n')
+    resources = assemble("resources.s", folder)
     image, pdb = folder / "image.sys", folder / "image.pdb"
     link = [o for o in LINK if name != "hal" or not o.startswith("/entry")]
     run(
         "lld-link",
-        made,
-        folder / "resources.o",
+        made.name,
+        resources,
         shop.kernel_library,
         *link,
-        *(f"/out:{image}", f"/pdb:{pdb}", f"/pdbaltpath:{_LONG_NAME}", "/ignore:4078"),
+        *(f"/out:{image.name}", f"/pdb:{pdb.name}", f"/pdbaltpath:{_LONG_NAME}", "/ignore:4078"),
         *(["/entry:HalInitSystem"] if name == "hal" else []),
+        cwd=folder,
     )
     pack(name, describe(image, pdb), image, pdb)
 

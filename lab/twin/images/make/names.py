@@ -71,3 +71,6 @@ _STRUCTURES = """
     _ERESOURCE _POOL_HEADER
 """
 STRUCTURES = tuple(_STRUCTURES.split())
+
+WRITTEN = ("_VF_AVL_TREE", "_VF_AVL_TABLE", "_VF_TARGET_DRIVER", "_VF_TARGET_VERIFIED_DRIVER_DATA")
+"""Structures that dumps hold and whose layouts the built-in kernel tables do not have."""

@@ -36,9 +36,18 @@ def run(tool: str, *arguments: str | Path, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def compile_c(source: Path, out: Path, *options: str) -> Path:
-    kind = ("-x", "assembler-with-cpp", TARGET) if source.suffix == ".S" else COMPILE
-    run("clang", *kind, *options, "-c", source.name, "-o", out.resolve(), cwd=source.parent)
+def compile_c(source: str, folder: Path, *options: str) -> Path:
+    """Compile `source`, a file in `folder`, there, so that no path gets into what is made."""
+    kind = ("-x", "assembler-with-cpp", TARGET) if source.endswith(".S") else COMPILE
+    out = f"{Path(source).stem}.o"
+    run("clang", *kind, *options, "-I.", "-c", source, "-o", out, cwd=folder)
+    return folder / out
+
+
+def assemble(source: str, folder: Path) -> str:
+    """Assemble `source`, a file in `folder`; returns the object's name there."""
+    out = f"{Path(source).stem}.o"
+    run("llvm-mc", "--triple=x86_64-pc-windows-msvc", "-filetype=obj", source, "-o", out, cwd=folder)
     return out
 
 
