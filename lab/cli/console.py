@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import typer
 from rich.console import Console
 
 from lab.cli.paint import painted
 from lab.report.data import to_json
 
-__all__ = ["errors", "out", "show", "to_json"]
+__all__ = ["errors", "out", "show", "to_json", "working"]
 
 out = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+
+
+def working(what: str) -> AbstractContextManager[object]:
+    """Says on a terminal what is being waited for, until the end of the block."""
+    return errors.status(what) if errors.is_terminal else nullcontext()
 
 
 def show(text: str) -> None:

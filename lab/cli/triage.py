@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from lab.analysis import triage as analyse
-from lab.cli.console import errors, out, show
+from lab.cli.console import errors, out, show, working
 from lab.cli.options import (
     DEFAULT_INVENTORY,
     Incomplete,
@@ -112,7 +111,7 @@ def _tell(
     if text:
         with open_dump(file(), name=name, allow_incomplete=incomplete) as opened:
             show(opening(opened.facts(), opened.bugcheck) + "\n")
-    with errors.status("reading memory and symbols") if errors.is_terminal else nullcontext():
+    with working("reading memory and symbols"):
         found = analyse(file(), store, name=name, allow_incomplete=incomplete)
     say_notes(store)
     if json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from lab.analysis.arguments import meanings
 from lab.model import Bugcheck, DumpFacts, Origin, Strength, Triage
@@ -159,10 +160,10 @@ def _wanted(triage: Triage) -> Iterator[str]:
     if not triage.wanted:
         return
     yield "Symbols that would say more (names are given as module+offset without them):"
-    for each in triage.wanted:
+    for each, following in zip_longest(triage.wanted, triage.wanted[1:]):
         yield f"  {each.module}: {each.pdb} {each.key}"
-    places = dict.fromkeys(place for each in triage.wanted for place in each.looked_in)
-    yield f"      looked for in: {', '.join(places) or 'nowhere'}"
+        if following is None or following.looked_in != each.looked_in:
+            yield f"      looked for in: {', '.join(each.looked_in) or 'nowhere'}"
 
 
 def _notes(triage: Triage) -> Iterator[str]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_runs import Dumps, Lab, hostile, lab_in, write
+from cli_runs import BUILD, Dumps, Lab, hostile, lab_in, write
+
+from lab.twin.symbolserver import SymbolServer
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -91,6 +93,26 @@ def test_ours_come_before_the_debuggers_and_the_command_line_before_both(
     assert "srv2!" not in ours.out and "BUGCHECK_LAB_SYMBOLS" in ours.err
     told = lab("triage", dumps.dump, "-y", dumps.symbols)
     assert "srv2!" in told.out and "symbols from" not in told.err
+
+
+def test_symbols_come_from_a_server_once_and_stay_for_when_it_is_gone(
+    lab: Lab, dumps: Dumps, tmp_path: Path
+) -> None:
+    server = SymbolServer("127.0.0.1", 0, BUILD)
+    try:
+        spec = f"srv*{tmp_path / 'kept'}*{server.url}"
+        first = lab("triage", dumps.dump, "-y", spec)
+    finally:
+        server.stop()
+    assert first.code == 0 and "srv2!Smb2ExecuteRead" in first.out
+    assert list((tmp_path / "kept").rglob("srv2.pdb")) != []
+    again = lab("triage", dumps.dump, "-y", spec, "--offline")
+    before, wanted, _ = first.out.partition("Symbols that would say more")
+    assert wanted and again.out.startswith(before + wanted)
+    assert "not asked: offline" in again.out
+    nothing = lab("triage", dumps.dump, "-y", server.url, "--symbol-cache", tmp_path / "empty")
+    assert nothing.code == 0 and "srv2+0x" in nothing.out
+    assert server.url in nothing.err, "what the server said, or did not, is told"
 
 
 def test_a_variable_that_makes_no_sense_is_named(

@@ -101,7 +101,7 @@ def test_everything_is_on_the_page() -> None:
         "the length is a power of two",
         "nt!VfKeCriticalRegionTraces = nt+0x985c00 (built-in table)",
         "srv2.pdb 339E74133576439CBCDF7E0229DA37731",
-        "folder /symbols, built-in",
+        "They were looked for in: folder /symbols built-in",
         "The name of volume 0xfffffa804a3b0800 is not in the dump.",
     ):
         assert part in words, part

@@ -64,7 +64,7 @@ def command_line(
         return
     understood(command)
     with kernel_of(dump, symbols, symbol_cache, offline, incomplete) as kernel:
-        tell(ask(kernel, command), json)
+        tell(lambda: ask(kernel, command), json)
 
 
 __all__ = ["app"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,13 +11,15 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from lab.cli.console import errors, show, to_json
+from lab.cli.console import errors, show, to_json, working
 from lab.cli.dump.answer import Answer, Question
 from lab.cli.options import Incomplete, Json, Offline, SymbolCache, SymbolSpecs
 from lab.cli.symbols import say_notes, store_for
 from lab.dumps import open_dump
 from lab.kernel.target import Kernel, open_kernel
 from lab.report.words import line
+
+_READING = "reading memory and symbols"
 
 DumpFile = Annotated[Path, typer.Argument(metavar="DUMP", help="A kernel dump.")]
 
@@ -29,7 +31,8 @@ def kernel_of(
     """The kernel of a dump file, open within the block. What it could not find out is said at the end."""
     store = store_for(symbols, symbol_cache, offline)
     with open_dump(dump, allow_incomplete=incomplete) as opened:
-        kernel = open_kernel(opened, store)
+        with working(_READING):
+            kernel = open_kernel(opened, store)
         yield kernel
         say_notes(store)
         for note in (*opened.problems, *kernel.notes):
@@ -39,8 +42,10 @@ def kernel_of(
             errors.print(f"[dim]{escape(line(text))}[/]", soft_wrap=True)
 
 
-def tell(found: Answer, json: bool) -> None:
-    """Print an answer on standard output."""
+def tell(ask: Callable[[], Answer], json: bool) -> None:
+    """Print the answer to a question on standard output."""
+    with working(_READING):
+        found = ask()
     if json:
         typer.echo(to_json(found.value))
     else:
@@ -65,8 +70,8 @@ def add(app: typer.Typer, question: Question, name: str, *, debugger: str = "", 
         asked = {key: value for key, value in arguments.items() if key not in names}
         with kernel_of(
             *(arguments[n] for n in ("dump", "symbols", "symbol_cache", "offline", "incomplete"))
-        ) as k:
-            tell(question(k, **asked, **given), arguments["json"])
+        ) as kernel:
+            tell(lambda: question(kernel, **asked, **given), arguments["json"])
 
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (common[0], *own, *common[1:])]
