@@ -169,6 +169,6 @@ class Pdb:
         return self._msf.read(number)
 
 
-def open_pdb(path: Path) -> Pdb:
-    """The PDB at `path`. ConfigurationError when it cannot be read, is not a PDB, or is damaged."""
-    return Pdb(PositionedFile(path), path.name)
+def open_pdb(path: Path, name: str = "") -> Pdb:
+    """The PDB at `path`, called `name` or as its file. ConfigurationError when it cannot be read, is not a PDB, or is damaged."""
+    return Pdb(PositionedFile(path), name or path.name)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lab.model import ConfigurationError
-from lab.symbols.files import PositionedFile
-from lab.symbols.pdb import Pdb
+from lab.symbols.pdb import Pdb, open_pdb
 from lab.symbols.port import ModuleSymbols, PdbId
 
 _NAME = re.compile(r"[\w+()\[\]-][\w.+()\[\] -]{0,127}")
@@ -58,7 +57,7 @@ def open_exactly(path: Path, pdb: PdbId, name: str) -> Pdb:
 
     ConfigurationError when it is not a PDB, or is damaged.
     """
-    found = Pdb(PositionedFile(path), name)
+    found = open_pdb(path, name)
     if (found.guid, found.age) != (pdb.guid.upper(), pdb.age):
         raise WrongId(f"{name} has another id: {PdbId(name, found.guid, found.age).key}")
     return found
