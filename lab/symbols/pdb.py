@@ -170,5 +170,8 @@ class Pdb:
 
 
 def open_pdb(path: Path, name: str = "") -> Pdb:
-    """The PDB at `path`, called `name` or as its file. ConfigurationError when it cannot be read, is not a PDB, or is damaged."""
+    """The PDB at `path`, called `name` or as its file is.
+
+    ConfigurationError when it cannot be read, is not a PDB, or is damaged.
+    """
     return Pdb(PositionedFile(path), name or path.name)
