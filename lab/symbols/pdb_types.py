@@ -11,7 +11,7 @@ from lab.symbols.nearest import in_order
 from lab.symbols.pdb_fields import Broken, Field, cstring, numeric, read_fields
 
 _MAX_TYPES = 2_000_000  # the largest kernel's PDB has 30,000
-_MAX_STRUCTURES = 200_000  # and 10,000 structures, with those that are only referred to
+_MAX_STRUCTURES = 100_000  # and 10,000 structures, with those that are only referred to
 _MAX_LISTS = 64  # of 64 KB each, that the fields of one structure may fill
 _MAX_TYPES_OF_A_FIELD = 256  # bases and nameless members that a search for one field may enter
 
