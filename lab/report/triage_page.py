@@ -289,8 +289,9 @@ def _used(driver: VerifiedDriver) -> str:
 
 
 def _summary(facts: int, checks: int) -> str:
-    used = words.count(facts, "fact") + " of this build"
-    return f"{used}, {words.count(checks, 'check')} passed" if checks else used
+    used = [f"{words.count(facts, 'fact')} of this build"] if facts else []
+    held = [f"{words.count(checks, 'check')} passed"] if checks else []
+    return ", ".join(used + held)
 
 
 def _dump(triage: Triage) -> tuple[Fact, ...]:
