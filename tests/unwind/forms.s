@@ -530,11 +530,14 @@ cold_part:
     mov rbx, rdx
     mov esi, ecx
     sub rsp, 0x70
+    lea rax, [rip + .Lcold_part_returned]
+    mov [rsp], rax  # as a callee may have left it in its home slot
     test dl, 3
     jnz .Lcold_part_warm
     jmp .Lcold
 .Lcold_part_warm:
     call again
+.Lcold_part_returned:
     jmp .Lcold_part_out
 .Lcold_part_out:
     add rax, rbx

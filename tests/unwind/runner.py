@@ -111,7 +111,7 @@ class Runner:
             uc.mem_write(start & PHYSICAL, bytes(size))
         self.put(self.image.exports["other_stack"], OTHER + SMALL_SIZE - 0x100)
         for register in INTEGERS + XMM:
-            uc.reg_write(register, self.random.getrandbits(60))
+            uc.reg_write(register, self.random.getrandbits(64 if register in INTEGERS else 128))
         rsp = STACK + STACK_SIZE - 0x108
         uc.reg_write(RSP, rsp)
         uc.reg_write(INTEGERS[1], seed)
