@@ -63,7 +63,12 @@ class Unwound:
 
 
 class Dump:
-    """A dump that has pages (any type but 4), whole in memory."""
+    """A dump that has pages (any type but 4), whole in memory.
+
+    `above` is (48,) where page tables have five levels.
+    """
+
+    above: tuple[int, ...] = ()
 
     def __init__(self, path: Path) -> None:
         self.bytes = path.read_bytes()
@@ -123,7 +128,7 @@ class Dump:
 
     def translate(self, address: int) -> int:
         table = self.header64(0x10) & 0xFFFFFFFFFF000
-        for shift in (39, 30, 21, 12):
+        for shift in (*self.above, 39, 30, 21, 12):
             (entry,) = struct.unpack_from(
                 "<Q", self.bytes, self.physical(table) + (address >> shift & 0x1FF) * 8
             )
@@ -241,6 +246,8 @@ class Dump:
             where, op, value = codes[at], codes[at + 1] & 15, codes[at + 1] >> 4
             (next_word,) = struct.unpack_from("<H", codes + b"\0\0", at + 2)
             at += {1: 4, 4: 4}.get(op, 2)
+            if op == 10 and value and where <= offset:
+                now["rsp"] += 8  # an error code
             if where > offset:
                 continue
             if op == 0:

@@ -163,6 +163,8 @@ AT(VfTargetDriversRemove) BOOLEAN VfTargetDriversRemove(struct _KLDR_DATA_TABLE_
 
 AT(VfDriverUnloadImage) void VfDriverUnloadImage(struct _KLDR_DATA_TABLE_ENTRY *entry)
 {
-    if (MmVerifierData.Level != 0 && ViTargetDriversAvl.TablesNo != 0 && VfTargetDriversRemove(entry))
+    struct _MM_DRIVER_VERIFIER_DATA *verifier = &MmVerifierData;
+    struct _VF_AVL_TREE *targets = &ViTargetDriversAvl;
+    if (verifier->Level != 0 && targets->TablesNo != 0 && VfTargetDriversRemove(entry))
         VfOptionFlags |= 0x40000000;
 }
