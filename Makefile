@@ -39,7 +39,7 @@ servers:
 	tests/servers/install.sh
 
 oracles:
-	tests/oracles/install.sh
+	PYTHON=$(PYTHON) tests/oracles/install.sh
 
 # Not bin/pytest: impacket puts scripts named like modules (smbclient.py) into bin, and they would be found first.
 unit: $(VENV)/.dev

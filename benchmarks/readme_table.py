@@ -1,6 +1,6 @@
-"""The table of measurements in README, made from benchmarks/results/analyser.json.
+"""The tables of measurements in README and docs, made from the files in benchmarks/results.
 
-`python -m benchmarks.readme_table` writes it between the two marks; a test checks that it is what is there.
+`python -m benchmarks.readme_table` writes them between their marks; a test checks that they are there.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "analyser.json"
+FUZZ = ROOT / "benchmarks" / "results" / "fuzz.json"
 README = ROOT / "README.md"
-START, END = "<!-- measurements of the analyser: make bench-analyser -->", "<!-- end of measurements -->"
+PROOFS = ROOT / "docs" / "explanation" / "proofs.md"
+SPEED_MARKS = ("<!-- measurements: make bench-analyser -->", "<!-- end of measurements -->")
+FUZZ_MARKS = ("<!-- damaged files: make fuzz -->", "<!-- end of damaged files -->")
 
 
-def table(results: dict[str, Any]) -> str:
-    """Markdown."""
+def speed_table(results: dict[str, Any]) -> str:
+    """Markdown of benchmarks/results/analyser.json."""
     lines = ["| | Ours | Another program | Ratio | Goal |", "| --- | ---: | --- | ---: | --- |"]
     for row in results["rows"]:
         peer = f"{row['peer_name']}: {row['peer']}" if row["peer"] else ""
@@ -32,23 +35,50 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def between(text: str) -> str:
-    """What README has between the marks. ValueError when they are not there."""
-    _, start, rest = text.partition(START)
-    found, end, _ = rest.partition(END)
+def fuzz_table(results: dict[str, Any]) -> str:
+    """Markdown of benchmarks/results/fuzz.json."""
+    lines = [
+        "| Target | Engine | Files | A second | Slowest, CPU | Most memory | Findings |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in results["rows"]:
+        lines.append(
+            f"| {row['target']} | {row['engine']} | {row['inputs']:,} | {row['per_second']:,} | "
+            f"{row['slowest_cpu_seconds']:.2f} s | +{row['most_memory_mib']} MiB | {len(row['findings'])} |"
+        )
+    of = results["machine"]
+    lines += [
+        "",
+        f"{results['inputs']:,} files, {results['findings']} findings; {of['processors']} processors, "
+        f"Python {of['python']}, one run of `make fuzz`.",
+    ]
+    return "\n".join(lines)
+
+
+def between(text: str, marks: tuple[str, str]) -> str:
+    """What is between the marks. ValueError when they are not there."""
+    _, start, rest = text.partition(marks[0])
+    found, end, _ = rest.partition(marks[1])
     if not start or not end:
-        raise ValueError("README has no marks for the table of measurements")
+        raise ValueError(f"there is no {marks[0]} ... {marks[1]}")
     return found.strip("\n")
 
 
-def replaced(text: str, content: str) -> str:
-    """README with `content` between the marks."""
-    return text.replace(f"{START}\n{between(text)}\n{END}", f"{START}\n{content}\n{END}")
+def replaced(text: str, marks: tuple[str, str], content: str) -> str:
+    """The text with `content` between the marks."""
+    head, _, rest = text.partition(marks[0])
+    return f"{head}{marks[0]}\n{content}\n{marks[1]}{rest.partition(marks[1])[2]}"
+
+
+def tables() -> list[tuple[Path, tuple[str, str], str]]:
+    """(file, marks, what belongs between them)."""
+    speed, fuzz = (json.loads(path.read_text("utf-8")) for path in (RESULTS, FUZZ))
+    return [(README, SPEED_MARKS, speed_table(speed)), (PROOFS, FUZZ_MARKS, fuzz_table(fuzz))]
 
 
 def main() -> None:
-    content = table(json.loads(RESULTS.read_text("utf-8")))
-    README.write_text(replaced(README.read_text("utf-8"), content), encoding="utf-8")
+    for path, marks, content in tables():
+        path.write_text(replaced(path.read_text("utf-8"), marks, content), encoding="utf-8")
 
 
 if __name__ == "__main__":
