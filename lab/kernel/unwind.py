@@ -10,7 +10,7 @@ from lab.kernel.image import Function
 from lab.kernel.stack_scan import is_return, next_return
 from lab.kernel.target import KERNEL_SPACE, Kernel
 from lab.kernel.unwind_info import RSP
-from lab.kernel.virtual_unwind import State, unwind
+from lab.kernel.virtual_unwind import NoImage, State, unwind
 from lab.model import DumpError, Frame
 
 _NONVOLATILE = tuple((INTEGER_REGISTERS[number], number) for number in (3, 5, 6, 7, 12, 13, 14, 15))
@@ -89,7 +89,7 @@ class KernelImages:
     def image_base(self, address: int) -> int:
         module = self.kernel.module_at(address)
         if module is None:
-            raise DumpError(f"{address:#x} is in no module")
+            raise NoImage(f"{address:#x} is in no module")
         if self.kernel.image(module) is None:
             raise DumpError(f"the headers of {module.name} are not in the dump")
         return module.base

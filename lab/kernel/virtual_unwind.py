@@ -40,6 +40,10 @@ class State:
         return self.registers[RSP]
 
 
+class NoImage(DumpError):
+    """An address is in no image: there is no code, or nothing is known of it."""
+
+
 class Images(Protocol):
     """What must be known of code and memory to undo a frame."""
 
@@ -47,7 +51,7 @@ class Images(Protocol):
     def memory(self) -> Memory: ...
 
     def image_base(self, address: int) -> int:
-        """Of the image that holds `address`. DumpError when there is none."""
+        """Of the image that holds `address`. NoImage when there is none, DumpError when it lacks headers."""
         ...
 
     def function(self, address: int) -> Function | None:
@@ -58,15 +62,18 @@ class Images(Protocol):
 def unwind(images: Images, state: State) -> State:
     """The state of the caller. DumpError when the dump lacks what is needed to tell."""
     control = state.rip if state.exact else state.rip - 1
-    base = images.image_base(control)
-    function = images.function(control)
     registers = dict(state.registers)
+    try:
+        base = images.image_base(control)
+    except NoImage:
+        if state.exact and _call_before(images, registers[RSP]):
+            return _return(images.memory, registers)  # a call to an address where no code is: nothing has run
+        raise
+    function = images.function(control)
     if function is None:
         if not state.exact:
             raise DumpError(f"the code at {control:#x} calls others and has no unwind data")
-        return _return(
-            images.memory, registers
-        )  # a leaf function: nothing on the stack but the return address
+        return _return(images.memory, registers)  # a leaf: only the return address is on the stack
     info = read_unwind_info(images.memory, base, function.unwind)
     rva = control - base
     if state.exact:
@@ -109,17 +116,17 @@ def _epilogue(
         return not same or target - base == function.root
 
     found = simulate(images.memory, base + rva, registers, leaves)
-    if found is None or (found.jump and info.codes and not _behind_a_call(images, registers[RSP])):
+    if found is None:
+        return None
+    if found.jump and (info.codes or info.chained) and _call_before(images, registers[RSP]) is False:
+        # A jump with nothing in front of it is a call in tail position, and the frame is gone. But the
+        # kernel's assembler code also jumps between functions that share a frame, while it stands.
         return None
     return (_interrupted if found.interrupt else _return)(images.memory, found.registers)
 
 
-def _behind_a_call(images: Images, slot: int) -> bool:
-    """Whether a return address is at `slot`.
-
-    A jump out of a function with nothing in front of it is a call in tail position, its frame is gone. But
-    the kernel's assembler code also jumps between functions while their frame stands.
-    """
+def _call_before(images: Images, slot: int) -> bool | None:
+    """Whether the stack holds a return address at `slot`: behind a call. None when the code is not there."""
     try:
         back = u64(images.memory, slot)
         images.image_base(back)
@@ -128,7 +135,7 @@ def _behind_a_call(images: Images, slot: int) -> bool:
     try:
         return is_call(images.memory.read(back - 7, 7))
     except DumpError:
-        return True
+        return None
 
 
 def _popped(memory: Memory, base: int, info: UnwindInfo, inside: int, registers: dict[int, int]) -> State:

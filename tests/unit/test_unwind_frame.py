@@ -11,7 +11,7 @@ from dumps_builder import slot, unwind_info
 from lab.dumps.memory import NotInDump
 from lab.kernel.image import Function
 from lab.kernel.unwind_info import XMM, read_unwind_info
-from lab.kernel.virtual_unwind import State, unwind
+from lab.kernel.virtual_unwind import NoImage, State, unwind
 from lab.model import DumpError
 
 BASE, STACK = 0xFFFFF80000000000, 0xFFFFF88000010000
@@ -39,7 +39,7 @@ class World:
 
     def image_base(self, address: int) -> int:
         if not BASE <= address < BASE + 0x10000:
-            raise DumpError(f"{address:#x} is in no module")
+            raise NoImage(f"{address:#x} is in no module")
         return BASE
 
     def function(self, address: int) -> Function | None:
@@ -275,6 +275,16 @@ def test_a_return_address_needs_unwind_data() -> None:
         unwind(world, _state(0x1050, exact=False))
     with pytest.raises(DumpError, match="in no module"):
         unwind(world, State(0x1234, {RSP: STACK}, "context", True))
+
+
+def test_a_call_to_where_no_code_is() -> None:
+    """A driver called through a null pointer: nothing has run, so its caller is exactly known."""
+    world = World().stack(BACK, at=STACK).code(0x8FF9, b"\0\0\0\0\0\xff\xd0")
+    found = unwind(world, State(0, {RSP: STACK, RBX: 7}, "context", True))
+    assert (found.rip, found.rsp, found.registers[RBX]) == (BACK, STACK + 8, 7)
+    for other in (World().stack(BACK), World().stack(BACK).code(0x8FF9, bytes(7)), World().stack(0x77)):
+        with pytest.raises(DumpError, match="in no module"):
+            unwind(other, State(0, {RSP: STACK}, "context", True))
 
 
 def test_a_stack_pointer_saved_like_a_register_is_refused() -> None:
