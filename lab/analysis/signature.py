@@ -10,7 +10,8 @@ from lab.analysis.facts import Facts, function, stem
 from lab.analysis.rules.dispatch_routine import KINDS as ROUTINES
 from lab.analysis.rules.fault import INSTRUCTION_PARAMETER, NO_INSTRUCTION, fault_address
 from lab.analysis.rules.parameters import named_image
-from lab.analysis.stops import kind
+from lab.analysis.rules.power import BLOCKED
+from lab.analysis.stops import Role, describe, kind
 from lab.model import Bugcheck, Frame, Signature, ThreadFacts
 from lab.model.relation import EXCEPTIONS
 
@@ -71,7 +72,7 @@ def plain(symbol: str) -> str:
 
 
 def place_at_fault(facts: Facts) -> str:
-    """The function or module that the stop itself points at: "nt!memcpy", "baddriver"; "" when at none.
+    """The function or module that the stop itself points at: "nt!memcpy", "BadDriver"; "" when at none.
 
     Not for damaged pool and APC disable counts: there the place tells who noticed, which changes from crash
     to crash.
@@ -82,16 +83,29 @@ def place_at_fault(facts: Facts) -> str:
     if code == 0x139:
         found = facts.trap.instruction if facts.trap else facts.exception.address if facts.exception else 0
         return _named(facts, found)
+    if code == 0x9F:
+        request = facts.requests.get(parameters[3]) if parameters[0] == BLOCKED else None
+        return _short(request.image) if request else ""
+    if code in (0xCE, 0xEA, 0x116):
+        return _by_parameters(facts)
     if code in _CALLER_AT_FAULT and (code, parameters[0]) not in ROUTINES:
         stack = outside_kernel(facts.stack)
-        return plain(stack[0].symbol) if stack else ""
-    if code == 0x9F:
-        request = facts.requests.get(parameters[3])
-        return stem(request.image) if request and parameters[0] == 0x3 else ""
-    if code == 0xEA:
-        return stem(named_image(facts, facts.texts.get(parameters[2], "")))
-    if code in (0xCE, 0x116):
-        return _named(facts, parameters[0] if code == 0xCE else parameters[1])
+        return _by_parameters(facts) or (plain(stack[0].symbol) if stack else "")
+    return ""
+
+
+def _by_parameters(facts: Facts) -> str:
+    """What the first parameter that names a driver, or that is an address in one, leads to."""
+    stop = describe(facts.bugcheck)
+    pairs = zip(stop.parameters, facts.bugcheck.parameters, strict=True) if stop else ()
+    for parameter, value in pairs:
+        found = ""
+        if parameter.role is Role.NAME:
+            found = _short(named_image(facts, facts.texts.get(value, "")))
+        elif parameter.role in (Role.CODE, Role.IMAGE, Role.MEMORY):
+            found = _named(facts, value)
+        if found:
+            return found
     return ""
 
 
@@ -106,6 +120,12 @@ def _named(facts: Facts, address: int) -> str:
         return plain(frame.symbol)
     module = facts.module_at(address)
     if module is not None:
-        return stem(module.name)
+        return _short(module.name)
     gone = facts.unloaded_at(address)
-    return stem(gone.name) if gone is not None else ""
+    return _short(gone.name) if gone is not None else ""
+
+
+def _short(image: str) -> str:
+    """An image as it stands in symbols: "nt", "BadDriver"."""
+    short = stem(image)
+    return short if short == "nt" else image[: len(short)]

@@ -9,7 +9,7 @@ from analysis_facts import GONE, base, dispatch_crash, exit_crash, fault, frames
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.analysis.facts import Facts, TrapFacts, function
+from lab.analysis.facts import Facts, RequestFacts, TrapFacts, function
 from lab.analysis.signature import DEPTH, place_at_fault, plain, signature, signature_of
 from lab.model import Bugcheck, Relation, Signature, compare
 from lab.model.relation import APC_FAMILY, EXCEPTIONS, POOL_FAMILY, TOUCHES
@@ -82,10 +82,10 @@ class TestPlaceAtFault:
         assert place_at_fault(facts) == "BadDriver!Read"
 
     def test_by_the_module_where_there_are_no_names(self) -> None:
-        assert place_at_fault(fault(0x7E, (0xC0000005, BAD, 0, 0))) == "baddriver"
+        assert place_at_fault(fault(0x7E, (0xC0000005, BAD, 0, 0))) == "BadDriver"
         assert place_at_fault(fault(0xD1, (0, 2, 0, NT))) == "nt"
         gone = replace(fault(0xD1, (0, 2, 0, GONE)), unloaded=(unloaded("Gone.sys"),))
-        assert place_at_fault(gone) == "gone"
+        assert place_at_fault(gone) == "Gone"
 
     def test_by_the_trap_frame(self) -> None:
         facts = replace(stop(0x139, (3, 1, 2, 0)), trap=TrapFacts(BAD, "BadDriver!Unlink+0x1", "trap"))
@@ -95,6 +95,17 @@ class TestPlaceAtFault:
         assert place_at_fault(stop(0xC4, (0x3E, 0, 0, 0), "nt!VerifierX+0x1", "BadDriver!Read+0x1")) == (
             "BadDriver!Read"
         )
+
+    def test_by_what_the_parameters_name(self) -> None:
+        leaked = replace(stop(0xC4, (0x62, 0x5000, 0, 3)), texts={0x5000: "BadDriver.sys"})
+        assert place_at_fault(leaked) == "BadDriver"
+        assert place_at_fault(stop(0x116, (0, BAD, 0, 0))) == "BadDriver"
+        assert place_at_fault(stop(0xC9, (0x226, BAD, 0, 0), "nt!X+0x1", "Ntfs!NtfsRead+0x1")) == "BadDriver"
+        gone = replace(stop(0xCE, (GONE, 0, 0, 0)), unloaded=(unloaded("Gone.sys"),))
+        assert place_at_fault(gone) == "Gone"
+        held = {0x8000: RequestFacts(0x8000, 22, 2, 1, "BadDriver.sys")}
+        assert place_at_fault(replace(stop(0x9F, (3, 0, 0, 0x8000)), requests=held)) == "BadDriver"
+        assert place_at_fault(stop(0x9F, (3, 0, 0, 0x8000))) == ""
 
     def test_damaged_pool_and_apc_counts_have_none(self) -> None:
         assert place_at_fault(stop(0x19, (0x20, 0, 0, 0), "nt!ExFreePool+0x1", "BadDriver+0x1")) == ""
