@@ -18,12 +18,15 @@ from lab.analysis.facts import function
 from lab.model import Driver, Origin, Relation, StartType, Strength, Triage, compare
 from lab.report.triage_text import render
 from lab.symbols import symbol_store
-from lab.twin.crash import CrashState, Image, Instance, RegionLogEntry, Stop
+from lab.twin.crash import CrashState, Image, Instance, IrpLogEntry, RegionLogEntry, Stop, Unloaded
 from lab.twin.inbox import IN_BOX as TWIN_IN_BOX
-from lab.twin.memory import write_dump, write_symbols
+from lab.twin.memory import BUILDS as ALL_BUILDS
+from lab.twin.memory import DUMP_TYPES, write_dump, write_symbols
 from lab.twin.thirdparty import THIRD_PARTY as TWIN_THIRD_PARTY
 
-BUILDS = pytest.mark.parametrize("build", [7601, 17763, 20348])
+BUILDS = pytest.mark.parametrize("build", ALL_BUILDS)
+STORIES = pytest.mark.parametrize("build", [7601, 17763, 20348])
+"""Builds for what does not differ between kernels; each of them has another layout."""
 SYSTEM = tuple(
     Image(name, False) for name in ("ntoskrnl.exe", "hal.dll", "fltmgr.sys", "Ntfs.sys", "srv2.sys")
 )
@@ -59,8 +62,7 @@ SAME_CODE = {"nt!KxStartSystemThread": "nt!KiStartSystemThread"}
 """Two names of one address in every build."""
 
 KERNEL_SYMBOLS = Path(__file__).parents[2].parent / "shared" / "data" / "isf"
-ONLY_THERE = {"nt!PspTerminateThreadByPointer": "nt", "nt!PsTerminateSystemThread": "nt"}
-"""What the built-in kernel tables do not name; the public symbols of the same kernels do."""
+"""Public symbols of real kernels, which fit the twin's."""
 
 
 def state(build: int, stop: Stop = Stop.APC_PENDING_DURING_EXIT) -> CrashState:
@@ -71,9 +73,9 @@ def state(build: int, stop: Stop = Stop.APC_PENDING_DURING_EXIT) -> CrashState:
 def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[[CrashState], Triage]:
     """Writes the dump of a state and reads it. Each state once."""
     directory = tmp_path_factory.mktemp("dumps")
-    for build in (7601, 17763, 20348):
+    for build in ALL_BUILDS:
         write_symbols(build, directory / "symbols")
-    store = symbol_store([directory / "symbols", KERNEL_SYMBOLS])
+    store = symbol_store([directory / "symbols"], offline=True)
 
     @cache
     def read(asked: CrashState) -> Triage:
@@ -92,9 +94,7 @@ def functions(found: Triage) -> list[str]:
 
 
 def named(stack: list[str]) -> list[str]:
-    """The names of `stack` as the symbols at hand have them."""
-    missing = {} if KERNEL_SYMBOLS.is_dir() else ONLY_THERE
-    return [missing.get(name, SAME_CODE.get(name, name)) for name in stack]
+    return [SAME_CODE.get(name, name) for name in stack]
 
 
 def rules(found: Triage) -> dict[str, tuple[Strength, tuple[str, ...]]]:
@@ -267,7 +267,7 @@ def test_our_own_stops(read: Read, build: int, stop: Stop, code: int) -> None:
 
 
 def test_signatures_agree_across_builds_and_with_verifier_on(read: Read) -> None:
-    exits = [read(state(build)).signature for build in (7601, 17763, 20348)]
+    exits = [read(state(build)).signature for build in ALL_BUILDS]
     assert {compare(exits[0], other) for other in exits} == {Relation.SAME}
     assert compare(exits[0], read(verified(20348, "fltmgr.sys", BAD)).signature) is Relation.SIBLING
 
@@ -312,3 +312,157 @@ def test_the_twins_own_drivers_are_classified_by_name_as_it_means_them() -> None
         d.image: Origin.IN_BOX for d in TWIN_IN_BOX
     }
     assert Origin.IN_BOX not in {classify(d.image)[0] for d in TWIN_THIRD_PARTY}
+
+
+@pytest.mark.parametrize("build", [7601, 9600, 14393, 17763, 19041, 20348])
+def test_symbols_of_the_real_kernel_name_the_twins_functions(tmp_path: Path, build: int) -> None:
+    if not KERNEL_SYMBOLS.is_dir():
+        pytest.skip("the public symbols of real kernels are not at hand")
+    write_dump(verified(build, "fltmgr.sys", BAD), tmp_path / "MEMORY.DMP", filler_pages=0)
+    found = triage(tmp_path / "MEMORY.DMP", symbol_store([KERNEL_SYMBOLS], offline=True))
+    kernel = [name for name in functions(found) if name.startswith("nt!")]
+    assert kernel == [name for name in VERIFIED_STACK if name.startswith("nt!")]
+    assert suspects(found) == ["BadDriver.sys"]
+
+
+@STORIES
+@pytest.mark.parametrize("kind", DUMP_TYPES)
+def test_every_type_of_dump(tmp_path: Path, build: int, kind: int) -> None:
+    write_symbols(build, tmp_path / "symbols")
+    write_dump(verified(build, "fltmgr.sys", BAD), tmp_path / "MEMORY.DMP", kind, filler_pages=0)
+    found = triage(tmp_path / "MEMORY.DMP", symbol_store([tmp_path / "symbols"], offline=True))
+    assert found.dump.dump_type == kind
+    assert found.verifier is not None and found.verifier.level == 0x810
+    assert [m.name for m in found.modules] == [image.name for image in SYSTEM + THIRD]
+    assert found.thread is not None and found.thread.kernel_apc_disable == -1
+    if kind == 4:
+        # No images, no pool: the stack is scanned, and nobody is accused by what is not there.
+        assert {frame.how for frame in found.stack[1:]} == {"scanned"}
+        assert {"nt", "srv2"} <= {name.split("!")[0].split("+")[0] for name in functions(found)}
+        assert found.dispatch is None or found.dispatch.instances == ()
+    else:
+        assert functions(found) == VERIFIED_STACK
+        assert suspects(found) == ["BadDriver.sys"]
+
+
+@STORIES
+def test_a_region_log_that_is_not_in_the_dump(read: Read, build: int) -> None:
+    noise = tuple(RegionLogEntry(50, ("enter", "leave")[i % 2], "Suspect.sys") for i in range(128))
+    asked = replace(state(build), verifier_level=0x800, verified=("Suspect.sys",), region_log=noise)
+    found = read(replace(asked, log_paged_out=True))
+    assert found.verifier is not None and found.verifier.log == ()
+    assert any("critical-region log are not in the dump" in note for note in found.notes)
+    assert "0x20.region-log.empty" not in rules(found)
+    assert found.suspects == ()
+
+
+@STORIES
+@pytest.mark.parametrize("owner", ["fltmgr.sys", "Disk1.sys"])
+def test_a_record_on_the_stack(read: Read, build: int, owner: str) -> None:
+    found = read(replace(verified(build, owner, BAD), state_on_stack=True))
+    assert functions(found)[3:5] == ["nt!IovpCallDriverWithStackBuffer", "nt!IovCallDriver"]
+    assert found.dispatch is not None and found.dispatch.apc_before == 0
+    assert found.thread is not None
+    assert suspects(found) == [{"fltmgr.sys": "BadDriver.sys"}.get(owner, owner)]
+
+
+@STORIES
+def test_only_minifilters_of_windows_accuse_nobody(read: Read, build: int) -> None:
+    asked = verified(build, "fltmgr.sys", Instance("FileInfo", "45000", "fileinfo.sys"))
+    found = read(replace(asked, images=(*SYSTEM, Image("fileinfo.sys", False), *THIRD)))
+    assert found.dispatch is not None and found.dispatch.volume_name == r"\Device\HarddiskVolume3"
+    assert suspects(found) == []
+    assert any("No third-party minifilter" in note for note in found.notes)
+
+
+@STORIES
+def test_a_count_that_grew(read: Read, build: int) -> None:
+    found = read(replace(verified(build, "fltmgr.sys", BAD), apc_now=1))
+    assert found.bugcheck.parameters[2] == 1
+    assert "enabled APCs more often" in next(
+        e.statement for e in found.evidence if e.rule == "0xc4.c5.apc-count"
+    )
+    assert suspects(found) == ["BadDriver.sys"]
+
+
+@pytest.mark.parametrize("build", [9600, 17763, 22000])
+def test_an_irp_log_brackets_the_call(read: Read, build: int) -> None:
+    log = (
+        *(IrpLogEntry(CRASHING, "allocate", "Other.sys") for _ in range(3)),
+        *(IrpLogEntry(CRASHING, "complete", "BadDriver.sys", -1) for _ in range(3)),
+    )
+    found = read(replace(verified(build, "fltmgr.sys", BAD, OTHER), irp_log=log))
+    assert found.verifier is not None
+    assert [entry.kernel_apc_disable for entry in found.verifier.irp_log] == [-1, -1, -1, 0, 0, 0]
+    assert "0xc4.c5.irp-log.bracket" in rules(found)
+
+
+@BUILDS
+def test_verified_drivers_with_their_counters(read: Read, build: int) -> None:
+    found = read(verified(build, "fltmgr.sys", BAD))
+    assert found.verifier is not None
+    assert sorted(driver.name for driver in found.verifier.loaded) == ["BadDriver.sys", "Other.sys"]
+
+
+@STORIES
+def test_unloaded_drivers_are_told(read: Read, build: int) -> None:
+    found = read(replace(state(build), unloaded=(Unloaded("OldFlt.sys", seconds=30.0),)))
+    assert [driver.name for driver in found.unloaded][-2:] == ["crashdmp.sys", "OldFlt.sys"]
+
+
+@STORIES
+def test_images_without_headers_are_still_accused(read: Read, build: int) -> None:
+    found = read(replace(verified(build, "fltmgr.sys", BAD), without_headers=("BadDriver.sys", "fltmgr.sys")))
+    assert functions(found) == VERIFIED_STACK
+    assert suspects(found) == ["BadDriver.sys"]
+
+
+@pytest.mark.parametrize("change", [{"five_levels": True}, {"encoded_kdbg": True}])
+def test_an_unusual_machine(read: Read, change: dict[str, bool]) -> None:
+    found = read(replace(verified(20348, "fltmgr.sys", BAD), **change))
+    assert functions(found) == VERIFIED_STACK
+    assert suspects(found) == ["BadDriver.sys"]
+
+
+IDLE = ["nt!KiProcessExpiredTimerList", "nt!KiExecuteAllDpcs", "nt!KiRetireDpcList", "nt!KiIdleLoop"]
+
+
+def blaming(build: int, stop: Stop) -> CrashState:
+    level = 8 if stop is Stop.POOL_LEAKED else 0
+    asked = replace(state(build, stop), dispatch_owner="BadDriver.sys", apc_now=0)
+    return replace(asked, verifier_level=level, verified=("BadDriver.sys",))
+
+
+@BUILDS
+def test_paged_memory_touched_at_dispatch_level(read: Read, build: int) -> None:
+    found = read(blaming(build, Stop.PAGED_AT_DISPATCH))
+    names = functions(found)
+    assert names[:3] == ["nt!KeBugCheckEx", "nt!KiBugCheckDispatch", "nt!KiPageFault"]
+    assert names[3].startswith("BadDriver") and names[4:] == IDLE
+    assert rules(found)["fault.address"] == (Strength.STRONG, ("BadDriver.sys",))
+    assert rules(found)["kernel.names"] == (Strength.MODERATE, ("BadDriver.sys",))
+    assert suspects(found) == ["BadDriver.sys"]
+
+
+@BUILDS
+def test_a_power_request_that_nobody_completes(read: Read, build: int) -> None:
+    found = read(blaming(build, Stop.POWER_IRP_BLOCKED))
+    assert functions(found)[-4:] == IDLE
+    assert rules(found)["0x9f.request"] == (Strength.STRONG, ("BadDriver.sys",))
+    assert suspects(found) == ["BadDriver.sys"]
+
+
+@BUILDS
+def test_pool_left_at_unload(read: Read, build: int) -> None:
+    found = read(blaming(build, Stop.POOL_LEAKED))
+    assert "nt!VfPoolCheckForLeaks" in functions(found)
+    assert rules(found)["0xc4.62.name"] == (Strength.PROOF, ("BadDriver.sys",))
+    assert suspects(found) == ["BadDriver.sys"]
+
+
+@pytest.mark.parametrize("build", [b for b in ALL_BUILDS if b > 7601])
+def test_a_dpc_that_takes_too_long(read: Read, build: int) -> None:
+    found = read(blaming(build, Stop.DPC_WATCHDOG))
+    assert functions(found)[-4:] == IDLE
+    assert rules(found)["0x133.running"] == (Strength.STRONG, ("BadDriver.sys",))
+    assert suspects(found) == ["BadDriver.sys"]
