@@ -20,11 +20,14 @@ from lab.kernel.unwind_info import MASK, RSP, XMM, Op, UnwindInfo, read_unwind_i
 from lab.model import DumpError
 
 _MAX_CHAIN = 32
+_VOLATILE = frozenset((0, 1, 2, 8, 9, 10, 11, *range(XMM, XMM + 6)))
 
 
 @dataclass(frozen=True)
 class State:
     """Registers in one frame; a register that is not known is absent, RSP is always there.
+
+    Volatile registers are known only in the frame that a walk begins with.
 
     `exact` says that `rip` is where execution was interrupted, not a return address.
     """
@@ -86,13 +89,18 @@ def unwind(images: Images, state: State) -> State:
 def _return(memory: Memory, registers: dict[int, int]) -> State:
     back = u64(memory, registers[RSP])
     registers[RSP] = registers[RSP] + 8 & MASK
-    return State(back, registers, "unwound", False)
+    return State(back, _kept(registers), "unwound", False)
 
 
 def _interrupted(memory: Memory, registers: dict[int, int]) -> State:
     """Take a machine frame {rip, cs, eflags, rsp, ss} from the stack."""
     rip, registers[RSP] = struct.unpack("<Q16xQ", memory.read(registers[RSP], 32))
-    return State(rip, registers, "unwound", True, "interrupted here")
+    return State(rip, _kept(registers), "unwound", True, "interrupted here")
+
+
+def _kept(registers: dict[int, int]) -> dict[int, int]:
+    """What a callee must keep, or an interrupt did. What else the caller had is not known."""
+    return {number: value for number, value in registers.items() if number not in _VOLATILE}
 
 
 # --- epilogues ------------------------------------------------------------------------------------

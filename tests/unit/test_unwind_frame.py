@@ -240,6 +240,23 @@ def test_an_epilogue_that_ends_in_iretq() -> None:
     assert (found.rip, found.rsp, found.exact) == (BASE + 0x2345, STACK + 0x800, True)
 
 
+def test_volatile_registers_of_interrupted_code_are_not_known() -> None:
+    """So a frame that is about to be freed through one is still undone by its codes."""
+    handler = unwind_info(slot(0, 10))
+    world = World().add(0x1000, 0x1100, handler).add(0x2000, 0x2100, FRAME)
+    world.code(0x2050, bytes.fromhex("498be3 415c 5b c3") + bytes(64))  # mov rsp, r11; pop r12; pop rbx; ret
+    world.stack(BASE + 0x2050, 0x10, 0x246, STACK + 0x28, 0x18, 0, 0, 0, 0, 0xC, 0xB, BACK)
+    first = State(BASE + 0x1050, {RSP: STACK, 11: 0xBAD, XMM: 1, XMM + 6: 6}, "context", True)
+    interrupted = unwind(world, first)
+    assert interrupted.exact and set(interrupted.registers) == {RSP, XMM + 6}
+    found = unwind(world, interrupted)
+    assert (found.rip, found.registers[R12], found.registers[RBX]) == (BACK, 0xC, 0xB)
+    # Where the processor itself stopped, they are known.
+    world.stack(0, 0, 0, 0, 0, 0xC, 0xB, BACK)
+    found = unwind(world, State(BASE + 0x2050, {RSP: STACK, 11: STACK + 0x28}, "context", True))
+    assert (found.rip, found.registers[R12]) == (BACK, 0xC)
+
+
 def test_an_epilogue_whose_next_page_is_not_in_the_dump() -> None:
     world = World().add(0x1000, 0x2000, FRAME).code(0x1FFC, bytes.fromhex("415c5bc3"))
     assert unwind(world.stack(0xC, 0xB, BACK), _state(0x1FFC)).registers[R12] == 0xC

@@ -77,6 +77,7 @@ class Runner:
         ]
         self.kinds: dict[int, int] = {}
         self.taken: dict[int, int] = {}
+        self.interrupted: set[int] = set()
         self.calls: list[tuple[int, int, int, list[int]]] = []  # interrupted, rip, rsp, kept registers
         self.stops = self.steps = 0
         self.wish: tuple[str, int] | None = None
@@ -139,7 +140,9 @@ class Runner:
         if taken < MOST_AT_ONE_PLACE and chance < (0.5 if taken == 0 else 0.02):  # rare places, too
             self.taken[address] = taken + 1
             self._write_stop(address)
-        if (chance > 0.998 and len(self.calls) < 16) or self.steps > MOST_STEPS:
+        rarely = 0.9995 if address in self.interrupted else 0.99
+        if (chance > rarely and len(self.calls) < 16 and self._interruptible()) or self.steps > MOST_STEPS:
+            self.interrupted.add(address)
             self.wish = ("interrupt", address)
             uc.emu_stop()
         elif kind == 1:  # call
@@ -151,6 +154,10 @@ class Runner:
         elif kind == 3:  # iretq
             self.wish = ("iretq", address)
             uc.emu_stop()
+
+    def _interruptible(self) -> bool:
+        """An interrupt may be interrupted, but only once: most stops should be something else."""
+        return sum(interrupted for interrupted, _, _, _ in self.calls) < 2
 
     def _kind(self, address: int, size: int) -> int:
         code = self.read(address, size)
