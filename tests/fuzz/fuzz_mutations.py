@@ -116,6 +116,8 @@ def mutated(seed: Seed, rng: Random, start: bytes | None = None) -> bytes:
     for _ in range(min(8, 1 + int(rng.expovariate(0.6)))):
         mutate = _token if data[:1] == b"{" and rng.random() < 0.8 else rng.choice(_MUTATIONS)
         mutate(seed, data, rng)
+    if data[:8] == b"PAGEDU64" and rng.random() < 0.3:
+        _stop(seed, data, rng)
     if rng.random() < 0.04:
         _cut(seed, data, rng)
     return bytes(data)
@@ -259,6 +261,44 @@ _ODD_VALUES = (
     *(b"null", b"true", b"[]", b"{}", b'""', b"0", b"-1", b"1e999", b"NaN", b"0.5", b"9" * 400),
     *(b"18446744073709551616", b'"A"', b'"\\ud800"', b'{"name": 1}', b'{"offset": null}'),
 )
+
+
+_STOPS = (
+    *(
+        0x1,
+        0xA,
+        0x19,
+        0x1A,
+        0x1E,
+        0x20,
+        0x3B,
+        0x4E,
+        0x50,
+        0x7E,
+        0x7F,
+        0x80,
+        0x9F,
+        0xC1,
+        0xC2,
+        0xC4,
+        0xC5,
+        0xC9,
+    ),
+    *(0xD1, 0xE2, 0xE6, 0xFC, 0x109, 0x133, 0x139, 0x13A, 0x1000007E, 0x1000008E),
+)
+
+
+def _stop(seed: Seed, data: bytearray, rng: Random) -> None:
+    """Another stop, so that each family's reading of parameters gets addresses, kinds and nonsense."""
+    _put(data, 0x38, rng.choice(_STOPS), 4)
+    for at in range(0x40, 0x60, 8):
+        kind = rng.random()
+        if kind < 0.5 and seed.words.values:
+            _put(data, at, rng.choice(seed.words.values) + rng.choice((0, 0, 8, 0x10)) & (1 << 64) - 1, 8)
+        elif kind < 0.8:
+            _put(data, at, rng.randrange(0x100), 8)
+        else:
+            _put(data, at, rng.choice(_ODD_64), 8)
 
 
 def _cut(seed: Seed, data: bytearray, rng: Random) -> None:

@@ -19,7 +19,13 @@ from lab.analysis import triage
 from lab.dumps import expected_length, open_dump, why_not_whole
 from lab.dumps.secondary import read_blobs
 from lab.dumps.source import BytesSource, Source
+from lab.kernel.devices import device_stack, devices_of, dispatch_table, read_device
+from lab.kernel.filters import find_volume
+from lab.kernel.fltframes import read_filters, read_volumes
+from lab.kernel.irp import read_irp
 from lab.kernel.irplog import read_irp_log
+from lab.kernel.pool import find_block
+from lab.kernel.power import read_power_failure
 from lab.kernel.processes import read_processes
 from lab.kernel.processors import processor_context, read_processors
 from lab.kernel.target import Kernel, open_kernel
@@ -102,9 +108,29 @@ def _versions(kernel: Kernel) -> None:
         read_version(kernel, module)
 
 
+def _filters(kernel: Kernel) -> None:
+    with suppress(LabError):
+        read_filters(kernel)
+    for volume in read_volumes(kernel)[:4]:
+        with suppress(LabError):
+            find_volume(kernel, read_device(kernel, volume.device))
+        for device in device_stack(kernel, volume.device):
+            devices_of(kernel, device.driver)
+            dispatch_table(kernel, device.driver)
+
+
+def _requests(kernel: Kernel) -> None:
+    for entry in read_irp_log(kernel).entries[:8]:
+        with suppress(LabError):
+            read_irp(kernel, entry.irp)
+            find_block(kernel, entry.irp)
+
+
 _READERS: tuple[Callable[[Kernel], object], ...] = (
     read_processes,
-    read_irp_log,
+    read_power_failure,
+    _filters,
+    _requests,
     read_verifier,
     _threads,
     _processor_stacks,
