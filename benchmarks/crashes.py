@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lab.twin.crash import CrashState, Image, Instance, RegionLogEntry, Stop
+from dataclasses import replace
+
+from lab.twin.crash import CrashState, Image, Instance, IrpLogEntry, RegionLogEntry, Stop
 
 BUILDS = (7601, 17763, 20348)
 _SYSTEM = ("ntoskrnl.exe", "hal.dll", "fltmgr.sys", "Ntfs.sys", "srv2.sys")
@@ -41,4 +43,19 @@ def exit_crash(build: int, seed: int = 1) -> CrashState:
         verifier_level=0x800,
         verified=("BadDriver.sys", "Suspect.sys"),
         region_log=log,
+    )
+
+
+def odd_crashes(build: int) -> tuple[CrashState, ...]:
+    """The other kinds of stops, each with something about it that is unusual."""
+    dispatch = dispatch_crash(build)
+    log = tuple(IrpLogEntry(7, ("allocate", "complete")[i % 2], "BadDriver.sys", -(i % 3)) for i in range(20))
+    return (
+        replace(dispatch, irp_log=log, state_on_stack=True, five_levels=True),
+        replace(dispatch, stop=Stop.POWER_IRP_BLOCKED, dispatch_owner="BadDriver.sys", encoded_kdbg=True),
+        replace(
+            dispatch, stop=Stop.DPC_WATCHDOG, dispatch_owner="BadDriver.sys", without_headers=("hal.dll",)
+        ),
+        replace(dispatch, stop=Stop.POOL_LEAKED, dispatch_owner="BadDriver.sys", leaks=5),
+        replace(dispatch, stop=Stop.PAGED_AT_DISPATCH, dispatch_owner="BadDriver.sys", log_paged_out=True),
     )

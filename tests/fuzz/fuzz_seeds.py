@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fuzz_mutations import Recording, Seed
 
-from benchmarks.crashes import dispatch_crash, exit_crash
+from benchmarks.crashes import dispatch_crash, exit_crash, odd_crashes
 from lab.model import LabError
 from lab.symbols import symbol_store
 from lab.symbols.port import PdbId, SymbolStore
@@ -52,6 +52,9 @@ def _dumps() -> Iterator[tuple[str, bytes]]:
         for crash in (dispatch_crash(7601), dispatch_crash(17763), dispatch_crash(20348), exit_crash(17763)):
             write_dump(crash, path, filler_pages=0)
             yield f"twin-{crash.build}-{crash.stop.name.lower()}", path.read_bytes()
+        for number, crash in enumerate(odd_crashes(19041)):
+            write_dump(crash, path, filler_pages=0)
+            yield f"twin-odd-{number}", path.read_bytes()
         for kind in (4, 5, 8, 0xA):
             write_dump(dispatch_crash(19041), path, kind, filler_pages=0)
             yield f"twin-type-{kind}", path.read_bytes()
