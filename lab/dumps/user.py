@@ -20,6 +20,7 @@ _MAX_STREAMS = 256
 _MAX_MODULES = 8192
 _MODULE_SIZE = 108
 _MAX_STREAM = 1 << 20
+_MAX_TEXT = 0x1000  # bytes of a module's path
 _MACHINES = {0: "x86", 5: "ARM", 6: "Itanium", 9: "x64", 12: "ARM64"}
 _EXCEPTIONS = {
     0x80000003: "breakpoint",
@@ -121,10 +122,32 @@ def _stream(
             warnings.append(f"the {kind} counts {modules} modules, more than it holds")
             return None
     try:
-        return _PARSERS[kind].parse(_Directory(_Location(length, offset)), file)
+        return _PARSERS[kind].parse(_Directory(_Location(length, offset)), _ShortTexts(file))
     except Exception as error:  # the package raises whatever Python does on damaged input
         warnings.append(f"the {kind} cannot be read: {type(error).__name__}")
         return None
+
+
+class _ShortTexts:
+    """A file for one stream: its first read is the stream, those after it are texts.
+
+    The package believes the length of every text, so that a damaged file has it read itself to the end once
+    for every module.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._most = _MAX_STREAM
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, size: int) -> bytes:
+        most, self._most = self._most, _MAX_TEXT
+        return self._file.read(min(size, most))
 
 
 @dataclass(frozen=True)

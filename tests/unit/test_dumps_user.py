@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,24 @@ def test_counts_that_run_wild(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DumpError, match="4294967295 streams"):
         summarise(path)
+
+
+def test_a_text_that_runs_wild(tmp_path: Path) -> None:
+    """Thousands of modules, each with a name as long as the file: read once each, that is hundreds of GB."""
+    modules, name = 2000, 44 + 4 + 2000 * 108
+    path = tmp_path / "user.dmp"
+    with path.open("wb") as file:
+        file.write(struct.pack("<4sIIIIIQ", b"MDMP", 0xA793, 1, 32, 0, 0, 0))
+        file.write(struct.pack("<III", 4, 4 + modules * 108, 44))
+        file.write(struct.pack("<I", modules))
+        for index in range(modules):
+            file.write(struct.pack("<QIIII", index << 16, 0x1000, 0, 0, name).ljust(108, b"\0"))
+        file.write(struct.pack("<I", 40 << 20))
+        file.truncate(name + (40 << 20))
+    before = time.process_time()
+    found = summarise(path).modules
+    assert (len(found), max(len(module.name) for module in found)) == (modules, 0x800)
+    assert time.process_time() - before < 2
 
 
 def test_something_else(tmp_path: Path) -> None:
