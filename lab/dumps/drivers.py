@@ -13,12 +13,17 @@ _MAX_UNLOADED = 256
 _MAX_NAME = 1024  # UTF-16 units
 _SMALLEST, _LARGEST = 0x58, 0x400
 _STRIDES = (0x90, 0x98, 0xA8)
-"""Sizes of an entry that are known: the loader's record in it grew and shrank over the years."""
+"""Sizes of an entry that are known: the loader's record in it is the debugger's, or the kernel's own one."""
+_TIMESTAMPS = {0x90: 0x88, 0xA8: 0xA4}
+"""Size of an entry -> offset of its TimeDateStamp is. The kernel's before Windows 8 (0x98) has none."""
 
 
 @dataclass(frozen=True)
 class TriageDriver:
-    """An entry of the driver list: a copy of the loader's record. `path` as loaded."""
+    """An entry of the driver list: a copy of the loader's record. `path` as loaded.
+
+    `timestamp` is that of the image, in seconds since 1970 or a hash of it; 0 where the record has none.
+    """
 
     path: str
     base: int
@@ -41,7 +46,7 @@ def read_drivers(
     """`count` entries at file offset `offset`; their names lie in the pool of strings.
 
     An entry: u32 offset of its name, then KLDR_DATA_TABLE_ENTRY at +8 with DllBase +0x30, SizeOfImage +0x40
-    and TimeDateStamp +0x80.
+    and TimeDateStamp +0x80 in the debugger's form of it (KLDR_DATA_TABLE_ENTRY64), +0x9C in the kernel's own.
     """
     if not offset or not count:
         return ()
@@ -55,7 +60,8 @@ def read_drivers(
     for at in range(0, len(raw) - stride + 1, stride):
         (name,) = struct.unpack_from("<I", raw, at)
         base, size = struct.unpack_from("<Q8xI", raw, at + 0x38)
-        (timestamp,) = struct.unpack_from("<I", raw, at + 0x88) if stride >= 0x8C else (0,)
+        stamp = at + _TIMESTAMPS[stride] if stride in _TIMESTAMPS else None
+        timestamp = struct.unpack_from("<I", raw, stamp)[0] if stamp is not None else 0
         if base < KERNEL_SPACE or not size:
             continue
         inside = name - pool

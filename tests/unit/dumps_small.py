@@ -74,7 +74,12 @@ def small_dump(content: Small) -> bytes:
         entry = bytearray(content.stride)
         struct.pack_into("<I", entry, 0, put(text(path)))
         struct.pack_into("<QQI", entry, 0x38, base, base + 0x1000, size)
-        struct.pack_into("<I", entry, 0x88, 0x4CE7951A)
+        if content.stride == 0x90:  # KLDR_DATA_TABLE_ENTRY64
+            struct.pack_into("<I", entry, 0x88, 0x4CE7951A)
+        else:  # the kernel's own record: LoadedImports or CoverageSection, and the timestamp of the later one
+            struct.pack_into("<Q", entry, 0x88, 0xFFFFF8A000123450)
+        if content.stride == 0xA8:
+            struct.pack_into("<I", entry, 0xA4, 0x4CE7951A)
         at = list_at - 0x2000 + index * content.stride
         body[at : at + content.stride] = entry
     pool_end = 0x2000 + len(body)

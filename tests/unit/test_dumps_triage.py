@@ -199,7 +199,8 @@ def test_driver_entries_of_every_size(stride: int, gap: int) -> None:
     with open_dump(BytesSource(small_dump(Small(drivers=DRIVERS, stride=stride, gap=gap)))) as dump:
         assert dump.triage is not None
         assert [(d.path, d.base, d.size) for d in dump.triage.drivers] == list(DRIVERS)
-        assert {d.timestamp for d in dump.triage.drivers} == {0x4CE7951A}
+        # The kernel's own record of Windows 7 (0x98) has no timestamp; what lies in its place is a pointer.
+        assert {d.timestamp for d in dump.triage.drivers} == {0 if stride == 0x98 else 0x4CE7951A}
         assert dump.defects == ()
 
 
