@@ -108,7 +108,7 @@ class Dump:
         """Levels of the page tables. Four where nothing tells."""
         root = self.header.directory_table_base
         if self.physical is None or root is None:
-            return Paging(4, False, None)
+            return Paging(4, False)
         return find_paging(self.physical, root, self.header)
 
     # --- the stop ----------------------------------------------------------------------------

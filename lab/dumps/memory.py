@@ -11,7 +11,9 @@ MAX_READ = 16 << 20
 """Most bytes of one read."""
 
 KERNEL_SPACE = 0xFF00_0000_0000_0000
-"""Lowest address of kernels with five-level paging; those with four begin higher."""
+"""Lowest address of kernels with five-level paging. Those with four begin at 0xFFFF8000`00000000; what lies
+between is not canonical there, so that a read of it is NotPresent.
+"""
 
 
 class NotInDump(DumpError):

@@ -11,14 +11,13 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lab.dumps.memory import Memory, u64
+from lab.dumps.memory import KERNEL_SPACE, Memory, u64
 from lab.model import DumpError
 
 TAG = b"KDBG"
 SMALLEST, LARGEST = 0x2B0, 0x1000
 _HEAD = 0x18  # LIST_ENTRY64, OwnerTag, Size
 _SIZE = 0x400  # more than any known block has
-_KERNEL = 0xFFFF_8000_0000_0000
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 VARIABLES = {
@@ -75,7 +74,7 @@ class DebuggerData:
         """Address of a kernel variable; None when the block has no such field or it is empty."""
         at = VARIABLES.get(name)
         address = self._u64(at) if at is not None else 0
-        return address if address >= _KERNEL else None
+        return address if address >= KERNEL_SPACE else None
 
     def offset(self, type_name: str, field: str) -> int | None:
         """Offset of a field that debuggers need; None when the block does not tell."""

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lab.dumps.memory import i16, u32, u64, unicode_string
+from lab.dumps.memory import KERNEL_SPACE, i16, u32, u64, unicode_string
 from lab.kernel.irp import MAJOR_FUNCTIONS as MAJOR_NAMES
 from lab.kernel.irp import major_name
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.model import DumpError
 
 DEVICE_TYPE = 3  # IO_TYPE_DEVICE

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lab.dumps.memory import u32, u64
+from lab.dumps.memory import KERNEL_SPACE, u32, u64
 from lab.kernel.devices import Device, device_stack, devices_of, read_device
 from lab.kernel.fltframes import read_volumes
 from lab.kernel.irp import Irp, is_irp, read_irp
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.model import DumpError, Frame
 
 ROUTINE = 0x30

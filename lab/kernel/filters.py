@@ -11,14 +11,14 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from lab.dumps.memory import i16, u32, u64, unicode_string
+from lab.dumps.memory import KERNEL_SPACE, i16, u32, u64, unicode_string
 from lab.kernel import fltlayout
 from lab.kernel.devices import DEVICE_TYPE, Device, read_driver
 from lab.kernel.fltlayout import PRIMARY_LINK, Layout
 from lab.kernel.irp import READ
 from lab.kernel.lists import follow
 from lab.kernel.reading import Used
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.model import DumpError, FilterInstance, Origin
 
 INSTANCE_BITS = 0x01000000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from lab.dumps.memory import u32, u64
+from lab.dumps.memory import KERNEL_SPACE, u32, u64
 from lab.kernel import fltlayout
 from lab.kernel.filters import (
     FILTER_BITS,
@@ -22,7 +22,7 @@ from lab.kernel.fltlayout import FRAME_LINKS, PRIMARY_LINK, Layout
 from lab.kernel.irp import READ
 from lab.kernel.lists import follow
 from lab.kernel.reading import Used
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.model import DumpError
 
 MOST_FRAMES = 16

@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from lab.dumps.memory import u64, unicode_string
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.dumps.memory import KERNEL_SPACE, u64, unicode_string
+from lab.kernel.target import Kernel
 from lab.model import DumpError
 
 IRP_TYPE = 6  # IO_TYPE_IRP

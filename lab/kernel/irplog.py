@@ -9,10 +9,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from lab.dumps.memory import u32, u64
+from lab.dumps.memory import KERNEL_SPACE, u32, u64
 from lab.kernel.reading import Used
 from lab.kernel.regionlog import outside_kernel
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.kernel.threads import is_thread
 from lab.model import DumpError, IrpLogEntry
 

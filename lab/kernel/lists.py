@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.dumps.memory import Memory, u64
+from lab.dumps.memory import KERNEL_SPACE, Memory, u64
 from lab.model import DumpError
-
-_KERNEL = 0xFFFF_8000_0000_0000
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ def follow(memory: Memory, head: int, most: int) -> Links:
     try:
         link = u64(memory, head)
         while link != head:
-            if link < _KERNEL or link & 7:
+            if link < KERNEL_SPACE or link & 7:
                 return Links(tuple(found), f"it leads to {link:#x} after {len(found)} entries")
             if link in seen:
                 return Links(tuple(found), f"it bites its tail after {len(found)} entries")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lab.dumps.dump import Dump
 from lab.dumps.header import filetime_iso
-from lab.dumps.memory import Memory, u32, u64, unicode_string
+from lab.dumps.memory import KERNEL_SPACE, Memory, u32, u64, unicode_string
 from lab.kernel.debugger import read_debugger_data
 from lab.kernel.image import read_image
 from lab.model import DumpError
@@ -18,7 +18,6 @@ _MAX_MODULES = 2048
 _MAX_SIZE = 1 << 30
 _UNLOADED_SLOTS = 50  # MI_UNLOADED_DRIVERS
 _ENTRY = 0x6C  # of a KLDR_DATA_TABLE_ENTRY, up to its flags: the same in every build
-_KERNEL = 0xFFFF_8000_0000_0000
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def _walk(memory: Memory, head: int | None, build: int) -> tuple[tuple[LoadedMod
     An entry without an image (base or size 0) is passed over; one whose image cannot be read, as those
     of session space in another session, is kept by what the list says of it.
     """
-    if head is None or head < _KERNEL:
+    if head is None or head < KERNEL_SPACE:
         return (), ("neither header nor debugger data say where the loaded module list is",)
     found: list[LoadedModule] = []
     seen = {head}
@@ -93,7 +92,7 @@ def _walk(memory: Memory, head: int | None, build: int) -> tuple[tuple[LoadedMod
         following, base = struct.unpack_from("<Q40xQ", raw)
         (size,) = struct.unpack_from("<I", raw, 0x40)
         (flags,) = struct.unpack_from("<I", raw, 0x68)
-        if base >= _KERNEL and 0 < size <= _MAX_SIZE:
+        if base >= KERNEL_SPACE and 0 < size <= _MAX_SIZE:
             full, name = _text(memory, entry + 0x48), _text(memory, entry + 0x58)
             name = name or _file_name(full) or f"{base:x}"
             stamp = _timestamp(memory, entry, build)
@@ -149,11 +148,11 @@ def read_unloaded(
     found: list[tuple[int, UnloadedModule]] = []
     try:
         table = u64(memory, variable)
-        if table < _KERNEL:
+        if table < KERNEL_SPACE:
             return ()
         for slot in range(_UNLOADED_SLOTS):
             start, end, when = struct.unpack("<16xQQQ", memory.read(table + 0x28 * slot, 0x28))
-            if start < _KERNEL or end <= start:
+            if start < KERNEL_SPACE or end <= start:
                 continue
             name = _text(memory, table + 0x28 * slot)
             found.append((when, UnloadedModule(name or f"{start:x}", start, end, filetime_iso(when))))

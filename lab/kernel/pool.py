@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.dumps.memory import KERNEL_SPACE
+from lab.kernel.target import Kernel
 from lab.model import DumpError
 
 UNIT = 0x10

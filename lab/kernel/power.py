@@ -9,12 +9,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from lab.dumps.memory import u64, unicode_string
+from lab.dumps.memory import KERNEL_SPACE, u64, unicode_string
 from lab.kernel.devices import Device, device_stack, read_device
 from lab.kernel.irp import Irp, is_irp, read_irp
 from lab.kernel.lists import follow
 from lab.kernel.reading import Used
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.model import DumpError
 
 CODE = 0x9F

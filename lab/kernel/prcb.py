@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.dumps.context import CONTEXT_SIZE, Context, parse_context
-from lab.dumps.memory import Memory, u64
+from lab.dumps.memory import KERNEL_SPACE, Memory, u64
 from lab.kernel.record import Record
 from lab.model import DumpError
 
 MOST_PROCESSORS = 2048
-_KERNEL = 0xFFFF_8000_0000_0000
 _CURRENT_THREAD = 8
 _NUMBER = 0x24
 """The same in every x64 build (public symbols)."""
@@ -52,7 +51,7 @@ def read_prcb(memory: Memory, address: int, layout: PrcbLayout) -> Prcb:
     return Prcb(
         number=record.number(_NUMBER, 4) or 0,
         address=address,
-        thread=thread if thread >= _KERNEL else 0,
+        thread=thread if thread >= KERNEL_SPACE else 0,
         context=context,
         saved_in=where,
         cr3=(record.number(special + 0x10, 8) or 0) if special is not None else 0,
@@ -64,7 +63,7 @@ def copied_prcb(raw: bytes, context: Context | None) -> Prcb:
     """The KPRCB of which a small dump has the copy `raw`; its context is the dump's."""
     thread = int.from_bytes(raw[_CURRENT_THREAD : _CURRENT_THREAD + 8], "little")
     number = int.from_bytes(raw[_NUMBER : _NUMBER + 4], "little")
-    return Prcb(number, 0, thread if thread >= _KERNEL else 0, context, "the small dump's CONTEXT")
+    return Prcb(number, 0, thread if thread >= KERNEL_SPACE else 0, context, "the small dump's CONTEXT")
 
 
 def _saved(memory: Memory, record: Record, layout: PrcbLayout) -> tuple[Context | None, str]:
@@ -72,7 +71,7 @@ def _saved(memory: Memory, record: Record, layout: PrcbLayout) -> tuple[Context 
     pointer = record.number(layout.context, 8)
     frame = None if layout.context_frame is None else record.address + layout.context_frame
     for address, where in ((pointer, "KPRCB.Context"), (frame, "KPRCB.ProcessorState")):
-        if address is None or address < _KERNEL:
+        if address is None or address < KERNEL_SPACE:
             continue
         try:
             found = parse_context(memory.read(address, CONTEXT_SIZE))
@@ -89,7 +88,7 @@ def read_prcbs(memory: Memory, block: int, count: int, layout: PrcbLayout) -> tu
     for number in range(min(count, MOST_PROCESSORS)):
         try:
             address = u64(memory, block + 8 * number)
-            if address >= _KERNEL:
+            if address >= KERNEL_SPACE:
                 found.append(read_prcb(memory, address, layout))
         except DumpError:
             continue

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from lab.dumps.memory import KERNEL_SPACE
 from lab.kernel.lists import follow
 from lab.kernel.record import Record
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.kernel.threads import (
     MOST_PROCESSES,
     MOST_THREADS,

@@ -10,14 +10,13 @@ import struct
 from collections.abc import Iterator
 
 from lab.dumps.dump import Dump
-from lab.dumps.memory import Memory, u64
+from lab.dumps.memory import KERNEL_SPACE, Memory, u64
 from lab.dumps.physical import Physical
 from lab.model import DumpError
 
 MOST_FRAMES = 0x4000
 """System's page tables are made first: within the first 64 MiB of physical memory."""
 
-_KERNEL = 0xFFFF_8000_0000_0000
 _FRAME = 0x000F_FFFF_FFFF_F000
 _TABLE = struct.Struct("<512Q")
 _LINKS = range(0x180, 0x480, 8)  # where EPROCESS.ActiveProcessLinks is in one build or another
@@ -27,7 +26,7 @@ _PROCESS_TYPE = 3  # KOBJECTS.ProcessObject
 def kernel_memory(dump: Dump) -> tuple[Memory, str]:
     """(virtual memory in which the header's lists can be read, what has to be said of it)."""
     memory, head = dump.memory, dump.header.module_list
-    if dump.physical is None or head is None or head < _KERNEL or _is_list(memory, head):
+    if dump.physical is None or head is None or head < KERNEL_SPACE or _is_list(memory, head):
         return memory, ""
     for root in _candidates(dump.physical):
         other: Memory = dump.with_root(root)
@@ -49,7 +48,7 @@ def _is_list(memory: Memory, head: int) -> bool:
     """Whether there is a LIST_ENTRY at `head` whose first entry points back."""
     try:
         first = u64(memory, head)
-        return first >= _KERNEL and first != head and u64(memory, first + 8) == head
+        return first >= KERNEL_SPACE and first != head and u64(memory, first + 8) == head
     except DumpError:
         return False
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from lab.dumps.context import Context
 from lab.dumps.dump import Dump
 from lab.dumps.header import DumpHeader
+from lab.dumps.memory import KERNEL_SPACE as KERNEL_SPACE  # others take it from here
 from lab.dumps.memory import Memory
 from lab.kernel.debugger import DebuggerData, read_debugger_data
 from lab.kernel.identify import base_of_kernel, behind, identify, only_kernel, symbols_of_kernel
@@ -25,9 +26,6 @@ from lab.model import Bugcheck, DumpError, Reading, WantedSymbols
 from lab.symbols.builtin import builtin_kernel
 from lab.symbols.port import ModuleSymbols, SymbolStore
 from lab.symbols.store import symbol_store
-
-KERNEL_SPACE = 0xFFFF_8000_0000_0000
-"""Lowest kernel address of x64 with four-level paging."""
 
 
 @dataclass(frozen=True, eq=False)

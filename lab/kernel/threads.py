@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.dumps.memory import i16, u64
+from lab.dumps.memory import KERNEL_SPACE, i16, u64
 from lab.kernel.lists import follow
 from lab.kernel.record import Record
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.model import DumpError, ThreadFacts, ThreadSummary
 
 MOST_PROCESSES = 4096

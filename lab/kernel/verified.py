@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.dumps.memory import u32, u64
+from lab.dumps.memory import KERNEL_SPACE, u32, u64
 from lab.kernel.record import Record
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.model import DumpError, VerifiedDriver
 
 MOST_TABLES = 64

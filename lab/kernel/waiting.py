@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lab.dumps.context import Context
-from lab.dumps.memory import u64
+from lab.dumps.memory import KERNEL_SPACE, u64
 from lab.kernel.call_site import is_call
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.kernel.threads import STATES, stack_bounds
 from lab.kernel.unwind import walk
 from lab.model import DumpError

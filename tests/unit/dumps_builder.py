@@ -104,6 +104,7 @@ def header(
     record: bytes = b"",
     module_list: int = NT + 0x239C90,
     process_list: int = NT + 0x21B960,
+    debugger_data: int = NT + 0x1E2130,
     code: int = 0x20,
     parameters: tuple[int, int, int, int] = (0, 0xFFFF, 0, 1),
     attributes: int = 0x45474150,
@@ -114,7 +115,7 @@ def header(
     struct.pack_into("<IIQ", raw, 8, 0xF, build, root << 12)
     struct.pack_into("<QQQIII", raw, 0x18, 0xFFFFFA8000000000, module_list, process_list, machine, 2, code)
     struct.pack_into("<4Q", raw, 0x40, *parameters)
-    struct.pack_into("<Q", raw, 0x80, NT + 0x1E2130)
+    struct.pack_into("<Q", raw, 0x80, debugger_data)
     if runs is not None:
         struct.pack_into("<I4xQ", raw, 0x88, len(runs), sum(count for _, count in runs))
         for index, run in enumerate(runs):

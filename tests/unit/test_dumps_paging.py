@@ -10,6 +10,8 @@ from dumps_builder import DRIVER, NT, PAGE, POOL, World, add_modules, dump, imag
 from lab.dumps import Dump, NotInDump, NotPresent, open_dump
 from lab.dumps.paging import Paging
 from lab.dumps.source import BytesSource
+from lab.kernel.lists import follow
+from lab.kernel.target import open_kernel
 from lab.model import DumpError
 
 BASE = 0xFFFFF8A000000000
@@ -34,7 +36,7 @@ def _world(levels: int, nt: int = NT) -> World:
 @pytest.mark.parametrize("levels", (4, 5))
 def test_levels_are_found_by_the_kernels_own_lists(levels: int) -> None:
     with _open(_world(levels)) as opened:
-        assert opened.paging == Paging(levels, True, None)
+        assert opened.paging == Paging(levels, True)
         assert opened.memory.read(NT, 2) == b"MZ"
         assert opened.defects == ()
 
@@ -49,6 +51,23 @@ def test_a_kernel_above_what_four_levels_reach() -> None:
         opened.memory.read(HIGH, 1)
 
 
+def test_all_of_the_kernel_is_found_above_what_four_levels_reach() -> None:
+    """Lists, processors and KDBG there are no less the kernel's than where four levels have them."""
+    world, head, block = _world(5, HIGH), HIGH + 0x239C90, HIGH + 0x300000
+    world.write(block, struct.pack("<QQ4sIQ", block, block, b"KDBG", 0x340, HIGH).ljust(0x340, b"\0"))
+    world.write_words(block + 0x218, HIGH + 0x310000)  # KiProcessorBlock
+    world.write_words(HIGH + 0x310000, HIGH + 0x320000)
+    world.write_words(HIGH + 0x320000, 0, HIGH + 0x330000)  # KPRCB.CurrentThread
+    with _open(world, module_list=head, debugger_data=block) as opened:
+        kernel = open_kernel(opened)
+        assert [(m.name, m.base) for m in kernel.modules] == [("ntoskrnl.exe", HIGH), ("srv2.sys", DRIVER)]
+        assert kernel.address("nt!KiProcessorBlock") == HIGH + 0x310000
+        assert [(each.address, each.thread) for each in kernel.processors] == [
+            (HIGH + 0x320000, HIGH + 0x330000)
+        ]
+        assert follow(kernel.memory, head, 10).broken == ""
+
+
 @pytest.mark.parametrize("levels", (4, 5))
 def test_the_process_list_serves_as_well(levels: int) -> None:
     world = _world(levels)
@@ -58,20 +77,7 @@ def test_the_process_list_serves_as_well(levels: int) -> None:
     world.write_words(head + 0x40, head + 0x80, head)
     world.write_words(head + 0x80, head, head + 0x40)
     with _open(world, process_list=head) as opened:
-        assert opened.paging == Paging(levels, True, None)
-
-
-@pytest.mark.parametrize(("cr4", "confirmed"), [(1 << 12 | 0x6F8, True), (0x6F8, False)])
-def test_cr4_of_a_processor_confirms(cr4: int, confirmed: bool) -> None:
-    world, kdbg, prcb = _world(5), NT + 0x1E2130, POOL + 0x20000
-    world.write(kdbg + 0x10, b"KDBG")
-    world.write_words(kdbg + 0x218, POOL + 0x10000)
-    world.write(kdbg + 0x2F2, struct.pack("<H", 0x100))
-    world.write_words(POOL + 0x10000, prcb + 0x1000, prcb)
-    world.write_words(prcb + 0x1000 + 0x110, 0x7777000, 1)  # another processor, other page tables
-    world.write_words(prcb + 0x110, world.root << 12 | 2, cr4)
-    with _open(world) as opened:
-        assert opened.paging == Paging(5, True, confirmed)
+        assert opened.paging == Paging(levels, True)
 
 
 def test_nothing_tells() -> None:
@@ -79,7 +85,7 @@ def test_nothing_tells() -> None:
     world = World()
     world.write(NT, b"MZ")
     with _open(world) as opened:
-        assert opened.paging == Paging(4, False, None)
+        assert opened.paging == Paging(4, False)
         assert [defect.id for defect in opened.defects] == ["kernel-unreadable"]
         assert opened.memory.read(NT, 2) == b"MZ"
 
