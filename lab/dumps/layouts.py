@@ -11,7 +11,7 @@ from lab.model import DumpError
 SECOND_HEADER = 0x40
 """Bytes of any second header up to its bitmap or table."""
 
-_MAX_BITS = 1 << 31  # a bitmap for 8 TiB; what is larger is damage
+_MAX_BITS = 1 << 34  # a bitmap for 64 TiB; Windows Server 2022 takes 48 TiB
 _MAX_GAP = 1 << 24  # bytes between the bitmap and the first page
 _MAX_RANGES = 1 << 19  # of an RDMP dump: 2 TiB in pieces of 4 MiB
 

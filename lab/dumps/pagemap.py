@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from typing import Protocol
 
 from lab.dumps.blocks import Block, disjoint
@@ -17,6 +17,7 @@ from lab.model import DumpError
 MAX_PFN = 1 << 40  # 52 bits of physical address
 _CHUNK = 4096  # bytes of bitmap counted together
 _SLICE = 1 << 18  # bytes of bitmap read together
+_EMPTY = bytes(_SLICE)
 _CACHED_CHUNKS = 1024
 _MAX_OVERLAPPING = 1 << 14  # runs that are sorted out when they overlap
 
@@ -77,8 +78,8 @@ def _without_overlaps(runs: list[tuple[int, int, int]]) -> list[tuple[int, int, 
 class BitmapMap:
     """One bit a frame; pages of the set bits follow in order (types 2, 5, 6).
 
-    The set bits before every 4 KiB of the bitmap are counted once (2 MiB of bitmap, 64 GiB of memory: 4 ms);
-    a look-up counts within one such chunk.
+    The set bits before every 4 KiB of the bitmap are counted once (2 MiB of bitmap, 64 GiB of memory: 4 ms;
+    where nothing is set, hardly more than it takes to read it); a look-up counts within one such chunk.
     """
 
     def __init__(self, source: Source, layout: BitmapLayout) -> None:
@@ -93,6 +94,9 @@ class BitmapMap:
     def _counts(self) -> Iterator[int]:
         for start in range(0, self._layout.bytes, _SLICE):
             part = self._read(start, _SLICE)
+            if part == _EMPTY:
+                yield from repeat(0, _SLICE // _CHUNK)
+                continue
             for at in range(0, len(part), _CHUNK):
                 yield int.from_bytes(part[at : at + _CHUNK], "little").bit_count()
 

@@ -195,7 +195,7 @@ def test_tables_of_ranges_at_their_limits_stay_quick(ranges: int, step: int, pag
 
 
 def test_the_largest_bitmap_with_nothing_behind_it() -> None:
-    bits = 1 << 31
+    bits = 1 << 34
     second = struct.pack("<8sI20xQQQ", b"SDMPDUMP", 1, 0x3000 + bits // 8, 1, bits)
     _use(WHOLE["6"][:0x2000] + second + bytes(PAGE))
 

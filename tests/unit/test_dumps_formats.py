@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from dumps_builder import DRIVER, NT, PAGE, blobs, context, dump, small_world, stored
+from dumps_builder import DRIVER, NT, PAGE, blobs, context, dump, header, small_world, stored
 from dumps_small import small_of
 
 from lab.dumps import DefectiveDump, NotInDump, expected_length, open_dump, why_not_whole
@@ -89,6 +89,25 @@ def test_bits_behind_the_end_of_the_bitmap_do_not_count(kind: int, surplus: int)
         assert opened.physical.map.pages == 4
         assert opened.physical.map.limit == 24 - surplus
         assert opened.physical.page(15) == bytes([15]) * PAGE
+
+
+def test_a_server_with_12_tebibytes(tmp_path: Path) -> None:
+    """Its bitmap has 384 MiB; what is not stored of it, and of the dump, is a hole in the file."""
+    bits, last = 12 << 28, (11 << 28) + 5
+    data = 0x2038 + bits // 8 + 0xFFF & ~0xFFF
+    path = tmp_path / "MEMORY.DMP"
+    with path.open("wb") as file:
+        file.write(header(6, root=1))
+        file.write(struct.pack("<8s24xQQQ", b"SDMPDUMP", data, 2, bits))
+        for frame in (1, last):
+            file.seek(0x2038 + frame // 8)
+            file.write(bytes([1 << frame % 8]))
+        file.seek(data)
+        file.write(b"\1" * PAGE + b"\2" * PAGE)
+    with open_dump(path) as opened:
+        assert opened.physical is not None
+        assert opened.physical.page(last) == b"\2" * PAGE
+        assert opened.physical.map.offset_of(last - 1) is None
 
 
 def test_a_bitmap_of_many_chunks() -> None:
