@@ -29,7 +29,9 @@ app = typer.Typer(
 )
 
 PASSWORD = "BUGCHECK_LAB_TWIN_PASSWORD"
-Build = Annotated[int, typer.Option(help="7601 (2008 R2), 17763 (2019) or 20348 (2022).")]
+Build = Annotated[
+    int, typer.Option(help="7601 (2008 R2), 9600 (2012 R2), 14393 (2016), 17763 (2019) or 20348 (2022).")
+]
 
 
 def checked_build(build: int) -> int:

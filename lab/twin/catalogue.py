@@ -7,7 +7,7 @@ from lab.twin.driver import CatalogueDriver
 from lab.twin.inbox import IN_BOX
 from lab.twin.thirdparty import NOISY, THIRD_PARTY
 
-BUILDS = (7601, 17763, 20348)
+BUILDS = (7601, 9600, 14393, 17763, 20348)
 
 
 def drivers(build: int) -> tuple[CatalogueDriver, ...]:

@@ -61,7 +61,7 @@ class CatalogueDriver:
     present: bool = True  # a demand-start driver whose device exists
     vital: str = ""  # what stops working without it, "" when the server runs on
     data_volume: bool = False  # an in-box minifilter that always attaches to the data volume
-    builds: frozenset[int] = field(default=frozenset({7601, 17763, 20348}))
+    builds: frozenset[int] = field(default=frozenset({7601, 9600, 14393, 17763, 20348}))
 
     @property
     def third_party(self) -> bool:

@@ -12,7 +12,8 @@ from lab.twin.driver import (
     Kind,
 )
 
-_WIN10 = frozenset({17763, 20348})
+_WIN10 = frozenset({14393, 17763, 20348})
+_SINCE_8 = frozenset({9600}) | _WIN10
 _WIN7 = frozenset({7601})
 
 
@@ -28,7 +29,7 @@ def _in_box(
     file_system: bool = False,
     vital: str = "the system",
     data_volume: bool = False,
-    builds: frozenset[int] = _WIN7 | _WIN10,
+    builds: frozenset[int] = _WIN7 | _SINCE_8,
 ) -> CatalogueDriver:
     return CatalogueDriver(
         service,
@@ -55,7 +56,7 @@ IN_BOX: tuple[CatalogueDriver, ...] = (
     _in_box("ACPI", _BOOT, group="Core"),
     _in_box("pci", _BOOT, group="Boot Bus Extender"),
     _in_box("msahci", _BOOT, group="SCSI Miniport", vital="", builds=_WIN7),
-    _in_box("storahci", _BOOT, group="SCSI Miniport", vital="", builds=_WIN10),
+    _in_box("storahci", _BOOT, group="SCSI Miniport", vital="", builds=_SINCE_8),
     _in_box("FltMgr", _BOOT, "fltmgr.sys", group="FSFilter Infrastructure", file_system=True),
     _in_box("FileInfo", _BOOT, group="FSFilter Bottom", altitude="45000", vital="", data_volume=True),
     _in_box(
@@ -82,7 +83,7 @@ IN_BOX: tuple[CatalogueDriver, ...] = (
     _in_box("MUP", _BOOT, "mup.sys", group="Network", file_system=True),
     _in_box("AFD", _SYSTEM, "afd.sys", group="PNP_TDI", vital="the network"),
     _in_box("rdbss", _SYSTEM, group="Network", file_system=True),
-    _in_box("npsvctrig", _SYSTEM, altitude="46000", vital="", builds=_WIN10),
+    _in_box("npsvctrig", _SYSTEM, altitude="46000", vital="", builds=_SINCE_8),
     _in_box("kbdclass", _DEMAND, group="Keyboard Class", places=(FilterPlace(KEYBOARD_CLASS[0], "upper"),)),
     _in_box("luafv", _AUTO, group="FSFilter Virtualization", altitude="135000", vital=""),
     _in_box("HTTP", _DEMAND, "http.sys", vital="WinRM"),

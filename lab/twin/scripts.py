@@ -23,6 +23,8 @@ from lab.twin.stopping import EVERY_DRIVER, verified
 
 _OS_NAMES = {
     7601: "Microsoft Windows Server 2008 R2 Standard",
+    9600: "Microsoft Windows Server 2012 R2 Standard",
+    14393: "Microsoft Windows Server 2016 Standard",
     17763: "Microsoft Windows Server 2019 Standard",
     20348: "Microsoft Windows Server 2022 Standard",
 }

@@ -142,7 +142,7 @@ def test_no_dump_when_it_is_switched_off(start: Start) -> None:
     assert not (twin.state / "disk" / "Windows" / "MEMORY.DMP").exists()
 
 
-@pytest.mark.parametrize("build", [7601, 20348])
+@pytest.mark.parametrize("build", [7601, 9600, 14393, 20348])
 def test_other_builds_crash_too(start: Start, build: int) -> None:
     twin = start(build=build, culprit=MINIFILTER)
     assert twin.boot()["build"] == build

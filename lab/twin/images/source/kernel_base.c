@@ -5,13 +5,15 @@ AT(KeBugCheckEx) NORETURN void KeBugCheckEx(ULONG Code, ULONG64 P1, ULONG64 P2, 
 {
     struct _LDR_DATA_TABLE_ENTRY *kernel = (struct _LDR_DATA_TABLE_ENTRY *)PsLoadedModuleList.Flink;
     struct _EPROCESS *system = PsInitialSystemProcess;
+    struct _DBGKD_GET_VERSION64 *version = &KdVersionBlock;
+    struct _PHYSICAL_MEMORY_DESCRIPTOR *physical = MmPhysicalMemoryBlock;
     KiBugCheckData[0] = Code;
     KiBugCheckData[1] = P1;
     KiBugCheckData[2] = P2;
     KiBugCheckData[3] = P3;
     KiBugCheckData[4] = P4;
-    KdVersionBlock.KernBase = (ULONG64)kernel->DllBase;
-    if (MmPhysicalMemoryBlock->NumberOfRuns != 0)
+    version->KernBase = (ULONG64)kernel->DllBase;
+    if (physical->NumberOfRuns != 0)
         ExFreePoolWithTag(system, Code);
     for (;;)
         __asm__ volatile("hlt");

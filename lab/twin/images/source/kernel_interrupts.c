@@ -5,9 +5,10 @@ AT(KiProcessExpiredTimerList) void KiProcessExpiredTimerList(struct _KPRCB *prcb
 {
     PLIST_ENTRY entry;
     for (entry = list->Flink; entry != list; entry = entry->Flink) {
+        struct _KTIMER *timer = (struct _KTIMER *)((UCHAR *)entry - 0x20);
         PVOID *dpc = ((PVOID **)entry)[2];
         ((void (*)(PVOID, PVOID, ULONG64))dpc[3])(dpc, dpc[4], now);
-        prcb->MHz += 1;
+        prcb->MHz += 1 + ((UCHAR *)timer)[3];
     }
 }
 
