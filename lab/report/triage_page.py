@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.analysis.arguments import meanings
 from lab.model import IrpLogEntry, Module, Origin, Strength, Suspect, Triage, VerifiedDriver
 from lab.report import bugchecks, crash, words
 from lab.report.cleaned import cleaned
@@ -139,16 +138,11 @@ def page(triage: Triage) -> TriagePage:
             anchor="dump",
             title=triage.dump.path.replace("\\", "/").rpartition("/")[2],
             bugcheck=triage.bugcheck.title,
-            meaning=bugchecks.meaning(triage.bugcheck),
+            meaning=bugchecks.happened(triage.bugcheck),
             answer=answer,
             count=answer.count,
             count_text=crash.count_text(count),
-            parameters=tuple(
-                (f"Arg{i}", words.address(value), text)
-                for i, (value, text) in enumerate(
-                    zip(triage.bugcheck.parameters, meanings(triage.bugcheck), strict=True), 1
-                )
-            ),
+            parameters=crash.parameters(triage),
             stats=_stats(triage),
             suspects=crash.suspects(triage, suspected),
             evidence=crash.evidence(triage),

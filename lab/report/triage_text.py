@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import zip_longest
 
-from lab.analysis.arguments import meanings
 from lab.model import Bugcheck, DumpFacts, Origin, Strength, Triage
 from lab.report import bugchecks, words
 from lab.report.cleaned import cleaned
@@ -61,7 +60,7 @@ def _title(bugcheck: Bugcheck) -> Iterator[str]:
 
 def _arguments(bugcheck: Bugcheck) -> Iterator[str]:
     yield "Arguments:"
-    for number, (value, meaning) in enumerate(zip(bugcheck.parameters, meanings(bugcheck), strict=True), 1):
+    for number, (value, meaning) in enumerate(bugchecks.parameters(bugcheck), 1):
         yield f"Arg{number}: {value:016x}" + (f", {meaning}" if meaning else "")
 
 

@@ -78,12 +78,28 @@ def test_verifier_flags_have_names(flags: int, text: str) -> None:
         (Bugcheck(0x20, (0, 0xFFFF, 0, 1)), -1),
         (Bugcheck(0x20, (0, 2, 0, 1)), 2),
         (Bugcheck(0xC4, (0xC5, 0xFFFFF88001345610, 0xFFFE, 0)), -2),
+        (Bugcheck(0xC4, (0xFB, 0xFFFFF88001345610, 1, 0)), 1),
+        (Bugcheck(0x1, (0xFFFFF88001345610, 0, 0xFFFF, 1)), -1),
         (Bugcheck(0xC4, (0x62, 0, 0xFFFE, 0)), None),
+        (Bugcheck(0xC4, (0xC1, 0xFFFFF88001345610, 0xFFFE, 0)), None),
         (Bugcheck(0xD1, (0, 0xFFFF, 0, 0)), None),
     ],
 )
 def test_the_apc_count_is_read_from_the_parameters(bugcheck: Bugcheck, count: int | None) -> None:
     assert bugchecks.apc_count(bugcheck) == count
+
+
+def test_a_stop_says_nothing_that_its_parameters_do_not() -> None:
+    """A count may be too high as well as too low, and an NMI may come from anybody."""
+    assert "never enabled" not in bugchecks.meaning(Bugcheck(0x20, (0, 1, 0, 1)))
+    assert "lab" not in bugchecks.meaning(Bugcheck(0x80, (0x4F4454, 0, 0, 0)))
+
+
+def test_the_kind_of_a_stop_is_said_once_beside_its_parameters_and_also_where_it_stands_alone() -> None:
+    bugcheck = Bugcheck(0xC4, (0xC5, 0xFFFFF88001345610, 0xFFFF, 0))
+    ((_, kind), *_) = bugchecks.parameters(bugcheck)
+    assert bugchecks.meaning(bugcheck) == "Driver Verifier caught a driver breaking a rule."
+    assert bugchecks.happened(bugcheck) == f"{kind}."
 
 
 @pytest.mark.parametrize(

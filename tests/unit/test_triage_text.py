@@ -61,7 +61,7 @@ def test_the_exit_crash() -> None:
     noise = [(THREAD + 0x1000, way, "Suspect.sys") for way in ("enter", "leave")] * 64
     lines = render(triage(exit_crash(verifier(*noise)), "Something is missing.")).splitlines()
     assert lines[0] == "KERNEL_APC_PENDING_DURING_EXIT (20)"
-    assert lines[1].startswith("A thread ended while its APC disable count was not zero")
+    assert lines[1].startswith("A thread ended with an APC pending, or with APC disable counts")
     assert lines[4:8] == [
         "Arg1: 0000000000000000, Address of the APC found pending during exit, 0 if none",
         "Arg2: 000000000000ffff, The thread's APC disable count",

@@ -61,7 +61,7 @@ PLAIN: Mapping[int, Stop] = {
         ),
     ),
     0x20: Stop(
-        "A thread ended with APC disable counts that are not zero",
+        "A thread ended with an APC pending, or with APC disable counts that are not zero",
         (
             Parameter("Address of the APC found pending during exit, 0 if none"),
             Parameter("The thread's APC disable count"),
