@@ -77,7 +77,7 @@ def test_misbehaving_verifier_that_refuses(start: Start) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"build": 9200}, "build 9600"),
+        ({"build": 9200}, "build 9200"),
         ({"culprit": "Ntfs"}, "'Ntfs'"),
         ({"misbehave": frozenset({"fire"})}, "'fire'"),
         ({"speed": 0.0}, "speed 0"),
