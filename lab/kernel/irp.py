@@ -74,7 +74,7 @@ class Irp:
     address: int
     thread: int
     stack_count: int
-    current_location: int  # 1 ... stack_count, one more before it is sent
+    current_location: int  # 1 ... stack_count, one more before it is sent, two more once it is completed
     locations: tuple[StackLocation, ...]  # the lowest driver's first
     status: int  # IoStatus.Status
 
@@ -100,7 +100,7 @@ def read_irp(kernel: Kernel, address: int) -> Irp:
         raw = kernel.memory.read(address, IRP_SIZE)
         kind, size = struct.unpack_from("<hH", raw)
         count, current = struct.unpack_from("<bb", raw, 0x42)
-        if kind != IRP_TYPE or not 0 < count <= MOST_LOCATIONS or not 0 <= current <= count + 1:
+        if kind != IRP_TYPE or not 0 < count <= MOST_LOCATIONS or not 0 <= current <= count + 2:
             raise DumpError(f"there is no IRP at {address:#x} (type {kind}, location {current} of {count})")
         used.check("the object is an IRP (IO_TYPE_IRP), its location is one of its stack")
         if size >= IRP_SIZE + LOCATION_SIZE * count:

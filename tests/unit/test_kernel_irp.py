@@ -42,13 +42,15 @@ def test_power_irps_say_which() -> None:
     assert irp.current.function == "IRP_MJ_POWER, IRP_MN_SET_POWER"
 
 
-def test_one_that_was_not_sent_yet_is_with_nobody() -> None:
-    irp = read_irp(kb.kernel(memory(current=4)), IRP)
+@pytest.mark.parametrize("current", [4, 5])
+def test_one_that_was_not_sent_yet_or_is_completed_is_with_nobody(current: int) -> None:
+    """IoCompleteRequest leaves CurrentLocation two beyond the stack; 0x44 is a second call."""
+    irp = read_irp(kb.kernel(memory(current=current)), IRP)
     assert irp.current is None
     assert len(irp.locations) == 3
 
 
-@pytest.mark.parametrize(("count", "current"), [(0, 0), (-1, 1), (3, 5), (3, -1)])
+@pytest.mark.parametrize(("count", "current"), [(0, 0), (-1, 1), (3, 6), (3, -1)])
 def test_impossible_locations_are_no_irp(count: int, current: int) -> None:
     found = memory()
     found.put(IRP + 0x42, bytes((count & 0xFF, current & 0xFF)))
