@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 
 from lab.dumps.memory import KERNEL_SPACE, u32, u64
 from lab.kernel import fltlayout
@@ -27,6 +28,8 @@ from lab.model import DumpError
 
 MOST_FRAMES = 16
 MOST_OBJECTS = 1024
+MOST_IN_ALL = 8192
+"""Volumes and instances together. No server has as many; a damaged dump may seem to."""
 
 GLOBALS = {
     14393: (0x25500,),
@@ -39,7 +42,8 @@ GLOBALS = {
 """RVAs of fltmgr!FltGlobals in one update of a build or another; tried, never believed."""
 
 _FRAME_SIZE = 0x240
-_LARGEST_SECTION = 0x40000
+_LARGEST_DATA = 0x80000  # bytes of fltmgr's sections that are searched
+_MOST_HEADS = 1024
 _TYPE_MASK = 0xFF000000
 
 
@@ -62,8 +66,13 @@ def read_volumes(kernel: Kernel, major: int = READ) -> tuple[Volume, ...]:
     with kernel.reading("volumes of the filter manager") as used:
         frames, layout = _frames(kernel, used)
         found: dict[int, Volume] = {}
+        left = MOST_IN_ALL
         for frame in frames:
             for address in _members(kernel, frame, layout.frame_volumes, VOLUME_BITS):
+                if left <= 0:
+                    note = f"Volume {address:#x} was not read: those before it have too many instances."
+                    found[address] = Volume(address, "", (), (note,))
+                    return tuple(found.values())
                 device = device_of_volume(kernel, address)
                 if device is None:
                     note = f"The device of volume {address:#x} was not found."
@@ -71,6 +80,7 @@ def read_volumes(kernel: Kernel, major: int = READ) -> tuple[Volume, ...]:
                     continue
                 try:
                     found[address] = read_volume(kernel, address, device, major, used)
+                    left -= 1 + len(found[address].instances)
                 except DumpError as error:
                     found[address] = Volume(address, "", (), (f"Volume {address:#x}: {error}.",), device)
         return tuple(found.values())
@@ -112,7 +122,7 @@ def _find_frames(kernel: Kernel, layout: Layout, used: Used) -> tuple[int, ...]:
                 used.fact(how)
             used.check(f"FltGlobals leads to {len(frames)} frames with minifilters or volumes")
             return frames
-    for head in _heads(kernel, fltmgr.base):
+    for head in islice(_heads(kernel, fltmgr.base), _MOST_HEADS):
         frames = _valid(kernel, head, layout)
         if frames:
             used.check(f"a list in fltmgr's data (+{head - fltmgr.base:#x}) leads to frames with minifilters")
@@ -133,8 +143,10 @@ def _valid(kernel: Kernel, head: int, layout: Layout) -> tuple[int, ...]:
 def _members(kernel: Kernel, frame: int, offset: int, bits: int) -> Iterator[int]:
     """Objects on a list of the frame: at `offset`, or wherever the frame has a list of such objects."""
     for at in (offset, *range(0x20, _FRAME_SIZE, 8)):
-        links = follow(kernel.memory, frame + at, MOST_OBJECTS).found
-        if links and _has_type(kernel, links[0] - PRIMARY_LINK, bits):
+        # One look at the first entry: only one list of many is followed to its end.
+        first = follow(kernel.memory, frame + at, 1).found
+        if first and _has_type(kernel, first[0] - PRIMARY_LINK, bits):
+            links = follow(kernel.memory, frame + at, MOST_OBJECTS).found
             yield from (link - PRIMARY_LINK for link in links if _has_type(kernel, link - PRIMARY_LINK, bits))
             return
 
@@ -150,9 +162,11 @@ def _heads(kernel: Kernel, base: int) -> Iterator[int]:
     """Addresses in fltmgr's data that begin a list whose first entry, not in an image, points back."""
     module = kernel.module_at(base)
     image = kernel.image(module) if module else None
+    left = _LARGEST_DATA
     for section in image.sections if image else ():
-        if section.executable or not 0 < section.size <= _LARGEST_SECTION:
+        if section.executable or not 0 < section.size <= left:
             continue
+        left -= section.size
         for page in range(section.rva & ~0xFFF, section.rva + section.size, 0x1000):
             try:
                 words = struct.unpack("<512Q", kernel.memory.read(base + page, 0x1000))

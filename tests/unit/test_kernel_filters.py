@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import kernel_bytes as kb
 import pytest
 
+from lab.kernel import fltframes
 from lab.kernel.devices import read_device
 from lab.kernel.filters import find_volume, volumes_behind
 from lab.kernel.fltframes import read_filters, read_volumes
@@ -290,6 +291,41 @@ def test_without_the_globals_nothing_is_made_up() -> None:
     kernel = kb.kernel(framed(WIN10), 20348)
     with pytest.raises(DumpError, match="frames were not found"):
         read_filters(kernel)
+
+
+def test_a_frame_full_of_long_lists_stays_quick() -> None:
+    """Every word of a damaged frame begins a list of a thousand objects that are nothing of the kind."""
+    memory = framed(WIN10)
+    chain = kb.POOL + 0x100000
+    for number in range(1000):
+        memory.u64(chain + 0x20 * number, chain + 0x20 * (number + 1))
+        memory.u32(chain + 0x20 * number - 0x10, 0)
+    for at in range(0x20, 0x240, 8):
+        memory.u64(FRAME + at, chain)
+    reads = 0
+    read = memory.read
+
+    def counted(address: int, size: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return read(address, size)
+
+    memory.read = counted  # type: ignore[method-assign]
+    with pytest.raises(DumpError, match="frames were not found"):
+        read_volumes(kb.kernel(memory, 17763))
+    assert reads < 1000
+
+
+def test_volumes_beyond_the_limit_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fltframes, "MOST_IN_ALL", 3)
+    memory, second = framed(WIN10), kb.POOL + 0x90000
+    memory.u32(second, 0x04000000)
+    memory.u64(VOLUME + 0x10, second + 0x10)
+    memory.u64(second + 0x10, FRAME + 0xC8 + 0x68)
+    first, last = read_volumes(kb.kernel(memory, 17763))
+    assert (len(first.instances), first.notes) == (2, ())
+    assert (last.address, last.instances) == (second, ())
+    assert "was not read" in last.notes[0]
 
 
 def test_operations_that_do_not_end_are_not_known() -> None:
