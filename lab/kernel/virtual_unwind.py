@@ -69,7 +69,7 @@ def unwind(images: Images, state: State) -> State:
     try:
         base = images.image_base(control)
     except NoImage:
-        if state.exact and _call_before(images, registers[RSP]):
+        if state.exact and _likely(images, u64(images.memory, registers[RSP]), control) >= 2:
             return _return(images.memory, registers)  # a call to an address where no code is: nothing has run
         raise
     function = images.function(control)
@@ -126,24 +126,42 @@ def _epilogue(
     found = simulate(images.memory, base + rva, registers, leaves)
     if found is None:
         return None
-    if found.jump and (info.codes or info.chained) and _call_before(images, registers[RSP]) is False:
-        # A jump with nothing in front of it is a call in tail position, and the frame is gone. But the
-        # kernel's assembler code also jumps between functions that share a frame, while it stands.
+    if found.jump and _frame_stands(images, base, function, info, rva, registers):
         return None
     return (_interrupted if found.interrupt else _return)(images.memory, found.registers)
 
 
-def _call_before(images: Images, slot: int) -> bool | None:
-    """Whether the stack holds a return address at `slot`: behind a call. None when the code is not there."""
+def _frame_stands(
+    images: Images, base: int, function: Function, info: UnwindInfo, rva: int, registers: dict[int, int]
+) -> bool:
+    """Whether a jump out of the function, with nothing in front of it, leaves its frame where it is.
+
+    By the rules it is a call in tail position, and the frame is gone. But the kernel's assembler code also
+    jumps between functions that share a frame. The better return address tells.
+    """
+    root = base + function.root
     try:
-        back = u64(images.memory, slot)
-        images.image_base(back)
+        undone = _undo(images.memory, base, function, info, rva, dict(registers))
     except DumpError:
         return False
+    if undone.exact:
+        return True  # below an interrupt's frame is no return address that a call in tail position could use
+    return _likely(images, undone.rip, root) > _likely(images, u64(images.memory, registers[RSP]), root)
+
+
+def _likely(images: Images, back: int, callee: int) -> int:
+    """How likely a return to `back` is: 0 no, 1 its code is not there, 2 from a call, 3 from one of `callee`."""
     try:
-        return is_call(images.memory.read(back - 7, 7))
+        images.image_base(back)
     except DumpError:
-        return None
+        return 0
+    try:
+        before = images.memory.read(back - 7, 7)
+    except DumpError:
+        return 1
+    if before[2] == 0xE8 and back + int.from_bytes(before[3:], "little", signed=True) & MASK == callee:
+        return 3
+    return 2 if is_call(before) else 0
 
 
 def _popped(memory: Memory, base: int, info: UnwindInfo, inside: int, registers: dict[int, int]) -> State:

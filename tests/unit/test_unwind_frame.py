@@ -273,6 +273,16 @@ def test_a_jump_between_functions_that_share_a_frame() -> None:
     assert (found.rip, found.rsp, found.registers[R12]) == (BACK, STACK + 8, 1)
 
 
+def test_a_leftover_on_top_of_a_frame_that_stands() -> None:
+    """Both may be return addresses; one of them is behind a call of this very function."""
+    world = World().add(0x1000, 0x1100, FRAME).add(0x3000, 0x3100, FRAME)
+    world.code(0x1050, b"\xe9" + struct.pack("<i", 0x3000 - 0x1055) + bytes(64))
+    world.code(0x8FF9, b"\0\0\xe8" + struct.pack("<i", 0x1000 - 0x9000)).code(0xA000, b"\0\0" + CALL)
+    leftover = BASE + 0xA007
+    assert unwind(world.stack(leftover, 0, 0, 0, 0xC, 0xB, BACK), _state(0x1050)).registers[R12] == 0xC
+    assert unwind(world.stack(BACK, 0, 0, 0, 0xC, 0xB, leftover), _state(0x1050)).rsp == STACK + 8
+
+
 def test_a_jump_to_another_part_of_the_same_function_is_no_epilogue() -> None:
     part = unwind_info(chained=(0x1000, 0x1100, 0x6000))
     world = World().add(0x1000, 0x1100, FRAME).add(0x3000, 0x3100, part, root=0x1000)

@@ -801,6 +801,7 @@ interrupt_version_2:
     movups [rbp - 0x30], xmm3
     movups [rbp - 0x20], xmm4
     movups [rbp - 0x10], xmm5
+    lea r11, [rsp + 0x18]  # not what was interrupted
     mov rbx, rsp
     and rsp, -16
     sub rsp, 0x20

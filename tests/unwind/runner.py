@@ -140,7 +140,7 @@ class Runner:
         if taken < MOST_AT_ONE_PLACE and chance < (0.5 if taken == 0 else 0.02):  # rare places, too
             self.taken[address] = taken + 1
             self._write_stop(address)
-        rarely = 0.9995 if address in self.interrupted else 0.99
+        rarely = 0.9995 if address in self.interrupted else 0.95
         if (chance > rarely and len(self.calls) < 16 and self._interruptible()) or self.steps > MOST_STEPS:
             self.interrupted.add(address)
             self.wish = ("interrupt", address)

@@ -98,6 +98,8 @@ memset:
     movaps [rbp + 0x20], xmm3
     movaps [rbp + 0x30], xmm4
     movaps [rbp + 0x40], xmm5
+    lea r11, [rsp + 0x18]  # not what was interrupted: nobody may rely on it
+    mov rax, r11
     .endm
 
     .macro restore_volatile
