@@ -104,6 +104,8 @@ def read_debugger_data(
 
     DumpError when there is none, or when it is encoded and its keys are not to be had.
     """
+    if address < KERNEL_SPACE:
+        raise DumpError(f"there is no debugger data block at {address:#x}: that is no address of a kernel")
     head = memory.read(address, _HEAD)
     if head[0x10:0x14] == TAG:
         return DebuggerData(address, _body(memory, address, head))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lab.dumps.context import CONTEXT_SIZE, Context, parse_context
 from lab.dumps.memory import KERNEL_SPACE, Memory, u64
 from lab.kernel.record import Record
 from lab.model import DumpError
+
+if TYPE_CHECKING:
+    from lab.kernel.target import Kernel
 
 MOST_PROCESSORS = 2048
 _CURRENT_THREAD = 8
@@ -30,7 +33,8 @@ class PrcbLayout:
 class Prcb:
     """One processor. `address` is 0 when only a small dump's copy is at hand; unknown numbers are 0.
 
-    `saved_in` says where `context` was found: "KPRCB.Context", "KPRCB.ProcessorState" or "".
+    `saved_in` says where `context` was found: "KPRCB.Context", "KPRCB.ProcessorState", "the small dump's
+    CONTEXT", or "" for nowhere. `cr3` is that of its page tables, `dpc_stack` the end of its DPC stack.
     """
 
     number: int
@@ -95,20 +99,63 @@ def read_prcbs(memory: Memory, block: int, count: int, layout: PrcbLayout) -> tu
     return tuple(found)
 
 
-def crashed_of(
-    found: tuple[Prcb, ...], count: int, context: Context | None, on_stack: Callable[[int], bool]
-) -> tuple[Prcb | None, str]:
+def processors_of(kernel: Kernel) -> tuple[Prcb, ...]:
+    """Every processor that the dump holds; of older small dumps the crashing one alone. Never raises."""
+    block, small = kernel.address("nt!KiProcessorBlock"), kernel.dump.triage
+    if block is not None:
+        found = read_prcbs(kernel.memory, block, kernel.header.processors or 1, _layout(kernel))
+        if found or small is None:
+            return found
+    return (copied_prcb(small.prcb, _context(kernel)),) if small and len(small.prcb) >= 0x28 else ()
+
+
+def _layout(kernel: Kernel) -> PrcbLayout:
+    state = kernel.find_offset("_KPRCB", "ProcessorState")
+    inside = kernel.find_offset("_KPROCESSOR_STATE", "ContextFrame") if state is not None else None
+    frame = kernel.debugger.context_frame if kernel.debugger and inside is None else None
+    return PrcbLayout(
+        context=kernel.find_offset("_KPRCB", "Context"),
+        context_frame=frame if state is None or inside is None else state + inside,
+        special_registers=state,
+        dpc_stack=kernel.find_offset("_KPRCB", "DpcStack"),
+    )
+
+
+def _context(kernel: Kernel) -> Context | None:
+    try:
+        return kernel.context
+    except DumpError:
+        return None
+
+
+def crashed_processor(kernel: Kernel) -> tuple[Prcb | None, str]:
     """(the processor that stopped the system, how that shows: "saved ...", "runs ...", "is ...").
 
-    `on_stack` says of a thread whether the stack pointer of `context`, the header's, is on its stack.
+    (None, "") when the dump does not tell.
     """
+    small = kernel.dump.triage
+    if small is not None and small.thread_address is not None:
+        for each in kernel.processors:
+            if each.thread == small.thread_address:
+                return each, "runs the thread that the small dump keeps"
+    context, found = _context(kernel), kernel.processors
     if context is not None:
         same = [each for each in found if each.context is not None and each.context.rsp == context.rsp]
         if len(same) == 1:
             return same[0], "saved the stack pointer of the header's context"
-    running = [each for each in found if on_stack(each.thread)]
-    if len(running) == 1:
-        return running[0], "runs the thread whose stack the header's context is on"
-    if len(found) == 1 and count <= 1:
+        running = [each for each in found if _on_stack(kernel, each.thread, context.rsp)]
+        if len(running) == 1:
+            return running[0], "runs the thread whose stack the header's context is on"
+    if len(found) == 1 and (kernel.header.processors or 1) == 1:
         return found[0], "is the only one"
     return None, ""
+
+
+def _on_stack(kernel: Kernel, thread: int, rsp: int) -> bool:
+    """Whether `rsp` is on the stack of `thread`."""
+    limit, base = kernel.find_offset("_KTHREAD", "StackLimit"), kernel.find_offset("_KTHREAD", "StackBase")
+    if not thread or limit is None or base is None:
+        return False
+    record = Record(kernel.memory, thread)
+    low, high = record.number(limit, 8), record.number(base, 8)
+    return low is not None and high is not None and low <= rsp < high

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,9 +19,8 @@ from lab.kernel.identify import base_of_kernel, behind, identify, only_kernel, s
 from lab.kernel.image import Function, Image, find_function, read_image
 from lab.kernel.modules import LoadedModule, UnloadedModule, read_modules, read_unloaded
 from lab.kernel.naming import name_of
-from lab.kernel.prcb import Prcb, PrcbLayout, copied_prcb, crashed_of, read_prcbs
+from lab.kernel.prcb import Prcb, crashed_processor, processors_of
 from lab.kernel.reading import Readings, Used
-from lab.kernel.record import Record
 from lab.kernel.root import kernel_memory
 from lab.model import Bugcheck, DumpError, Reading, WantedSymbols
 from lab.symbols.builtin import builtin_kernel
@@ -86,10 +86,8 @@ class Kernel:
     def debugger(self) -> DebuggerData | None:
         """KDDEBUGGER_DATA64, in clear; None when the dump does not hold it, or not in a form to be read."""
         address = self.header.debugger_data or self._told("nt!KdDebuggerDataBlock")
-        if address is None or address < KERNEL_SPACE:
-            return None
         try:
-            found = read_debugger_data(self.memory, address, self._told)
+            found = read_debugger_data(self.memory, address or 0, self._told)
         except DumpError:
             return None
         # A block that names another kernel is a leftover, and says nothing of this one.
@@ -246,12 +244,7 @@ class Kernel:
 
     def find_offset(self, type_name: str, field: str, module: str = "nt") -> int | None:
         """Byte offset of a field ("_KTHREAD", "StackBase"), or None when no symbols tell."""
-        found, source = None, ""
-        for symbols in self._sources(self.module(module)):
-            if found is None:
-                found, source = symbols.offset(type_name, field), symbols.source
-        if found is None and module == "nt" and self.debugger is not None:
-            found, source = self.debugger.offset(type_name, field), self.debugger.source
+        found, source = self._layout(module, lambda told: told.offset(type_name, field))
         if found is not None:
             self._readings.fact(f"{module}!{type_name}.{field} = +{found:#x} ({source})")
         return found
@@ -268,12 +261,7 @@ class Kernel:
 
     def find_size(self, type_name: str, module: str = "nt") -> int | None:
         """Size of a structure in bytes, or None when no symbols tell."""
-        found, source = None, ""
-        for symbols in self._sources(self.module(module)):
-            if found is None:
-                found, source = symbols.size(type_name), symbols.source
-        if found is None and module == "nt" and self.debugger is not None:
-            found, source = self.debugger.size(type_name), self.debugger.source
+        found, source = self._layout(module, lambda told: told.size(type_name))
         if found is not None:
             self._readings.fact(f"sizeof {module}!{type_name} = {found:#x} ({source})")
         return found
@@ -285,55 +273,28 @@ class Kernel:
             raise DumpError(f"the size of {module}!{type_name} is not known for build {self.build}")
         return found
 
+    def _layout(
+        self, module: str, ask: Callable[[ModuleSymbols | DebuggerData], int | None]
+    ) -> tuple[int | None, str]:
+        """(answer, its source): of the first symbols that have one, for the kernel else of its KDBG."""
+        for symbols in self._sources(self.module(module)):
+            found = ask(symbols)
+            if found is not None:
+                return found, symbols.source
+        data = self.debugger if module == "nt" else None
+        return (ask(data), data.source) if data is not None else (None, "")
+
     # --- processors --------------------------------------------------------------------------
 
     @cached_property
     def processors(self) -> tuple[Prcb, ...]:
         """Every processor that the dump holds; of older small dumps the crashing one alone."""
-        block, small = self.address("nt!KiProcessorBlock"), self.dump.triage
-        if block is not None:
-            found = read_prcbs(self.memory, block, self.header.processors or 1, self._prcb_layout)
-            if found or small is None:
-                return found
-        return (copied_prcb(small.prcb, self._context),) if small and len(small.prcb) >= 0x28 else ()
-
-    @property
-    def _prcb_layout(self) -> PrcbLayout:
-        state = self.find_offset("_KPRCB", "ProcessorState")
-        inside = self.find_offset("_KPROCESSOR_STATE", "ContextFrame") if state is not None else None
-        frame = self.debugger.context_frame if self.debugger and inside is None else None
-        return PrcbLayout(
-            context=self.find_offset("_KPRCB", "Context"),
-            context_frame=frame if state is None or inside is None else state + inside,
-            special_registers=state,
-            dpc_stack=self.find_offset("_KPRCB", "DpcStack"),
-        )
-
-    @cached_property
-    def _context(self) -> Context | None:
-        try:
-            return self.dump.context
-        except DumpError:
-            return None
+        return processors_of(self)
 
     @cached_property
     def crashed(self) -> tuple[Prcb | None, str]:
-        """(the processor that stopped the system, how that is known: "saved ...", "is ...")."""
-        small = self.dump.triage
-        if small is not None and small.thread_address is not None:
-            for each in self.processors:
-                if each.thread == small.thread_address:
-                    return each, "runs the thread that the small dump keeps"
-        return crashed_of(self.processors, self.header.processors or 1, self._context, self._holds_stack)
-
-    def _holds_stack(self, thread: int) -> bool:
-        """Whether the stack pointer of the header's context is on the stack of `thread`."""
-        limit, base = self.find_offset("_KTHREAD", "StackLimit"), self.find_offset("_KTHREAD", "StackBase")
-        if not thread or limit is None or base is None or self._context is None:
-            return False
-        record = Record(self.memory, thread)
-        low, high = record.number(limit, 8), record.number(base, 8)
-        return low is not None and high is not None and low <= self._context.rsp < high
+        """(the processor that stopped the system, how that shows: "saved ...", "runs ...", "is ...")."""
+        return crashed_processor(self)
 
     @property
     def processor(self) -> int | None:
