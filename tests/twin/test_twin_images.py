@@ -18,6 +18,9 @@ from capstone import CS_ARCH_X86, CS_MODE_64, Cs
 from lab.symbols.builtin import kernels
 from lab.symbols.pdb import Pdb
 from lab.twin.images import Blueprint, Function, blueprint, pdb
+from lab.twin.images.make import COMPILER, FACTS
+from lab.twin.images.make.build import Shop, build_image, build_kernel, open_shop
+from lab.twin.images.make.structures import header
 from lab.twin.memory import BUILDS
 
 DATA = Path(__file__).parents[2] / "lab" / "twin" / "images" / "data"
@@ -170,3 +173,32 @@ def test_llvm_reads_the_pdb(name: str, tmp_path: Path) -> None:
     ).stdout
     assert "{03020100-0504-0706-0809-0A0B0C0D0E0F}" in said
     assert re.search(r"Age: 3\b", said)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    tool = LLVM / "clang"
+    command = [tool, "--version"]
+    if not tool.exists() or COMPILER not in subprocess.run(command, capture_output=True, text=True).stdout:
+        pytest.skip(f"{COMPILER}, which made the images, is not installed")
+    return open_shop(tmp_path)
+
+
+def same(shop: Shop, name: str) -> bool:
+    files = (f"{name}.xz", f"{name}.pdb.xz")
+    return all((shop.out / file).read_bytes() == (DATA / file).read_bytes() for file in files)
+
+
+def test_the_images_are_those_of_the_sources(shop: Shop) -> None:
+    facts = json.loads(lzma.decompress(FACTS.read_bytes()))
+    headers = {"structures.h": header(facts["17763"]["types"])}
+    build_image(shop, "inbox", "inbox.c", headers=headers)
+    build_image(shop, "driver-2", "driver.c", "-DVARIANT=2", headers=headers)
+    assert same(shop, "inbox") and same(shop, "driver-2")
+
+
+@pytest.mark.slow
+def test_a_kernel_is_that_of_the_sources(shop: Shop) -> None:
+    facts = json.loads(lzma.decompress(FACTS.read_bytes()))
+    build_kernel(shop, 7601, facts["7601"])
+    assert same(shop, "nt-7601")

@@ -9,6 +9,7 @@ from random import Random
 from lab.twin.crash import CrashState, Stop
 from lab.twin.memory.blame import blamed
 from lab.twin.memory.checks import BLAMING
+from lab.twin.memory.crashstack import Verified, frames, lay_crash
 from lab.twin.memory.debugger import (
     place_physical_memory_block,
     write_debugger_data,
@@ -25,11 +26,8 @@ from lab.twin.memory.shared import write_shared_data
 from lab.twin.memory.stack import Registers, context, lay
 from lab.twin.memory.stops import (
     IN_IDLE_THREAD,
-    Verified,
     dispatch_symbol,
-    frames,
     is_deep,
-    lay_crash,
     names,
     stop_of,
     waiting_stack,

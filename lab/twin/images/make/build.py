@@ -34,11 +34,19 @@ _LONG_NAME = "d:\\build\\" + "x" * 118 + ".pdb"  # room for the name that an ima
 
 @dataclass(frozen=True)
 class Shop:
-    """A folder to work in, and the import libraries there."""
+    """A folder to work in, the import libraries there, and the folder that gets the data."""
 
     folder: Path
     kernel_library: Path
     hal_library: Path
+    out: Path
+
+
+def open_shop(folder: Path) -> Shop:
+    out = folder / "data"
+    out.mkdir()
+    kernel = import_library("ntoskrnl.exe", KERNEL_EXPORTS, folder)
+    return Shop(folder, kernel, import_library("HAL.dll", ["HalHandleNMI"], folder), out)
 
 
 def build_kernel(shop: Shop, build: int, facts: dict[str, Any]) -> None:
@@ -84,7 +92,7 @@ def build_kernel(shop: Shop, build: int, facts: dict[str, Any]) -> None:
         for name in WRITTEN
         if name in facts["types"]
     }
-    pack(f"nt-{build}", described, image, pdb, identity=(guid, int(age, 16)))
+    pack(shop.out, f"nt-{build}", described, image, pdb, identity=(guid, int(age, 16)))
 
 
 def _layout_header(folder: Path, places: list[place.Place], facts: dict[str, Any]) -> None:
@@ -115,20 +123,13 @@ def build_image(shop: Shop, name: str, source: str, *options: str, headers: dict
         *(["/entry:HalInitSystem"] if name == "hal" else []),
         cwd=folder,
     )
-    pack(name, describe(image, pdb), image, pdb)
+    pack(shop.out, name, describe(image, pdb), image, pdb)
 
 
 def main() -> None:
     facts = json.loads(lzma.decompress(FACTS.read_bytes()))
-    shutil.rmtree(DATA, ignore_errors=True)
-    DATA.mkdir()
     with tempfile.TemporaryDirectory(prefix="twin-images-") as name:
-        folder = Path(name)
-        shop = Shop(
-            folder,
-            import_library("ntoskrnl.exe", KERNEL_EXPORTS, folder),
-            import_library("HAL.dll", ["HalHandleNMI"], folder),
-        )
+        shop = open_shop(Path(name))
         plain = {"structures.h": structures.header(facts["17763"]["types"])}
         old = {"structures.h": structures.header(facts["7601"]["types"])}
         for image in ("srv2", "ntfs", "hal", "inbox"):
@@ -144,6 +145,8 @@ def main() -> None:
             build_image(shop, f"driver-{variant}", "driver.c", f"-DVARIANT={variant}", headers=plain)
         for build, of_build in facts.items():
             build_kernel(shop, int(build), of_build)
+        shutil.rmtree(DATA, ignore_errors=True)
+        shutil.copytree(shop.out, DATA)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import lzma
 import struct
 from pathlib import Path
 
-from lab.twin.images.make import DATA
 from lab.twin.images.make.describe import Described
 
 PAGE = 0x1000
@@ -16,11 +15,17 @@ _AGE_IN_DBI = 8
 
 
 def pack(
-    name: str, described: Described, image: Path, pdb: Path, identity: tuple[str, int] | None = None
+    out: Path,
+    name: str,
+    described: Described,
+    image: Path,
+    pdb: Path,
+    identity: tuple[str, int] | None = None,
 ) -> None:
-    """Write `name`.xz and `name`.pdb.xz. `identity` is the GUID (32 digits) and age that both shall have.
+    """Write `name`.xz and `name`.pdb.xz into folder `out`.
 
-    Without one they keep the linker's; `identity` in the description says where the PDB has it.
+    `identity` is the GUID (32 digits) and age that the PDB shall have. Without one it keeps the linker's;
+    `identity` in the description says where the PDB has it.
     """
     contents = _contents(image.read_bytes())
     symbols = pdb.read_bytes()
@@ -39,8 +44,8 @@ def pack(
         "pages": list(pages),
     }
     raw = json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(pages.values())
-    (DATA / f"{name}.xz").write_bytes(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME))
-    (DATA / f"{name}.pdb.xz").write_bytes(lzma.compress(symbols, preset=9 | lzma.PRESET_EXTREME))
+    (out / f"{name}.xz").write_bytes(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME))
+    (out / f"{name}.pdb.xz").write_bytes(lzma.compress(symbols, preset=9 | lzma.PRESET_EXTREME))
 
 
 def guid_bytes(digits: str) -> bytes:
