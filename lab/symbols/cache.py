@@ -33,7 +33,8 @@ class Cache:
     def find(self, pdb: PdbId) -> Pdb | None:
         """The PDB if it is there. ConfigurationError when what is there is damaged or of another id."""
         path = self._path(pdb)
-        return open_exactly(path, pdb, pdb.name) if path.is_file() else None
+        there = os.path.isfile(path)  # noqa: PTH113  unlike Path.is_file it never raises
+        return open_exactly(path, pdb, pdb.name) if there else None
 
     def keep(self, pdb: PdbId, fill: Fill) -> Pdb:
         """Let `fill` write a file, plain or in a cabinet, and keep it if it is `pdb`.
@@ -86,6 +87,12 @@ class Cache:
 
 
 def default_cache() -> Path:
-    """`bugcheck-lab/symbols` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if home.startswith("/") else Path.home() / ".cache") / "bugcheck-lab" / "symbols"
+    """`bugcheck-lab/symbols` in the user's cache folder. ConfigurationError for a user without a home."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        folder = Path(given) if given.startswith("/") else Path.home() / ".cache"
+    except RuntimeError:
+        raise ConfigurationError(
+            "there is no home folder to keep symbols in", help="Give a folder with --symbol-cache."
+        ) from None
+    return folder / "bugcheck-lab" / "symbols"

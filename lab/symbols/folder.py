@@ -60,7 +60,7 @@ class Folder:
         name = file_name(pdb)
         if name is None:
             return Answer(None, "not asked: the name or the GUID is not fit for a path")
-        if not self.path.is_dir():
+        if not os.path.isdir(self.path):  # noqa: PTH112  unlike Path.is_dir it never raises
             return Answer(None, "there is no such folder")
         if not os.access(self.path, os.R_OK | os.X_OK):
             return Answer(None, "may not be read", trouble=True)
@@ -97,12 +97,12 @@ class Folder:
                 yield root / key / f"{n[:-1]}_", lambda path: self._unpack(path, pdb)
                 yield root / key / "file.ptr", lambda path: self._follow(path, pdb)
         for n in names:
-            if not (self.path / n).is_dir():
+            if not os.path.isdir(self.path / n):  # noqa: PTH112  as above
                 yield self.path / n, lambda path: open_exactly(path, pdb, path.name)
 
     @cached_property
     def _two_tier(self) -> bool:
-        return (self.path / "index2.txt").is_file()
+        return os.path.isfile(self.path / "index2.txt")  # noqa: PTH113  as above
 
     def _unpack(self, path: Path, pdb: PdbId) -> ModuleSymbols:
         kept = self._cache.find(pdb)

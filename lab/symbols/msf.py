@@ -13,6 +13,12 @@ from lab.model import ConfigurationError
 from lab.symbols.files import RandomAccess
 
 MAGIC = b"Microsoft C/C++ MSF 7.00\r\n\x1aDS\0\0\0"
+_OTHERS = {
+    b"BSJB": "a portable PDB, which describes .NET code and no driver",
+    b"Microsoft C/C++ program database 2.00": "of the old form MSF 2.00, which no x64 image has",
+    b"Microsoft MSFZ Container": "of the compressed form MSFZ",
+}
+_HEAD = 52  # bytes of the superblock before the numbers of its block map's blocks
 _BLOCK_SIZES = frozenset(1 << bits for bits in range(9, 17))
 _MAX_STREAMS = 1 << 16  # they are numbered in 16 bits
 _MAX_DIRECTORY = 64 << 20
@@ -29,13 +35,14 @@ class Msf:
     def __init__(self, source: RandomAccess, name: str) -> None:
         self._source = source
         self._name = name
-        head = source.read(0, 56)
+        head = source.read(0, _HEAD)
         if head[:32] != MAGIC:
-            raise ConfigurationError(f"{name} is not a PDB: it does not begin like one")
-        if len(head) < 56:
+            other = other_form(head) or "it does not begin like one"
+            raise ConfigurationError(f"{name} is not a PDB that can be read: {other}")
+        if len(head) < _HEAD:
             raise self.damaged("its superblock is cut off")
         self._block: int
-        self._block, _, self._blocks, directory, _, block_map = struct.unpack_from("<6I", head, 32)
+        self._block, _, self._blocks, directory = struct.unpack_from("<4I", head, 32)
         if self._block not in _BLOCK_SIZES:
             raise self.damaged(f"its block size is {self._block}")
         if self._blocks * self._block > source.size:
@@ -44,11 +51,13 @@ class Msf:
             )
         if directory > min(_MAX_DIRECTORY, source.size):
             raise self.damaged("its stream directory is larger than the file")
-        count = self._count(directory)
-        if block_map * self._block + 4 * count > source.size:
-            raise self.damaged("its block map lies outside the file")
-        packed = source.read(block_map * self._block, 4 * count)
-        self._directory = self._join(struct.unpack(f"<{count}I", packed), 0, directory)
+        # Large files with small blocks have a block map of several blocks, anywhere in the file.
+        map_size = 4 * self._count(directory)
+        maps = 4 * self._count(map_size)
+        if _HEAD + maps > self._block:
+            raise self.damaged("its block map does not fit into its superblock")
+        packed = self._join(_numbers(source.read(_HEAD, maps)), 0, map_size)
+        self._directory = self._join(_numbers(packed), 0, directory)
         self._sizes, self._starts = self._parse_directory()
 
     def damaged(self, what: str) -> ConfigurationError:
@@ -108,3 +117,12 @@ class Msf:
 
     def _count(self, size: int) -> int:
         return -(-size // self._block)
+
+
+def other_form(head: bytes) -> str:
+    """What a file is that begins like this, if it is symbols in a form that is not read; else ""."""
+    return next((f"it is {form}" for magic, form in _OTHERS.items() if head.startswith(magic)), "")
+
+
+def _numbers(packed: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(packed) // 4}I", packed)

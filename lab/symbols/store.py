@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,17 +15,20 @@ from lab.symbols.cache import Cache, default_cache
 from lab.symbols.folder import Folder, LooseFile
 from lab.symbols.place import Answer, Place
 from lab.symbols.port import ModuleSymbols, PdbId
+from lab.symbols.server import Server
 
 _STORE, _CACHE = "srv", "cache"
+_AGAIN = 300.0  # seconds until places are asked again for what they lack; a folder may be watched for weeks
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 class Places:
-    """A SymbolStore that asks each place in turn. What was found is kept, also that there is nothing."""
+    """A SymbolStore that asks each place in turn. What was found is kept; for minutes, what was not."""
 
     def __init__(self, places: Iterable[Place]) -> None:
         self._places = tuple(places)
-        self._found: dict[PdbId, ModuleSymbols | None] = {}
+        self._found: dict[PdbId, ModuleSymbols] = {}
+        self._missed: dict[PdbId, float] = {}
         self._answers: dict[PdbId, tuple[str, ...]] = {}
         self._troubles: dict[str, None] = {}
 
@@ -33,12 +37,17 @@ class Places:
         return tuple(place.name for place in self._places)
 
     def find(self, pdb: PdbId) -> ModuleSymbols | None:
-        if pdb not in self._found:
-            self._found[pdb] = self._look(pdb)
-        return self._found[pdb]
+        if pdb not in self._found and time.monotonic() >= self._missed.get(pdb, 0):
+            found = self._look(pdb)
+            if found is None:
+                self._missed[pdb] = time.monotonic() + _AGAIN
+            else:
+                self._found[pdb] = found
+        return self._found.get(pdb)
 
     def answers(self, pdb: PdbId) -> tuple[str, ...]:
-        self.find(pdb)
+        if pdb not in self._answers:
+            self.find(pdb)
         return self._answers[pdb]
 
     @property
@@ -81,7 +90,8 @@ def symbol_store(
     `srv*`, else that of `cache*`, else `cache`, else in the user's cache folder. `offline` asks no server,
     but looks into those folders. ConfigurationError when a spec is none of these.
     """
-    kept = Cache(cache or default_cache())
+    specs = tuple(specs)
+    kept = Cache(cache or default_cache()) if specs else Cache(Path())
     places: list[Place] = []
     for spec in specs:
         kind, folders, url = read_spec(spec)
@@ -93,8 +103,6 @@ def symbol_store(
         looked = [*folders, nearest.folder] if url else folders
         places += [_at(folder, nearest) for folder in dict.fromkeys(looked)]
         if url:
-            from lab.symbols.server import Server  # an HTTP client costs more to import than a triage
-
             places.append(Server(url, nearest, offline=offline))
     once: dict[str, Place] = {}
     for place in (*places, BuiltinTables()):
@@ -156,6 +164,7 @@ _HELP = "Give a folder, a URL https://..., or srv*FOLDER*URL."
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False

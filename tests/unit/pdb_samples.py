@@ -39,7 +39,7 @@ def streams(data: bytes) -> list[bytes]:
 
 
 def container(parts: list[bytes], block: int = 4096) -> bytes:
-    """An MSF 7.00 file with these streams."""
+    """An MSF 7.00 file with these streams. The blocks of its block map are no neighbours."""
     blocks = [b"", b"", b""]  # superblock and the two free block maps
 
     def put(data: bytes) -> list[int]:
@@ -51,8 +51,10 @@ def container(parts: list[bytes], block: int = 4096) -> bytes:
     directory = struct.pack(f"<{1 + len(parts)}I", len(parts), *map(len, parts))
     directory += b"".join(struct.pack(f"<{len(numbers)}I", *numbers) for numbers in placed)
     of_directory = put(directory)
-    (block_map, *_) = put(struct.pack(f"<{len(of_directory)}I", *of_directory))
-    blocks[0] = MAGIC + struct.pack("<6I", block, 1, len(blocks), len(directory), 0, block_map)
+    packed = struct.pack(f"<{len(of_directory)}I", *of_directory)
+    maps = [put(packed[at : at + block] + bytes(block))[0] for at in range(0, len(packed), block)]
+    blocks[0] = MAGIC + struct.pack("<5I", block, 1, len(blocks), len(directory), 0)
+    blocks[0] += struct.pack(f"<{len(maps)}I", *maps)
     return b"".join(data.ljust(block, b"\0") for data in blocks)
 
 

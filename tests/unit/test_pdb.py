@@ -330,6 +330,16 @@ def test_members_without_a_name_and_modifiers_are_entered() -> None:
     assert found.offset("Outer", "Own.A") == 4
 
 
+@pytest.mark.parametrize(("block", "maps"), [(512, 2), (1024, 1), (1 << 16, 1)])
+def test_the_superblock_has_the_number_of_every_block_of_the_block_map(block: int, maps: int) -> None:
+    """They are more than one in files that are large for the size of their blocks."""
+    parts = [b"", info(), b"", dbi(4, [ABSENT] * 5 + [5]), public("Found", 1, 5), sections(0x1000)]
+    data = container([*parts, bytes(9 << 20)], block)
+    (directory,) = struct.unpack_from("<I", data, 44)
+    assert -(-directory // block) * 4 > (maps - 1) * block
+    assert opened(data).rva("Found") == 0x1005
+
+
 # --- what is broken --------------------------------------------------------------------------
 
 
@@ -338,6 +348,9 @@ def test_members_without_a_name_and_modifiers_are_entered() -> None:
     [
         (b"", "does not begin like one"),
         (b"<html>", "does not begin like one"),
+        (b"BSJB" + bytes(99), "not a PDB that can be read: it is a portable PDB"),
+        (b"Microsoft C/C++ program database 2.00\r\n\x1aJG\0\0", "of the old form MSF 2.00"),
+        (b"Microsoft MSFZ Container\r\n\x1aALD\0\0" + bytes(99), "of the compressed form MSFZ"),
         (content("layouts.pdb")[:40], "superblock is cut off"),
         (content("layouts.pdb")[:-1], "cut off: 73727 of 73728"),
         (content("layouts.pdb")[:32] + b"\1" + content("layouts.pdb")[33:], "block size is 4097"),

@@ -26,9 +26,9 @@ from cryptography.x509.oid import NameOID
 from pdb_samples import content, pdb_id
 
 from lab.symbols import PdbId, symbol_store
-from lab.symbols import server as symbol_server
 from lab.symbols.cache import Cache
-from lab.symbols.server import USER_AGENT, Server, SymbolTimeouts
+from lab.symbols.download import USER_AGENT, SymbolTimeouts
+from lab.symbols.server import Server
 
 PDB = pdb_id("layouts")
 FOLDER = f"/layouts.pdb/{PDB.folder}"
@@ -115,13 +115,6 @@ def self_signed(folder: Path) -> Path:
         + certificate.public_bytes(Encoding.PEM)
     )
     return path
-
-
-@pytest.fixture(autouse=True)
-def forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the process knows of servers: another test's server may get the same port."""
-    for known in ("_absent", "_failed", "_two_tier"):
-        monkeypatch.setattr(symbol_server, known, {})
 
 
 @pytest.fixture
@@ -234,11 +227,24 @@ def test_proxies_come_from_the_environment(
     proxy = make()
     proxy.put(f"http://symbols.invalid{PLAIN}", WHOLE)
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
-    symbol_server._client.cache_clear()
-    try:
-        assert symbol_store(["http://symbols.invalid"], cache=tmp_path).find(PDB) is not None
-    finally:
-        symbol_server._client.cache_clear()
+    assert symbol_store(["http://symbols.invalid"], cache=tmp_path).find(PDB) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks://127.0.0.1:9"),  # what desktops write; no proxy that HTTP clients know
+        ("HTTP_PROXY", "ftp://127.0.0.1:9"),
+        ("SSL_CERT_FILE", "/no/such/file"),
+    ],
+)
+def test_an_environment_that_no_client_can_use(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    store = symbol_store([fake.url], cache=tmp_path)
+    assert store.find(PDB) is None and fake.asked == []
+    assert ": cannot be asked: proxy or certificates of the environment: " in store.answers(PDB)[1]
 
 
 # --- what is not, and how it is told ---------------------------------------------------------
@@ -284,6 +290,16 @@ PAGE = b"\r\n<!DOCTYPE html><html><body>Please log in</body></html>"
         ({PLAIN: Reply(status=302, headers={"Location": PLAIN})}, "redirects more than 5 times"),
         ({PLAIN: Reply(status=302, headers={"Location": "file:///etc/passwd"})}, "cannot be asked: "),
         ({PLAIN: Reply(status=302)}, "HTTP 302 Found"),
+        ({PLAIN: Reply(status=302, headers={"Location": "http://a..b/x"})}, "cannot be asked: "),
+        ({POINTER: Reply(b"PATH:http://[/x")}, "its file.ptr points to http://[/x, which cannot be fetched"),
+        (
+            {PLAIN: Reply(WHOLE, headers={"Content-Encoding": "zstd"})},
+            "sent a file in the encoding 'zstd', which was not asked for",
+        ),
+        (
+            {PLAIN: Reply(b"BSJB" + bytes(99))},
+            "sent something that is neither a PDB nor a cabinet; it is a portable PDB",
+        ),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
@@ -295,14 +311,29 @@ def test_what_is_not_the_file(fake: Fake, tmp_path: Path, replies: dict[str, Rep
     assert kept(tmp_path) == []  # neither the file nor a part of it
 
 
-def test_what_a_server_lacks_is_not_asked_again_by_this_process(fake: Fake, tmp_path: Path) -> None:
+def test_what_a_server_lacks_is_asked_for_again_only_after_minutes(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = symbol_store([fake.url], cache=tmp_path)
     for _ in range(2):
-        assert symbol_store([fake.url], cache=tmp_path).find(PDB) is None
+        assert store.find(PDB) is None
     assert fake.paths == ["/index2.txt", PLAIN, PACKED, POINTER]
-    fake.put(PLAIN, status=500)
-    other = PdbId(PDB.name, PDB.guid, 2)
-    assert symbol_store([fake.url], cache=tmp_path).find(other) is None
-    assert len(fake.asked) == 7
+    assert store.find(PdbId(PDB.name, PDB.guid, 2)) is None
+    assert len(fake.asked) == 7  # how the server is laid out is known by now
+    fake.put(PLAIN, WHOLE)  # it has it since; a watched folder meets the same PDBs for weeks
+    assert store.find(PDB) is None and len(fake.asked) == 7
+    soon = time.monotonic() + 301
+    monkeypatch.setattr(time, "monotonic", lambda: soon)
+    assert store.find(PDB) is not None and "fetched" in store.answers(PDB)[1]
+
+
+def test_a_server_in_trouble_says_nothing_of_its_layout(fake: Fake, tmp_path: Path) -> None:
+    server = Server(fake.url, Cache(tmp_path))
+    fake.put("/index2.txt", status=503)
+    assert server.look(PDB).symbols is None
+    fake.put("/index2.txt", b"")
+    fake.put(f"/la{PLAIN}", WHOLE)
+    assert server.look(PDB).symbols is not None
 
 
 def test_a_server_that_cannot_be_reached_costs_one_attempt(make: Callable[[], Fake], tmp_path: Path) -> None:
@@ -339,19 +370,18 @@ def test_certificates_are_verified_and_encryption_is_never_left(
     fake.put(PACKED, WHOLE)
     server = serve(fake, certificate)
     cache = Cache(tmp_path / "cache")
-    symbol_server._client.cache_clear()
     try:
         said = Server(fake.url, cache).look(PDB).said
         assert "CERTIFICATE_VERIFY_FAILED" in said and fake.asked == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        symbol_server._client.cache_clear()
-        other = Server(f"{fake.url}/", cache)
-        assert other.look(PDB).said == f"redirects to {plain.url}{PLAIN}, which is not encrypted"
-        del fake.replies[PLAIN]
-        again = Server(f"{fake.url}//", cache)
-        assert again.look(PDB).symbols is not None and plain.asked == []
+        trusted = Server(fake.url, cache)
+        assert trusted.look(PDB).said == f"redirects to {plain.url}{PLAIN}, which is not encrypted"
+        fake.replies = {POINTER: Reply(f"PATH:{plain.url}{PLAIN}".encode())}
+        said = trusted.look(PDB).said
+        assert said == f"its file.ptr points to {plain.url}{PLAIN}, which is not encrypted"
+        fake.replies = {PACKED: Reply(WHOLE)}
+        assert trusted.look(PDB).symbols is not None and plain.asked == []
     finally:
-        symbol_server._client.cache_clear()
         server.shutdown()
         server.server_close()
 

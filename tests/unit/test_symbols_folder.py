@@ -8,6 +8,7 @@ import pytest
 from cabinets import cabinet, mszip
 from pdb_samples import content, pdb_id
 
+from lab.model import ConfigurationError
 from lab.symbols import PdbId, symbol_store
 
 PDB = pdb_id("layouts")
@@ -149,3 +150,23 @@ def test_answers_of_kernels_come_from_the_tables_last(tmp_path: Path) -> None:
         "the built-in tables: built-in table 6.1.7601.24540",
     )
     assert store.answers(PDB)[-1] == "the built-in tables: not among them"
+
+
+@pytest.mark.parametrize("folder", ["x" * 5000, "/" + "y" * 300, "nul\0byte"])
+def test_folders_that_cannot_be(tmp_path: Path, folder: str) -> None:
+    store = symbol_store([folder], cache=tmp_path)
+    assert store.find(PDB) is None and store.answers(PDB)[0].endswith(": there is no such folder")
+
+
+def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in containers: nothing needs a cache until a place is given, and then one may be named."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert symbol_store().find(PDB) is None
+    assert symbol_store([tmp_path], cache=tmp_path).find(PDB) is None
+    with pytest.raises(ConfigurationError, match="there is no home folder to keep symbols in"):
+        symbol_store([tmp_path])
