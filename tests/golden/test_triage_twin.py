@@ -216,6 +216,7 @@ def test_a_minifilter(read: Read, build: int) -> None:
         r"\filesystem\fltmgr",
         r"\filesystem\ntfs",
     ]
+    assert (dispatch.image, dispatch.major) == ("fltmgr.sys", 3)
     assert dispatch.volume_name == r"\Device\HarddiskVolume3"
     assert [(i.name, i.altitude, i.image) for i in dispatch.instances] == [
         ("BadDriver.sys Instance", "189600", "BadDriver.sys")
@@ -441,6 +442,14 @@ def test_paged_memory_touched_at_dispatch_level(read: Read, build: int) -> None:
     assert names[3].startswith("BadDriver") and names[4:] == IDLE
     assert rules(found)["fault.address"] == (Strength.STRONG, ("BadDriver.sys",))
     assert rules(found)["kernel.names"] == (Strength.MODERATE, ("BadDriver.sys",))
+    assert suspects(found) == ["BadDriver.sys"]
+
+
+@STORIES
+def test_a_small_dump_with_the_driver_that_the_system_blames(tmp_path: Path, build: int) -> None:
+    write_dump(blaming(build, Stop.PAGED_AT_DISPATCH), tmp_path / "Mini.dmp", 4)
+    found = triage(tmp_path / "Mini.dmp")
+    assert rules(found)["fault.address"] == (Strength.STRONG, ("BadDriver.sys",))
     assert suspects(found) == ["BadDriver.sys"]
 
 

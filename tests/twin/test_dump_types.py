@@ -12,7 +12,7 @@ import pytest
 from dump_writer_walk import APC_DISABLE, Dump
 from test_dump_writer import BUILDS, STATE
 
-from lab.twin.crash import CrashState
+from lab.twin.crash import CrashState, Stop
 from lab.twin.memory import DUMP_TYPES, parameters, write_dump
 
 PAGED = [kind for kind in DUMP_TYPES if kind != 4]
@@ -115,3 +115,15 @@ def test_a_small_dump(tmp_path: Path, build: int) -> None:
     assert (gone, first) == (3, "crashdmp.sys")
     starts = sorted({mm, unloaded, prcb, process, thread, stack, debugger, listed, drivers, pool, end})
     assert all(later - sooner > 3 for sooner, later in pairwise(starts))
+
+
+@BUILDS
+def test_a_small_dump_names_the_driver_that_the_system_blames(tmp_path: Path, build: int) -> None:
+    blaming = replace(STATE, build=build, stop=Stop.PAGED_AT_DISPATCH, dispatch_owner="BadDriver.sys")
+    for state, name in ((blaming, "BadDriver.sys"), (replace(STATE, build=build), "")):
+        write_dump(state, tmp_path / "Mini.dmp", 4)
+        data = (tmp_path / "Mini.dmp").read_bytes()
+        (at,) = struct.unpack_from("<I", data, 0x2040)
+        length = struct.unpack_from("<I", data, at)[0] if at else 0
+        assert data[at + 4 : at + 4 + 2 * length].decode("utf-16-le") == name
+        assert struct.unpack_from("<I", data, 0x1038)[0] >> 7 & 1 == bool(name)

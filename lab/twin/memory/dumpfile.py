@@ -25,7 +25,7 @@ from lab.twin.memory.pagemaps import (
 )
 from lab.twin.memory.physical import PAGE
 from lab.twin.memory.records import Record, filetime
-from lab.twin.memory.smalldump import FIELDS, small_dump
+from lab.twin.memory.smalldump import fields, small_dump
 
 
 def usual_type(build: int) -> int:
@@ -112,7 +112,7 @@ def _header(machine: Machine, state: CrashState, kind: int, size: int) -> bytes:
     head.u64(0xFA8, filetime(state.system_time))
     head.bytes(0xFB0, bytes(4))
     head.u64(0x1030, int(state.uptime_seconds * 10_000_000))
-    head.u32(0x1038, FIELDS if kind == TRIAGE else 0)
+    head.u32(0x1038, fields(state) if kind == TRIAGE else 0)
     head.u32(0x103C, 0)
     head.u32(0x1040, 3)
     head.u32(0x1044, 0x110)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import struct
 
-from lab.twin.crash import CrashState
+from lab.twin.crash import CrashState, Stop
 from lab.twin.memory.machine import Machine
 from lab.twin.memory.pagemaps import HEADER
 
 CONTEXT, EXCEPTION = 0x348, 0xF00  # both are in the header
-FIELDS = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x100 | 0x400 | 0x800
-"""MiniDumpFields: all parts but the broken driver and the data page."""
-
+_FIELDS = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x100 | 0x400 | 0x800
+_BROKEN_DRIVER = 0x80
 _HEAD = 0x80
 _POOL_TAG, _LEVEL = 0, 0x10
 _AROUND = 0x100  # bytes kept around what a register points to
@@ -33,6 +32,16 @@ class _File:
         return at
 
 
+def names_driver(state: CrashState) -> bool:
+    """Whether the system itself blames a driver (nt!KiBugCheckDriver)."""
+    return state.stop is Stop.PAGED_AT_DISPATCH
+
+
+def fields(state: CrashState) -> int:
+    """MiniDumpFields: all parts but the data page, and the broken driver if there is one."""
+    return _FIELDS | (_BROKEN_DRIVER if names_driver(state) else 0)
+
+
 def small_dump(machine: Machine, state: CrashState) -> bytes:
     """Everything behind the header of the dump."""
     at, memory = machine.layout, machine.memory
@@ -51,13 +60,14 @@ def small_dump(machine: Machine, state: CrashState) -> bytes:
     blocks = _blocks(machine)
     contents = [(address, file.add(part), len(part)) for address, part in blocks]
     listed = file.add(b"".join(struct.pack("<QII", *block) for block in contents))
-    entries, count, pool, pool_size = _drivers(machine, file)
+    entries, count, pool, pool_size, names = _drivers(machine, file)
+    broken = names[at.module(state.dispatch_owner).name] if names_driver(state) else 0
     end = file.add(b"TRGD")
     size = HEADER + len(file.data)
     head = struct.pack(
         "<12I6I",
         *(0, size, end, CONTEXT, EXCEPTION, mm, unloaded, prcb, process, thread, stack, len(stack_bytes)),
-        *(entries, count, pool, pool_size, 0, 0),
+        *(entries, count, pool, pool_size, broken, 0),
     )
     head += struct.pack("<Q16xQII", top, 0, 0, 0)
     head += struct.pack("<4I", debugger_at, len(debugger), listed, len(contents))
@@ -94,8 +104,8 @@ def _blocks(machine: Machine) -> list[tuple[int, bytes]]:
     return sorted(found.items())
 
 
-def _drivers(machine: Machine, file: _File) -> tuple[int, int, int, int]:
-    """The list of modules and its strings: offset, count, offset of the strings, their size."""
+def _drivers(machine: Machine, file: _File) -> tuple[int, int, int, int, dict[str, int]]:
+    """The list of modules and its strings: offset, count, offset of the strings, their size, each string."""
     size = 0xA0 if machine.layout.kernel.new else 0x90
     stride = 8 + size
     file.data += bytes(-len(file.data) % 8)
@@ -103,10 +113,12 @@ def _drivers(machine: Machine, file: _File) -> tuple[int, int, int, int]:
     modules = machine.layout.modules
     pool = start + stride * len(modules)
     entries, strings = bytearray(), bytearray()
+    names = {}
     for module, entry in zip(modules, machine.module_entries, strict=True):
-        entries += struct.pack("<II", pool + len(strings), 0) + machine.memory.read(entry, size)
+        names[module.name] = pool + len(strings)
+        entries += struct.pack("<II", names[module.name], 0) + machine.memory.read(entry, size)
         text = module.name.encode("utf-16-le")
         strings += struct.pack("<I", len(module.name)) + text + b"\0\0"
         strings += bytes(-len(strings) % 8)
     file.data += entries + strings
-    return start, len(modules), pool, len(strings)
+    return start, len(modules), pool, len(strings), names
