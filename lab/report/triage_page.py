@@ -24,6 +24,11 @@ _WORTH = {
     Strength.WEAK: "The strongest fact of this dump is weak: a hint where to look next.",
 }
 
+_STOPPED_BY = {
+    0x80: "A non-maskable interrupt stopped the system",
+    0xE2: "The system was stopped on purpose",
+}
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -197,7 +202,7 @@ def _answer(triage: Triage, count: int | None) -> Answer:
 
 def _headline(triage: Triage, first: tuple[Suspect, ...]) -> tuple[tuple[str, bool], ...]:
     if triage.bugcheck.ours:
-        return (("The system was stopped on purpose", False),)
+        return ((_STOPPED_BY[triage.bugcheck.code], False),)
     if not first:
         return (("This dump speaks against no driver", False),)
     if len(first) > 3:

@@ -156,9 +156,16 @@ def test_the_verdict_line(weights: dict[str, float], sentence: str) -> None:
     assert page(replace(samples.full_triage(), suspects=suspects)).answer.sentence == sentence
 
 
-def test_a_stop_on_purpose_accuses_nobody() -> None:
-    found = page(replace(samples.full_triage(), bugcheck=Bugcheck(0x80), suspects=()))
-    assert found.answer.sentence == "The system was stopped on purpose"
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (0x80, "A non-maskable interrupt stopped the system"),
+        (0xE2, "The system was stopped on purpose"),
+    ],
+)
+def test_a_stop_from_outside_accuses_nobody(code: int, sentence: str) -> None:
+    found = page(replace(samples.full_triage(), bugcheck=Bugcheck(code), suspects=()))
+    assert found.answer.sentence == sentence
 
 
 def test_equal_triages_give_equal_pages() -> None:
