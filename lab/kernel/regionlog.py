@@ -29,6 +29,7 @@ class RegionLog:
     capacity: int
     entries: tuple[CriticalRegionEntry, ...] = ()
     note: str = ""
+    missing: int = 0  # slots that are not in the dump
 
 
 def read_region_log(kernel: Kernel) -> RegionLog:
@@ -66,7 +67,7 @@ def _read(kernel: Kernel, used: Used) -> RegionLog:
         used.check(f"every thread of its {len(entries)} entries is one")
     if missing:
         note = f"{note} {missing} of {length} entries of the critical-region log are not in the dump.".strip()
-    return RegionLog(missing < length, length, tuple(entries), note)
+    return RegionLog(missing < length, length, tuple(entries), note, missing)
 
 
 def _entry(kernel: Kernel, thread: int, stack: list[int]) -> CriticalRegionEntry:

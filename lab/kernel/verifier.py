@@ -104,6 +104,7 @@ def read_verifier(kernel: Kernel) -> tuple[VerifierFacts, tuple[str, ...]]:
         counters=read_global_counters(kernel),
         loaded=loaded,
         irp_log=irps.entries,
+        log_missing=log.missing,
     )
     return facts, tuple(notes)
 

@@ -167,6 +167,7 @@ class VerifierFacts:
     counters: tuple[tuple[str, int], ...] = ()
     loaded: tuple[VerifiedDriver, ...] = ()
     irp_log: tuple[IrpLogEntry, ...] = ()
+    log_missing: int = 0  # slots of the critical-region log that are not in the dump
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,9 @@ class FilterInstance:
     filter_name: str
     image: str  # file name of the driver, "" when it could not be resolved
     origin: Origin
-    handles_read: bool | None  # has a callback for the major function of the request: READ, or what it was
+    handles_read: (
+        bool | None
+    )  # has a callback for the request's major function; for READ when that is unknown
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,8 @@ class DispatchState:
     volume: int = 0
     volume_name: str = ""
     instances: tuple[FilterInstance, ...] = ()
+    image: str = ""  # file name of the device's driver; not the one of the routine where a library serves it
+    major: int | None = None  # major function of the request, None when nothing tells
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from analysis_facts import (
 from lab.analysis.facts import Facts
 from lab.analysis.rules import apply
 from lab.analysis.rules.dispatch_routine import KINDS
-from lab.analysis.rules.irp_log import left_zero
+from lab.analysis.rules.irp_log import departure
 from lab.analysis.rules.minifilters import major_by_sender
 from lab.analysis.suspects import rank
 from lab.model import Bugcheck, Evidence, IrpLogEntry, Strength
@@ -59,6 +59,19 @@ class TestRoutine:
         )
         assert suspects(facts) == []
         assert "not suspected itself" in notes(facts)
+
+    def test_a_librarys_routine_leads_to_the_driver_whose_device_was_called(self) -> None:
+        """As with the driver framework, whose routine is in the driver object of every driver it serves."""
+        facts = dispatch_crash("Ntfs.sys")
+        assert facts.dispatch is not None
+        served = replace(facts, dispatch=replace(facts.dispatch, image="BadDriver.sys"))
+        said = evidence(served)["0xc4.c5.served-driver"]
+        assert (said.strength, said.points_to) == (Strength.STRONG, ("BadDriver.sys",))
+        guessed = replace(facts, dispatch=replace(facts.dispatch, address=0, image="BadDriver.sys"))
+        windows_own = replace(facts, dispatch=replace(facts.dispatch, image="Ntfs.sys"))
+        for other in (guessed, windows_own):
+            assert suspects(other) == []
+            assert "not suspected itself" in notes(other)
 
     def test_a_routine_of_an_unloaded_driver(self) -> None:
         facts = dispatch_crash("BadDriver.sys", found=False)
@@ -111,7 +124,9 @@ class TestMinifilters:
         assert (cleared.clears, cleared.strength) == (("Other.sys",), Strength.WEAK)
         assert "IRP_MJ_READ" in cleared.statement
         assert cleared.where.endswith("[25]")
-        assert said["0xc4.c5.only-minifilter"].points_to == ("BadDriver.sys",)
+        only = said["0xc4.c5.only-minifilter"]
+        assert (only.points_to, only.strength) == (("BadDriver.sys",), Strength.MODERATE)
+        assert only.statement.endswith("that registered for IRP_MJ_READ."), "it is not the only one there"
 
     def test_the_irp_tells_the_request_better_than_the_callers_name(self) -> None:
         facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("Other.sys", reads=False))
@@ -144,7 +159,7 @@ class TestMinifilters:
     def test_without_the_saved_state_any_volumes_minifilters_are_a_weak_set(self) -> None:
         facts = dispatch_crash("fltmgr.sys", found=False)
         assert suspects(facts) == []
-        assert "saved state was not found" in notes(facts)
+        assert "Without verifier's saved state" in notes(facts)
         facts = replace(
             facts, elsewhere=(instance("BadDriver.sys"), instance("Other.sys"), instance("Ntfs.sys"))
         )
@@ -183,6 +198,31 @@ class TestLogs:
         assert [s.image for s in ranked] == ["BadDriver.sys", "Other.sys"]
         assert ranked[0].weight == pytest.approx(12 / 15)
 
+    @pytest.mark.parametrize(
+        ("before", "enters", "strength"),
+        [(0, 1, Strength.STRONG), (-1, 1, Strength.WEAK), (-1, 2, Strength.STRONG)],
+    )
+    def test_who_was_inside_before_the_call_is_not_said_to_have_leaked(
+        self, before: int, enters: int, strength: Strength
+    ) -> None:
+        """A driver above may call down from within a critical region, and leaves it afterwards."""
+        facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("Other.sys"))
+        _, routine, _, _ = facts.bugcheck.parameters
+        bugcheck = Bugcheck(0xC4, (0xC5, routine, before - 1 & 0xFFFF, before & 0xFFFF))
+        facts = replace(facts, bugcheck=bugcheck, verifier=verifier(*[OPEN_ENTER] * enters))
+        assert evidence(facts)["0xc4.c5.region-log.unbalanced-thread"].strength is strength
+
+    def test_the_irp_log_is_read_from_the_count_before_the_call(self) -> None:
+        facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("Other.sys"))
+        _, routine, _, _ = facts.bugcheck.parameters
+        log = irps((0, "Ntfs.sys"), (-1, "Other.sys"), (-1, "Ntfs.sys"), (-2, "BadDriver.sys"))
+        facts = replace(
+            facts,
+            bugcheck=Bugcheck(0xC4, (0xC5, routine, 0xFFFE, 0xFFFF)),
+            verifier=replace(verifier(), irp_log=log),
+        )
+        assert evidence(facts)["0xc4.c5.irp-log.bracket"].points_to == ("BadDriver.sys",)
+
     def test_a_positive_change_asks_for_extra_leaves(self) -> None:
         facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("Other.sys"))
         _, routine, _, before = facts.bugcheck.parameters
@@ -215,10 +255,10 @@ class TestLogs:
         assert suspects(exit_crash(replace(verifier(), irp_log=log))) == []
 
     def test_a_region_that_was_left_again_brackets_nothing(self) -> None:
-        assert left_zero(tuple(reversed(irps((0, "A"), (-1, "B"), (0, "C"))))) is None
-        assert left_zero(tuple(reversed(irps((-1, "A"), (-1, "B"))))) is None
-        assert left_zero(()) is None
-        found = left_zero(tuple(reversed(irps((0, "A"), (-1, "B"), (0, "C"), (-1, "D"), (-1, "E")))))
+        assert departure(tuple(reversed(irps((0, "A"), (-1, "B"), (0, "C"))))) is None
+        assert departure(tuple(reversed(irps((-1, "A"), (-1, "B"))))) is None
+        assert departure(()) is None
+        found = departure(tuple(reversed(irps((0, "A"), (-1, "B"), (0, "C"), (-1, "D"), (-1, "E")))))
         assert found is not None
         assert [entry.caller for entry in found] == ["C", "D"]
 

@@ -73,10 +73,12 @@ class TestRegionLog:
     def test_verifier_unknown_off_or_without_log(self) -> None:
         assert "not known" in notes(exit_crash(None))
         assert "0x800" in notes(exit_crash(verifier(level=0x10)))
-        assert "not allocated" in notes(exit_crash(verifier(allocated=False, capacity=0)))
-        paged_out = verifier(allocated=False)
+        unknown = verifier(allocated=False)
+        assert "no critical-region log was found" in notes(exit_crash(unknown))
+        paged_out = replace(unknown, log_missing=128)
         assert "paged out" in notes(exit_crash(paged_out))
-        for log in (None, verifier(level=0x10), verifier(allocated=False, capacity=0), paged_out):
+        assert "was found" not in notes(exit_crash(paged_out))
+        for log in (None, verifier(level=0x10), unknown, paged_out):
             assert suspects(exit_crash(log)) == []
 
     def test_an_empty_log_means_inlined_calls(self) -> None:
@@ -89,6 +91,21 @@ class TestRegionLog:
         settings = replace(verifier(), loaded=(VerifiedDriver("BadDriver.sys", 0, 1),))
         assert "in no log: Suspect.sys, Other.sys" in notes(exit_crash(settings))
         assert "in no log" not in notes(exit_crash(verifier()))
+        seen = replace(verifier((ELSE, "enter", "Suspect.sys")), loaded=settings.loaded)
+        assert "in no log: Other.sys" in notes(exit_crash(seen))
+
+    def test_calls_on_pages_that_lack_make_everything_less_sure(self) -> None:
+        """The leave that would close an enter may have been on a page that is not in the dump."""
+        log = replace(verifier(OPEN_ENTER, (ELSE, "enter", "Other.sys"), (ELSE, "enter", "Other.sys")))
+        for missing, own, elsewhere in (
+            (0, Strength.STRONG, Strength.MODERATE),
+            (64, Strength.MODERATE, Strength.WEAK),
+        ):
+            said = evidence(exit_crash(replace(log, log_missing=missing)))
+            assert said["0x20.region-log.unbalanced-thread"].strength is own
+            assert said["0x20.region-log.enter-without-leave"].strength is elsewhere
+        nothing_left = exit_crash(replace(verifier(), log_missing=64))
+        assert "0x20.region-log.empty" not in evidence(nothing_left)
 
     def test_the_threads_own_open_enter_is_strong(self) -> None:
         facts = exit_crash(
@@ -258,6 +275,12 @@ def test_our_own_stops_accuse_nobody(code: int) -> None:
     facts = fault(code, (0, base("BadDriver.sys"), 0, base("BadDriver.sys")), "BadDriver+0x1")
     assert set(evidence(facts)) == {"ours"}
     assert suspects(facts) == []
+
+
+def test_who_sent_an_nmi_is_not_claimed_to_be_known() -> None:
+    facts = fault(0x80, (0x4F4454, 0, 0, 0))
+    assert evidence(facts)["ours"].strength is Strength.WEAK
+    assert "hardware that failed" in notes(facts)
 
 
 def test_a_bugcheck_without_rules_says_so() -> None:

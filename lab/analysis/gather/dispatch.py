@@ -50,7 +50,7 @@ def read_call(kernel: Kernel, bugcheck: Bugcheck, stack: tuple[Frame, ...], note
     if _of_filter_manager(kernel, routine):
         others = _volumes(kernel, saved, devices, wanted)
     return Call(
-        state=_state(kernel, saved, routine, volume) if saved is not None else None,
+        state=_state(kernel, saved, routine, volume, major) if saved is not None else None,
         major=major,
         elsewhere=tuple(
             i for each in others if volume is None or each.address != volume.address for i in each.instances
@@ -58,7 +58,10 @@ def read_call(kernel: Kernel, bugcheck: Bugcheck, stack: tuple[Frame, ...], note
     )
 
 
-def _state(kernel: Kernel, saved: SavedState, routine: int, volume: Volume | None) -> DispatchState:
+def _state(
+    kernel: Kernel, saved: SavedState, routine: int, volume: Volume | None, major: int | None
+) -> DispatchState:
+    owner = kernel.module_at(saved.device.driver.start)
     return DispatchState(
         address=saved.address,
         found_in=saved.found_in,
@@ -72,6 +75,8 @@ def _state(kernel: Kernel, saved: SavedState, routine: int, volume: Volume | Non
         volume=volume.address if volume else 0,
         volume_name=volume.name if volume else "",
         instances=volume.instances if volume else (),
+        image=owner.name if owner is not None else "",
+        major=major,
     )
 
 

@@ -69,7 +69,7 @@ def named_routine(facts: Facts) -> Iterator[Evidence | Note]:
         )
         yield from minifilters(facts, kind.id, did)
     elif module.origin is Origin.IN_BOX:
-        yield from _in_box(kind, module, place)
+        yield from _in_box(facts, kind, module, place)
     else:
         yield Evidence(
             rule=f"{kind.id}.dispatch-routine",
@@ -88,11 +88,11 @@ def logs(facts: Facts) -> Iterator[Evidence | Note]:
     if kind is None or not kind.counts:
         return
     if signed16(now) < signed16(before):
-        yield from left_open(facts, kind.id)
+        yield from left_open(facts, kind.id, inside=max(-signed16(before), 0))
     else:
         yield from left_too_often(facts, kind.id)
     yield from undirected(facts, kind.id)
-    yield from bracketed(facts, kind.id)
+    yield from bracketed(facts, kind.id, usual=signed16(before))
 
 
 def _change(kind: Kind, now: int, before: int) -> Evidence:
@@ -124,16 +124,27 @@ def _not_loaded(facts: Facts, kind: Kind, address: int) -> Iterator[Evidence | N
     )
 
 
-def _in_box(kind: Kind, module: Module, place: str) -> Iterator[Evidence | Note]:
+def _in_box(facts: Facts, kind: Kind, module: Module, place: str) -> Iterator[Evidence | Note]:
     yield Evidence(
         rule=f"{kind.id}.in-box-routine",
         statement=f"The {kind.routine} is {place}, and {module.name} comes with Windows.",
         strength=Strength.WEAK,
         where="bugcheck parameter 2",
     )
+    state = facts.dispatch
+    if state is not None and state.address and facts.accusable(state.image):
+        yield Evidence(
+            rule=f"{kind.id}.served-driver",
+            statement=f"The device that was called belongs to {state.image}: {module.name} takes its "
+            "requests and calls its callbacks.",
+            strength=Strength.STRONG,
+            where=f"device {state.device:#x} of verifier's saved state",
+            points_to=(state.image,),
+        )
+        return
     yield Note(
-        f"{module.name} is not suspected itself. A driver it calls without IoCallDriver changed the count; "
-        "verify the drivers below it."
+        f"{module.name} is not suspected itself. A driver that it calls without IoCallDriver may have "
+        "changed the count; verify the drivers below it."
         if kind.counts
         else f"{module.name} is not suspected itself: verify the drivers that it calls."
     )

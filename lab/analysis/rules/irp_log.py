@@ -17,39 +17,39 @@ def irp_log(facts: Facts) -> Iterator[Evidence]:
     yield from bracketed(facts, f"{facts.bugcheck.code:#x}")
 
 
-def bracketed(facts: Facts, family: str) -> Iterator[Evidence]:
-    """The two entries of the crashing thread between which the count left 0 for good."""
+def bracketed(facts: Facts, family: str, usual: int = 0) -> Iterator[Evidence]:
+    """The two entries of the crashing thread between which the count left `usual` for good."""
     if facts.verifier is None or facts.thread is None:
         return
     thread = facts.thread.address
     own = [entry for entry in reversed(facts.verifier.irp_log) if entry.thread == thread]
-    left = left_zero(own)
-    if left is None:
+    found = departure(own, usual)
+    if found is None:
         return
-    before, after = left
+    before, after = found
     images = [image for entry in (before, after) for image in _images(facts, entry)]
     accused = tuple(dict.fromkeys(image for image in images if facts.accusable(image)))
     yield Evidence(
         rule=f"{family}.irp-log.bracket",
-        statement="The thread's APC disable count was 0 when "
+        statement=f"The thread's APC disable count was {usual} when "
         f"{before.caller or 'the kernel'} last worked on an IRP with it, and {after.kernel_apc_disable} at "
-        f"the next IRP, by {after.caller or 'the kernel'}; it was not 0 again.",
+        f"the next IRP, by {after.caller or 'the kernel'}; it was not {usual} again.",
         strength=Strength.MODERATE if len(accused) == 1 else Strength.WEAK,
         where=f"{LOG}, IRPs {before.irp:#x} and {after.irp:#x} of thread {thread:#x}",
         points_to=accused,
     )
 
 
-def left_zero(entries: Sequence[IrpLogEntry]) -> tuple[IrpLogEntry, IrpLogEntry] | None:
-    """(last entry with count 0, the next one) of one thread's entries, oldest first.
+def departure(entries: Sequence[IrpLogEntry], usual: int = 0) -> tuple[IrpLogEntry, IrpLogEntry] | None:
+    """(last entry with the count `usual`, the next one) of one thread's entries, oldest first.
 
-    None when the count is 0 to the end, or when no entry with 0 is left in the log. A count that came back
-    to 0 was a critical region that was left again.
+    None when the count is `usual` to the end, or in no entry of the log. A count that came back to it was a
+    critical region that was left again.
     """
     for older, newer in zip(reversed(entries[:-1]), reversed(entries[1:]), strict=True):
-        if newer.kernel_apc_disable == 0:
+        if newer.kernel_apc_disable == usual:
             return None
-        if older.kernel_apc_disable == 0:
+        if older.kernel_apc_disable == usual:
             return older, newer
     return None
 

@@ -25,7 +25,7 @@ def minifilters(facts: Facts, family: str, did: str) -> Iterator[Evidence | Note
     state = facts.dispatch
     if state is None or not state.volume:
         yield (
-            Note("Verifier's saved state was not found, so the volume and its minifilters are not known.")
+            Note("Without verifier's saved state the volume and its minifilters are not known.")
             if state is None
             else Note(f"No filter manager volume was found for device {state.device:#x}.")
         )
@@ -38,18 +38,19 @@ def minifilters(facts: Facts, family: str, did: str) -> Iterator[Evidence | Note
         )
     candidates = _foreign(state.instances)
     major = request_major(facts)
+    only_for = ""
     if major is not None:
         candidates, idle = _that_handle(candidates)
         if idle:
-            name = major_name(major)
+            only_for = major_name(major)
             yield Evidence(
                 rule=f"{family}.no-callback",
-                statement=f"The request was {name}, and {_names(idle)} did not register for it.",
+                statement=f"The request was {only_for}, and {_names(idle)} did not register for it.",
                 strength=Strength.WEAK,
                 where=f"FLT_INSTANCE.CallbackNodes[{major + 22}]",
                 clears=_images(idle),
             )
-    yield from _named(state, family, did, candidates, nameless)
+    yield from _named(state, family, did, candidates, nameless, only_for)
     yield from _elsewhere(facts, state, family)
 
 
@@ -59,8 +60,11 @@ def _named(
     did: str,
     candidates: list[FilterInstance],
     nameless: list[FilterInstance],
+    only_for: str,
 ) -> Iterator[Evidence | Note]:
+    """`only_for` is the major function when `candidates` are only those that registered for it, else ""."""
     images = _images(candidates)
+    which = f"the volume {state.volume_name}" + (f" that registered for {only_for}" if only_for else "")
     where = _where(state, candidates)
     if not images and not nameless:
         yield Note(
@@ -72,15 +76,15 @@ def _named(
     elif len(images) == 1 and not nameless:
         yield Evidence(
             rule=f"{family}.only-minifilter",
-            statement=f"{images[0]} is the only third-party minifilter on the volume {state.volume_name}.",
-            strength=Strength.STRONG if state.address else Strength.MODERATE,
+            statement=f"{images[0]} is the only third-party minifilter on {which}.",
+            strength=Strength.STRONG if state.address and not only_for else Strength.MODERATE,
             where=where,
             points_to=images,
         )
     elif images:
         yield Evidence(
             rule=f"{family}.minifilters",
-            statement=f"One of {len(images)} third-party minifilters on the volume {state.volume_name} "
+            statement=f"One of {len(images)} third-party minifilters on {which} "
             f"{did}: {', '.join(images)}. One dump cannot tell which.",
             strength=Strength.MODERATE,
             where=where,

@@ -30,17 +30,22 @@ def region_log(facts: Facts) -> Iterator[Evidence | Note]:
             "turn them on for the third-party drivers and reproduce."
         )
         return
-    if not verifier.log_allocated:
+    if verifier.log_missing:
         yield Note(
-            f"The critical-region log (room for {verifier.log_capacity} entries) was kept, but its memory is "
-            "not in the dump: it was paged out, or this kind of dump leaves it out. A complete dump has it."
-            if verifier.log_capacity
-            else "Miscellaneous checks were on, but the critical-region log is not allocated."
+            "What lacks of the critical-region log was paged out, or this kind of dump leaves it out: a "
+            "complete dump has it."
         )
+    elif not verifier.log_allocated:
+        yield Note(
+            "Miscellaneous checks were on, but no critical-region log was found, so who entered or left "
+            "critical regions is not known."
+        )
+    if not verifier.log_allocated:
         return
     yield from _not_verified(facts, verifier)
     if not verifier.log:
-        yield from _empty(verifier)
+        if not verifier.log_missing:
+            yield from _empty(verifier)
         return
     if facts.thread is not None:
         yield from _crashing_thread(facts, verifier, facts.thread.address)
@@ -51,7 +56,8 @@ def region_log(facts: Facts) -> Iterator[Evidence | Note]:
 def _not_verified(facts: Facts, verifier: VerifierFacts) -> Iterator[Note]:
     """Only calls that verified drivers import are logged: what the log cannot have seen is said."""
     verified = {driver.name.casefold() for driver in verifier.loaded}
-    missing = [m.name for m in facts.modules if facts.accusable(m.name) and m.name.casefold() not in verified]
+    seen = verified | {entry.caller.casefold() for entry in verifier.log}
+    missing = [m.name for m in facts.modules if facts.accusable(m.name) and m.name.casefold() not in seen]
     if verified and missing:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         yield Note(
@@ -88,18 +94,31 @@ def _crashing_thread(facts: Facts, verifier: VerifierFacts, thread: int) -> Iter
         yield Note("The crashing thread's calls that are still in the critical-region log are balanced.")
 
 
-def left_open(facts: Facts, family: str) -> Iterator[Evidence]:
-    """Drivers that entered a critical region on the crashing thread and never left it."""
+def left_open(facts: Facts, family: str, *, inside: int = 0) -> Iterator[Evidence]:
+    """Drivers that entered a critical region on the crashing thread and did not leave it.
+
+    `inside` is how many regions the thread was in before the call that went wrong. Their enters are in the
+    log, too, and whoever made them is still to leave.
+    """
     if facts.verifier is None or facts.thread is None:
         return
     thread = facts.thread.address
     for balance in balances([entry for entry in facts.verifier.log if entry.thread == thread]):
         if balance.open_enters and facts.accusable(balance.image):
+            if balance.open_enters <= inside:
+                strength, said = (
+                    Strength.WEAK,
+                    "has not left it; before the call it may rightly have been inside",
+                )
+            elif facts.verifier.log_missing:
+                strength, said = Strength.MODERATE, "never left it, as far as the dump holds the log"
+            else:
+                strength, said = Strength.STRONG, "never left it"
             yield Evidence(
                 rule=f"{family}.region-log.unbalanced-thread",
                 statement=f"{balance.image} entered a critical region {_times(balance.open_enters)} on the "
-                "crashing thread and never left it.",
-                strength=Strength.STRONG,
+                f"crashing thread and {said}.",
+                strength=strength,
                 where=f"{LOG}, entries of thread {thread:#x}",
                 points_to=(balance.image,),
             )
@@ -110,15 +129,15 @@ def left_too_often(facts: Facts, family: str) -> Iterator[Evidence]:
     if facts.verifier is None or facts.thread is None:
         return
     thread = facts.thread.address
-    wrapped = is_full(facts.verifier.log, facts.verifier.log_capacity)
+    partly = _is_partial(facts.verifier)
     for balance in balances([entry for entry in facts.verifier.log if entry.thread == thread]):
         if balance.extra_leaves and facts.accusable(balance.image):
             yield Evidence(
                 rule=f"{family}.region-log.unbalanced-thread",
                 statement=f"{balance.image} left a critical region {_times(balance.extra_leaves)} on the "
                 "crashing thread without having entered it"
-                + (", as far as the overwritten log still shows." if wrapped else "."),
-                strength=Strength.MODERATE if wrapped else Strength.STRONG,
+                + (", as far as the log still shows." if partly else "."),
+                strength=Strength.MODERATE if partly else Strength.STRONG,
                 where=f"{LOG}, entries of thread {thread:#x}",
                 points_to=(balance.image,),
             )
@@ -129,15 +148,15 @@ def undirected(facts: Facts, family: str) -> Iterator[Evidence]:
     if facts.verifier is None or facts.thread is None:
         return
     thread = facts.thread.address
-    wrapped = is_full(facts.verifier.log, facts.verifier.log_capacity)
+    partly = _is_partial(facts.verifier)
     for _, image, calls in unpaired([entry for entry in facts.verifier.log if entry.thread == thread]):
         if facts.accusable(image):
             yield Evidence(
                 rule=f"{family}.region-log.odd-calls",
                 statement=f"{image} made {calls} call{'s' if calls > 1 else ''} to enter or leave a critical "
                 "region on the crashing thread, which cannot be pairs"
-                + (", as far as the overwritten log still shows." if wrapped else "."),
-                strength=Strength.WEAK if wrapped else Strength.MODERATE,
+                + (", as far as the log still shows." if partly else "."),
+                strength=Strength.WEAK if partly else Strength.MODERATE,
                 where=f"{LOG}, entries of thread {thread:#x}; this kernel does not log the direction",
                 points_to=(image,),
             )
@@ -148,14 +167,14 @@ def _other_threads(facts: Facts, verifier: VerifierFacts) -> Iterator[Evidence |
     crashing = facts.thread.address if facts.thread else 0
     others = [balance for balance in balances(verifier.log) if balance.thread != crashing]
     if count_is_negative(facts):
-        yield from _entered_elsewhere(facts, others)
-    elif not is_full(verifier.log, verifier.log_capacity):
+        yield from _entered_elsewhere(facts, others, whole=not verifier.log_missing)
+    elif not _is_partial(verifier):
         yield from _left_elsewhere(facts, others)
 
 
-def _entered_elsewhere(facts: Facts, others: list[Balance]) -> Iterator[Evidence]:
+def _entered_elsewhere(facts: Facts, others: list[Balance], *, whole: bool) -> Iterator[Evidence]:
     for image, found in _by_image(facts, [balance for balance in others if balance.open_enters]).items():
-        sure = any(balance.went_on or balance.open_enters > 1 for balance in found)
+        sure = whole and any(balance.went_on or balance.open_enters > 1 for balance in found)
         yield Evidence(
             rule="0x20.region-log.enter-without-leave",
             statement=f"{image} entered a critical region without leaving it on {len(found)} other "
@@ -209,6 +228,11 @@ def _monopolised(facts: Facts, verifier: VerifierFacts) -> Iterator[Evidence | N
     yield Note(
         f"Disable {image} and reproduce: either it was the culprit, or the log will show the other drivers."
     )
+
+
+def _is_partial(verifier: VerifierFacts) -> bool:
+    """Whether calls lack: the oldest were overwritten, or pages of the log are not in the dump."""
+    return verifier.log_missing > 0 or is_full(verifier.log, verifier.log_capacity)
 
 
 def _times(number: int) -> str:
