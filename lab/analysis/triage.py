@@ -13,7 +13,7 @@ from lab.analysis.signature import signature_of
 from lab.analysis.suspects import rank
 from lab.dumps.dump import open_dump
 from lab.dumps.source import Source
-from lab.kernel.target import open_kernel
+from lab.kernel.opening import open_kernel
 from lab.model import Driver, Triage
 from lab.symbols.port import SymbolStore
 

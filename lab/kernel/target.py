@@ -6,7 +6,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from lab.dumps.context import Context
@@ -15,17 +15,16 @@ from lab.dumps.header import DumpHeader
 from lab.dumps.memory import KERNEL_SPACE as KERNEL_SPACE  # others take it from here
 from lab.dumps.memory import Memory
 from lab.kernel.debugger import DebuggerData, read_debugger_data
-from lab.kernel.identify import base_of_kernel, behind, identify, only_kernel, symbols_of_kernel
 from lab.kernel.image import Function, Image, find_function, read_image
-from lab.kernel.modules import LoadedModule, UnloadedModule, read_modules, read_unloaded
+from lab.kernel.modules import LoadedModule, UnloadedModule
 from lab.kernel.naming import name_of
 from lab.kernel.prcb import Prcb, crashed_processor, processors_of
 from lab.kernel.reading import Readings, Used
-from lab.kernel.root import kernel_memory
 from lab.model import Bugcheck, DumpError, Reading, WantedSymbols
 from lab.symbols.builtin import builtin_kernel
 from lab.symbols.port import ModuleSymbols, SymbolStore
-from lab.symbols.store import symbol_store
+
+_HELP = "Give symbols of exactly this module's PDB (option --symbols): a folder of them or a symbol server."
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,10 +215,7 @@ class Kernel:
         """As `address`, but DumpError names what is missing."""
         found = self.address(name)
         if found is None:
-            raise DumpError(
-                f"the address of {name} is not known for build {self.build}",
-                help="Give a directory with the ISF file of this kernel's PDB (option --symbols).",
-            )
+            raise DumpError(f"the address of {name} is not known for build {self.build}", help=_HELP)
         return found
 
     def _told(self, name: str) -> int | None:
@@ -253,10 +249,8 @@ class Kernel:
         """As `find_offset`, but DumpError names what is missing."""
         found = self.find_offset(type_name, field, module)
         if found is None:
-            raise DumpError(
-                f"the layout of {module}!{type_name}.{field} is not known for build {self.build}",
-                help="Give a directory with the ISF file of this kernel's PDB (option --symbols).",
-            )
+            what = f"the layout of {module}!{type_name}.{field}"
+            raise DumpError(f"{what} is not known for build {self.build}", help=_HELP)
         return found
 
     def find_size(self, type_name: str, module: str = "nt") -> int | None:
@@ -270,7 +264,8 @@ class Kernel:
         """As `find_size`, but DumpError when it is not known."""
         found = self.find_size(type_name, module)
         if found is None:
-            raise DumpError(f"the size of {module}!{type_name} is not known for build {self.build}")
+            what = f"the size of {module}!{type_name}"
+            raise DumpError(f"{what} is not known for build {self.build}", help=_HELP)
         return found
 
     def _layout(
@@ -309,32 +304,3 @@ class Kernel:
             return self.dump.triage.thread_address
         found = self.crashed[0]
         return found.thread or None if found else None
-
-
-def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:
-    """The kernel that `dump` is of. Built-in tables serve when `symbols` has no better.
-
-    DumpError when not even the kernel itself can be found.
-    """
-    store = symbols if symbols is not None else symbol_store()
-    memory, unmapped = kernel_memory(dump)
-    modules, notes = read_modules(dump, memory)
-    closes = dump.triage is None and not notes
-    notes = (unmapped, *notes) if unmapped else notes
-    identified = identify(dump, base_of_kernel(dump, modules))
-    if not modules:
-        modules = (only_kernel(dump, memory, identified, notes),)
-    base = base_of_kernel(dump, modules)
-    nt = next(m for m in modules if m.base == base)
-    pdb, found, note = symbols_of_kernel(dump, nt, identified, store)
-    nt = replace(nt, pdb=pdb)
-    modules = tuple(nt if m.base == nt.base else m for m in modules)
-    notes = (*notes, note) if note else notes
-    kernel = Kernel(dump, modules, nt, store, found, (), notes, memory, behind(pdb, dump.header.build, found))
-    with kernel.reading("loaded drivers") as used:
-        if closes:
-            used.check(f"the list of {len(modules)} drivers closes")
-        if nt.pdb is not None:
-            used.fact(f"{nt.name} is {nt.pdb.name} {nt.pdb.key}")
-    with kernel.reading("unloaded drivers"):
-        return replace(kernel, unloaded=read_unloaded(dump, memory, kernel.address))

@@ -24,11 +24,12 @@ from lab.kernel.filters import find_volume
 from lab.kernel.fltframes import read_filters, read_volumes
 from lab.kernel.irp import read_irp
 from lab.kernel.irplog import read_irp_log
+from lab.kernel.opening import open_kernel
 from lab.kernel.pool import find_block
 from lab.kernel.power import read_power_failure
 from lab.kernel.processes import read_processes
 from lab.kernel.processors import processor_context, read_processors
-from lab.kernel.target import Kernel, open_kernel
+from lab.kernel.target import Kernel
 from lab.kernel.threads import all_threads, read_summary
 from lab.kernel.unwind import walk
 from lab.kernel.verifier import read_verifier

@@ -17,8 +17,9 @@ from ntoseye import PROGRAM, ROOT, run
 from benchmarks.crashes import dispatch_crash
 from lab.analysis import triage
 from lab.dumps import open_dump
+from lab.kernel.opening import open_kernel
 from lab.kernel.processes import read_processes
-from lab.kernel.target import Kernel, open_kernel
+from lab.kernel.target import Kernel
 from lab.kernel.version import read_version
 from lab.model import Triage
 from lab.symbols import symbol_store

@@ -16,7 +16,7 @@ from volatility import PROGRAM, TABLES, Volatility, address
 from benchmarks.crashes import BUILDS, dispatch_crash
 from benchmarks.repack import BITMAP_COMPLETE, read_pages, write_bitmap, write_complete
 from lab.dumps import open_dump
-from lab.kernel.target import open_kernel
+from lab.kernel.opening import open_kernel
 from lab.twin.memory import write_dump
 
 pytestmark = [

@@ -21,7 +21,7 @@ from lab.dumps import RemoteSource, expected_length, open_dump, why_not_whole
 from lab.dumps.blocks import Block, BlockMemory
 from lab.dumps.source import BytesSource
 from lab.dumps.user import summarise
-from lab.kernel.target import open_kernel
+from lab.kernel.opening import open_kernel
 from lab.kernel.unwind import walk
 from lab.model import DumpError
 

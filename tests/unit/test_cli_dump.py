@@ -18,7 +18,7 @@ from lab.cli.dump.answer import Question
 from lab.cli.dump.place import number
 from lab.dumps import open_dump
 from lab.dumps.source import BytesSource
-from lab.kernel.target import open_kernel
+from lab.kernel.opening import open_kernel
 from lab.model import ConfigurationError, LabError
 from lab.report.data import to_json
 

@@ -11,7 +11,7 @@ from lab.dumps import Dump, NotInDump, NotPresent, open_dump
 from lab.dumps.paging import Paging
 from lab.dumps.source import BytesSource
 from lab.kernel.lists import follow
-from lab.kernel.target import open_kernel
+from lab.kernel.opening import open_kernel
 from lab.model import DumpError
 
 BASE = 0xFFFFF8A000000000

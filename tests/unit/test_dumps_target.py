@@ -25,7 +25,8 @@ from dumps_builder import (
 )
 
 from lab.dumps import Dump, open_dump
-from lab.kernel.target import Kernel, open_kernel
+from lab.kernel.opening import open_kernel
+from lab.kernel.target import Kernel
 from lab.kernel.unwind import walk
 from lab.model import DumpError
 from lab.symbols import PdbId, SymbolStore, symbol_store

@@ -14,7 +14,7 @@ from lab.dumps.blocks import Block, BlockMemory
 from lab.dumps.drivers import TriageUnloaded
 from lab.dumps.source import BytesSource
 from lab.dumps.triage import MmStorage
-from lab.kernel.target import open_kernel
+from lab.kernel.opening import open_kernel
 from lab.kernel.unwind import thread_bounds, walk
 from lab.model import DumpError
 from lab.symbols import symbol_store

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lab.dumps.dump import open_dump
 from lab.kernel.debugger import FIELDS, SIZES, VARIABLES, DebuggerData, decode, read_debugger_data
-from lab.kernel.target import open_kernel
+from lab.kernel.opening import open_kernel
 from lab.model import Bugcheck, DumpError
 from lab.symbols import symbol_store
 

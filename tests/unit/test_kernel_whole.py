@@ -16,9 +16,10 @@ from lab.kernel.devices import device_stack, dispatch_table
 from lab.kernel.dispatch import devices_with_routine, find_saved_state
 from lab.kernel.filters import volumes_behind
 from lab.kernel.fltframes import read_filters, read_volumes
+from lab.kernel.opening import open_kernel
 from lab.kernel.processes import read_processes
 from lab.kernel.processors import processor_context, read_processors
-from lab.kernel.target import Kernel, open_kernel
+from lab.kernel.target import Kernel
 from lab.kernel.threads import crashing_thread, stack_bounds, threads_with_apcs_disabled
 from lab.kernel.unwind import walk
 from lab.kernel.verifier import read_verifier

@@ -24,7 +24,8 @@ from dumps_builder import (
 from lab.dumps import Dump, open_dump
 from lab.kernel.call_site import is_call
 from lab.kernel.image import Image, find_function
-from lab.kernel.target import Kernel, open_kernel
+from lab.kernel.opening import open_kernel
+from lab.kernel.target import Kernel
 from lab.kernel.unwind import walk
 from lab.kernel.unwind_info import Op, read_unwind_info
 from lab.kernel.virtual_unwind import State

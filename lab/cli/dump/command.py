@@ -16,7 +16,8 @@ from lab.cli.dump.answer import Answer, Question
 from lab.cli.options import Incomplete, Json, Offline, SymbolCache, SymbolSpecs
 from lab.cli.symbols import say_notes, store_for
 from lab.dumps import open_dump
-from lab.kernel.target import Kernel, open_kernel
+from lab.kernel.opening import open_kernel
+from lab.kernel.target import Kernel
 from lab.report.words import line
 
 _READING = "reading memory and symbols"
