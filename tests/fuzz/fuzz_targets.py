@@ -19,7 +19,7 @@ from lab.analysis import triage
 from lab.dumps import expected_length, open_dump, why_not_whole
 from lab.dumps.secondary import read_blobs
 from lab.dumps.source import BytesSource, Source
-from lab.kernel.devices import device_stack, devices_of, dispatch_table, read_device
+from lab.kernel.devices import device_stack, devices_of, read_device
 from lab.kernel.filters import find_volume
 from lab.kernel.fltframes import read_filters, read_volumes
 from lab.kernel.irp import read_irp
@@ -117,7 +117,6 @@ def _filters(kernel: Kernel) -> None:
             find_volume(kernel, read_device(kernel, volume.device))
         for device in device_stack(kernel, volume.device):
             devices_of(kernel, device.driver)
-            dispatch_table(kernel, device.driver)
 
 
 def _requests(kernel: Kernel) -> None:
@@ -204,7 +203,7 @@ def run_cabinet(data: bytes) -> None:
     expand(Bytes(data), "tiny.pdb", io.BytesIO(), 1 << 24)
 
 
-_FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+_FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-")
 
 
 def run_symbol_file(data: bytes) -> None:

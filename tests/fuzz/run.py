@@ -67,7 +67,8 @@ def guided(target: Target, seed: int) -> dict[str, Any]:
     program = [GUIDED_BY, ROOT / "tests" / "fuzz" / "guided.py"]
     with tempfile.TemporaryDirectory(prefix="guided-") as folder:
         command = [*program, target.name, str(target.guided), str(seed), folder]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "TMPDIR": folder}  # it ends without cleaning up
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         for saved in Path(folder).glob("*.xz"):
             shutil.move(saved, FOUND / saved.name)
     try:
