@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lab.dumps.memory import KERNEL_SPACE, i16, u32, u64, unicode_string
-from lab.kernel.irp import MAJOR_FUNCTIONS as MAJOR_NAMES
-from lab.kernel.irp import major_name
+from lab.kernel.irp import MAJOR_FUNCTIONS
 from lab.kernel.target import Kernel
 from lab.model import DumpError
 
 DEVICE_TYPE = 3  # IO_TYPE_DEVICE
 DRIVER_TYPE = 4  # IO_TYPE_DRIVER
 DRIVER_SIZE = 0x150
-MAJOR_FUNCTIONS = len(MAJOR_NAMES)
 DEEPEST_STACK = 64
 """Longest device stack we follow; Windows itself allows far fewer."""
 MOST_DEVICES = 4096
@@ -88,9 +86,8 @@ def read_driver(kernel: Kernel, address: int) -> DriverObject:
         name = unicode_string(memory, address + _DRIVER_NAME)
     except DumpError:
         name = ""  # the text is in paged pool
-    dispatch = struct.unpack(
-        f"<{MAJOR_FUNCTIONS}Q", memory.read(address + _DRIVER_MAJOR, 8 * MAJOR_FUNCTIONS)
-    )
+    count = len(MAJOR_FUNCTIONS)
+    dispatch = struct.unpack(f"<{count}Q", memory.read(address + _DRIVER_MAJOR, 8 * count))
     return DriverObject(
         address=address,
         name=name,
@@ -163,11 +160,6 @@ def devices_of(kernel: Kernel, driver: DriverObject) -> tuple[Device, ...]:
         if len(own) == len(found):
             used.check(f"each of its {len(own)} devices points back to the driver")
         return own
-
-
-def dispatch_table(kernel: Kernel, driver: DriverObject) -> tuple[tuple[str, str], ...]:
-    """(major function, routine by symbol) of every entry, "IRP_MJ_READ" and "fltmgr!FltpDispatch"."""
-    return tuple((major_name(major), kernel.symbol(at)) for major, at in enumerate(driver.dispatch))
 
 
 def _follow(

@@ -146,21 +146,6 @@ def _through_volumes(kernel: Kernel, routine: int) -> RoutineDevices | None:
     return None
 
 
-def find_device(kernel: Kernel, routine: int, stack: Sequence[Frame]) -> tuple[Device, str] | None:
-    """(device, where it was found): any device on the way whose driver has the dispatch routine.
-
-    For when the saved state is not in the dump; several devices of one driver make this a guess.
-    """
-    for address, where in _candidates(kernel, stack):
-        try:
-            device = read_device(kernel, address)
-        except DumpError:
-            continue
-        if device.driver.serves(routine):
-            return device, where
-    return None
-
-
 def _candidates(kernel: Kernel, stack: Sequence[Frame]) -> Iterator[tuple[int, str]]:
     """(address, where it was found), the likeliest first; a later duplicate does not change the order."""
     seen: set[int] = set()

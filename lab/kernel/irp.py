@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from lab.dumps.memory import KERNEL_SPACE, u64, unicode_string
+from lab.dumps.memory import KERNEL_SPACE, unicode_string
 from lab.kernel.target import Kernel
 from lab.model import DumpError
 
@@ -146,13 +146,3 @@ def file_name(kernel: Kernel, address: int) -> str:
         return unicode_string(kernel.memory, address + 0x58)
     except DumpError:
         return ""
-
-
-def file_device(kernel: Kernel, address: int) -> int:
-    """FILE_OBJECT.DeviceObject, 0 when there is no file object or it is not in the dump."""
-    try:
-        if struct.unpack("<h", kernel.memory.read(address, 2))[0] != FILE_TYPE:
-            return 0
-        return u64(kernel.memory, address + 8)
-    except DumpError:
-        return 0

@@ -38,14 +38,6 @@ class PoolBlock:
         return self.address + self.size
 
 
-def read_header(kernel: Kernel, address: int) -> PoolBlock:
-    """The block that begins at `address`. DumpError when no pool header is in front of it."""
-    block = _header(kernel, address - UNIT)
-    if block is None:
-        raise DumpError(f"there is no pool header in front of {address:#x}")
-    return block
-
-
 def find_block(kernel: Kernel, address: int) -> PoolBlock:
     """The block that holds `address`. DumpError when none is recognised: it is large, or not of the pool."""
     with kernel.reading("pool block") as used:

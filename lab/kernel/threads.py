@@ -153,23 +153,6 @@ def read_summary(kernel: Kernel, address: int, layout: ThreadLayout | None = Non
     )
 
 
-def threads_with_apcs_disabled(kernel: Kernel) -> tuple[ThreadSummary, ...]:
-    """Threads whose kernel or special APC disable count is not 0: inside a critical or guarded region.
-
-    A thread may be there for good reason, and a count that a driver left behind looks the same.
-    """
-    with kernel.reading("threads with APCs disabled"):
-        layout = thread_layout(kernel)
-        if layout.kernel_apc_disable is None:
-            raise DumpError(f"the APC disable counts of threads are not known for build {kernel.build}")
-        found = []
-        for thread in all_threads(kernel):
-            record = Record(kernel.memory, thread)
-            if record.number(layout.kernel_apc_disable, 2) or record.number(layout.special_apc_disable, 2):
-                found.append(read_summary(kernel, thread, layout))
-        return tuple(found)
-
-
 def stack_bounds(kernel: Kernel, thread: int) -> tuple[int, int] | None:
     """(StackLimit, StackBase) of a thread; None when the dump does not tell."""
     try:

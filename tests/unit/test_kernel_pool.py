@@ -7,7 +7,7 @@ import struct
 import kernel_bytes as kb
 import pytest
 
-from lab.kernel.pool import find_block, read_header
+from lab.kernel.pool import find_block
 from lab.model import DumpError
 
 PAGE = kb.POOL & ~0xFFF
@@ -46,13 +46,6 @@ def test_a_broken_chain_leaves_the_header_in_front() -> None:
     found.put(PAGE, bytes(0x10))
     block = find_block(kb.kernel(found), PAGE + 0x230)
     assert (block.tag, block.sure) == ("File", False)
-
-
-def test_the_block_that_begins_at_an_address() -> None:
-    kernel = kb.kernel(WHOLE)
-    assert read_header(kernel, PAGE + 0x210).tag == "File"
-    with pytest.raises(DumpError, match="no pool header"):
-        read_header(kernel, PAGE + 0x400)
 
 
 def test_a_protected_tag_reads_as_its_letters() -> None:

@@ -6,7 +6,7 @@ import kernel_bytes as kb
 import pytest
 
 from lab.kernel.processors import processor_context, read_processors
-from lab.kernel.threads import crashing_thread, read_thread, threads_with_apcs_disabled
+from lab.kernel.threads import crashing_thread, read_thread
 from lab.model import DumpError
 
 THREAD = 0xFFFFFA804B5BE000
@@ -128,12 +128,6 @@ def test_a_context_that_contradicts_itself_is_none() -> None:
     found.u32(PRCB + 0x10000 + 0x34, 0x1234)
     kernel = kb.kernel(found, 7601, processors=2)
     assert [each.context for each in kernel.processors] == [None, None]
-
-
-@pytest.mark.parametrize(("kernel_count", "special_count", "inside"), [(0, 0, 0), (-1, 0, 1), (0, 2, 1)])
-def test_threads_inside_critical_regions(kernel_count: int, special_count: int, inside: int) -> None:
-    found = threads_with_apcs_disabled(kb.kernel(memory(7601, kernel_count, special_count)))
-    assert len(found) == inside
 
 
 @pytest.mark.parametrize("rsp", [0xFFFFF88005DABFF8, 0xFFFFF88005DB2000])

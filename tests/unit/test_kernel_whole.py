@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from lab.dumps.dump import Dump, open_dump
-from lab.kernel.devices import device_stack, dispatch_table
+from lab.kernel.devices import device_stack
 from lab.kernel.dispatch import devices_with_routine, find_saved_state
 from lab.kernel.filters import volumes_behind
 from lab.kernel.fltframes import read_filters, read_volumes
@@ -20,7 +20,7 @@ from lab.kernel.opening import open_kernel
 from lab.kernel.processes import read_processes
 from lab.kernel.processors import processor_context, read_processors
 from lab.kernel.target import Kernel
-from lab.kernel.threads import crashing_thread, stack_bounds, threads_with_apcs_disabled
+from lab.kernel.threads import crashing_thread, stack_bounds
 from lab.kernel.unwind import walk
 from lab.kernel.verifier import read_verifier
 from lab.kernel.version import read_version
@@ -107,7 +107,8 @@ def test_a_list_of_processes_that_breaks_is_kept_as_far_as_it_goes(file: Path, t
 
 
 def test_who_else_is_inside_a_critical_region(kernel: Kernel) -> None:
-    (inside,) = threads_with_apcs_disabled(kernel)
+    threads = [thread for process in read_processes(kernel) for thread in process.threads]
+    (inside,) = [each for each in threads if each.kernel_apc_disable or each.special_apc_disable]
     assert (inside.address, inside.kernel_apc_disable) == (crashing_thread(kernel)[0], -1)
 
 
@@ -298,20 +299,17 @@ def test_without_the_saved_state_all_volumes_come_into_question(
     assert names == {r"\Device\Mup", r"\Device\HarddiskVolume3"}
 
 
-def test_the_dispatch_table_by_symbol(kernel: Kernel) -> None:
+def test_the_device_stack_holds_together(kernel: Kernel) -> None:
     routine = kernel.bugcheck.parameters[1]
     found = find_saved_state(kernel, routine, 0, walk(kernel))
     assert found is not None
-    table = dict(dispatch_table(kernel, device_stack(kernel, found.device.address)[0].driver))
-    assert table["IRP_MJ_READ"] == kernel.symbol(routine) == "fltmgr!FltpDispatch"
-    assert table["IRP_MJ_CREATE"] == "fltmgr!FltpCreate"
+    assert device_stack(kernel, found.device.address)[0].driver.serves(routine)
     assert "AttachedDevice and AttachedTo agree" in checks(kernel, "device stack")
 
 
 READERS: tuple[Callable[[Kernel], object], ...] = (
     read_processes,
     read_processors,
-    threads_with_apcs_disabled,
     crashing_thread,
     read_verifier,
     read_filters,
