@@ -150,7 +150,7 @@ def _frame_stands(
 
 
 def _likely(images: Images, back: int, callee: int) -> int:
-    """How likely a return to `back` is: 0 no, 1 its code is not there, 2 from a call, 3 from one of `callee`."""
+    """How likely `back` is a return: 0 not, 1 its code is not there, 2 behind a call, 3 of `callee`."""
     try:
         images.image_base(back)
     except DumpError:

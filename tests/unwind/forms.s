@@ -271,7 +271,7 @@ behind:
     ret
     .seh_endproc
 
-# A jump to its own beginning calls itself.
+# A jump to its own beginning calls itself, until nothing is left of x.
     .seh_proc jumps_to_itself
 jumps_to_itself:
     push rbx
@@ -279,13 +279,12 @@ jumps_to_itself:
     sub rsp, 0x20
     .seh_stackalloc 0x20
     .seh_endprologue
-    lea ebx, [rcx - 1]
+    mov rbx, rdx
     xor ecx, ecx
     call again
-    mov ecx, ebx
-    mov rdx, rax
-    test ecx, ecx
-    jle 1f
+    mov rdx, rbx
+    shr rdx, 13
+    jz 1f
     add rsp, 0x20
     pop rbx
     jmp jumps_to_itself

@@ -140,7 +140,7 @@ class Runner:
         if taken < MOST_AT_ONE_PLACE and chance < (0.5 if taken == 0 else 0.02):  # rare places, too
             self.taken[address] = taken + 1
             self._write_stop(address)
-        rarely = 0.9995 if address in self.interrupted else 0.95
+        rarely = 0.6 if kind == 4 else 0.9995 if address in self.interrupted else 0.95
         if (chance > rarely and len(self.calls) < 16 and self._interruptible()) or self.steps > MOST_STEPS:
             self.interrupted.add(address)
             self.wish = ("interrupt", address)
@@ -167,6 +167,8 @@ class Runner:
             return 1
         if code[0] in (0xC3, 0xC2):
             return 2
+        if (code[0] == 0x8B and code[1] & 0xF8 == 0xE0) or (code[0] == 0x89 and code[1] & 0xC7 == 0xC4):
+            return 4  # mov rsp, reg
         return 3 if code[0] == 0xCF else 0
 
     def _returned(self, rip: int, rsp: int, kept: list[int]) -> None:
