@@ -57,11 +57,12 @@ class SavedState:
 
 
 def find_saved_state(
-    kernel: Kernel, routine: int, count_before: int, stack: Sequence[Frame]
+    kernel: Kernel, routine: int, count_before: int | None, stack: Sequence[Frame]
 ) -> SavedState | None:
     """The state that Verifier saved before calling dispatch routine `routine`.
 
-    `routine` and `count_before` are parameters 2 and 4 of bugcheck 0xC4/0xC5. None when no candidate holds.
+    `routine` and `count_before` are parameters 2 and 4 of bugcheck 0xC4/0xC5; other stops do not tell the
+    count, which is None then. None when no candidate holds.
     """
     with kernel.reading("verifier's saved state of the call") as used:
         found = _find(kernel, routine, count_before, stack)
@@ -70,7 +71,9 @@ def find_saved_state(
         return found
 
 
-def _find(kernel: Kernel, routine: int, count_before: int, stack: Sequence[Frame]) -> SavedState | None:
+def _find(
+    kernel: Kernel, routine: int, count_before: int | None, stack: Sequence[Frame]
+) -> SavedState | None:
     candidates = list(_candidates(kernel, stack))
     for address, where in candidates:
         found = _check(kernel, address, where, routine, count_before, DEVICE)
@@ -189,11 +192,11 @@ def _holds_routine(kernel: Kernel, address: int, routine: int) -> bool:
 
 
 def _check(
-    kernel: Kernel, address: int, where: str, routine: int, count_before: int, offset: int
+    kernel: Kernel, address: int, where: str, routine: int, count_before: int | None, offset: int
 ) -> SavedState | None:
     """The state at `address` if every required invariant holds with the device at `offset`.
 
-    At the usual offset the count must agree too; at an inferred one it cannot be asked.
+    At the usual offset a count that is known must agree too; at an inferred one it cannot be asked.
     """
     memory = kernel.memory
     try:
@@ -213,7 +216,9 @@ def _check(
         count = u32(memory, address + offset + COUNT_AFTER_DEVICE)
     except DumpError:
         count = None
-    if count == count_before & 0xFFFFFFFF:
+    if count_before is None:
+        count_before = count if count is not None and offset == DEVICE else 0
+    elif count == count_before & 0xFFFFFFFF:
         checks.append(f"+{offset + COUNT_AFTER_DEVICE:#x} is the APC disable count of parameter 4")
     elif offset == DEVICE:
         return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lab.analysis.gather.attempt import attempt, quietly
 from lab.analysis.rules.apc_count import signed16
+from lab.analysis.rules.dispatch_routine import KINDS
 from lab.analysis.rules.minifilters import major_by_sender
 from lab.kernel.devices import Device, device_stack, devices_of
 from lab.kernel.dispatch import SavedState, devices_with_routine, find_saved_state
@@ -34,14 +35,14 @@ class Call:
 
 def read_call(kernel: Kernel, bugcheck: Bugcheck, stack: tuple[Frame, ...], notes: list[str]) -> Call | None:
     """The call that went wrong; None for a stop that is about no such call."""
-    kind, routine, _, before = bugcheck.parameters
-    if (bugcheck.code, kind) not in CHECKED:
+    if (bugcheck.code, bugcheck.parameters[0]) not in CHECKED:
         return None
-    saved = find_saved_state(kernel, routine, before, stack)
+    routine = bugcheck.parameters[1]
+    saved = saved_state(kernel, bugcheck, stack)
     devices: tuple[Device, ...] = ()
     if saved is None:
         notes.append("Nothing on the stack or in a register has the invariants of Verifier's saved state.")
-        saved, devices = _any_device(kernel, routine, before, stack, notes)
+        saved, devices = _any_device(kernel, bugcheck, stack, notes)
     major = saved.major if saved is not None else None
     major = major if major is not None else major_by_sender(stack)
     wanted = READ if major is None else major
@@ -56,6 +57,19 @@ def read_call(kernel: Kernel, bugcheck: Bugcheck, stack: tuple[Frame, ...], note
             i for each in others if volume is None or each.address != volume.address for i in each.instances
         ),
     )
+
+
+def saved_state(kernel: Kernel, bugcheck: Bugcheck, stack: tuple[Frame, ...]) -> SavedState | None:
+    """What verifier saved of the call. None when it is not found, or when the stop is about no such call."""
+    kind, routine, _, _ = bugcheck.parameters
+    if (bugcheck.code, kind) not in CHECKED:
+        return None
+    return find_saved_state(kernel, routine, _count_before(bugcheck), stack)
+
+
+def _count_before(bugcheck: Bugcheck) -> int | None:
+    """The APC disable count before the call, where parameter 4 is that."""
+    return bugcheck.parameters[3] if KINDS[bugcheck.code, bugcheck.parameters[0]].counts else None
 
 
 def _state(
@@ -81,13 +95,13 @@ def _state(
 
 
 def _any_device(
-    kernel: Kernel, routine: int, before: int, stack: tuple[Frame, ...], notes: list[str]
+    kernel: Kernel, bugcheck: Bugcheck, stack: tuple[Frame, ...], notes: list[str]
 ) -> tuple[SavedState | None, tuple[Device, ...]]:
     """(a stand-in for the saved state (address 0), all devices of the routine's driver).
 
     The stand-in is a device of that driver that was seen on the stack.
     """
-    found = devices_with_routine(kernel, routine, stack)
+    found = devices_with_routine(kernel, bugcheck.parameters[1], stack)
     if found is None:
         return None, ()
     if not found.likely:
@@ -98,7 +112,8 @@ def _any_device(
         "guess."
     )
     checks = ("its driver has the dispatch routine of parameter 2",)
-    return SavedState(0, found.found_by, checks, device, signed16(before)), found.devices
+    before = signed16(_count_before(bugcheck) or 0)
+    return SavedState(0, found.found_by, checks, device, before), found.devices
 
 
 def _of_filter_manager(kernel: Kernel, address: int) -> bool:

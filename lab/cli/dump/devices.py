@@ -7,16 +7,14 @@ from typing import Annotated
 
 import typer
 
+from lab.analysis.gather.dispatch import saved_state
 from lab.cli.dump.answer import Answer, Kernel, answer
 from lab.cli.dump.place import address as place
 from lab.kernel.devices import device_stack
-from lab.kernel.dispatch import find_saved_state
 from lab.kernel.irp import Irp, read_irp
 from lab.kernel.unwind import walk
 from lab.model import ConfigurationError
 from lab.report.debugger import devices as shown
-
-_VIOLATIONS = (0xC4, 0xC9)
 
 
 def devstack(
@@ -34,12 +32,9 @@ def devstack(
 
 def saved_device(kernel: Kernel) -> int:
     """The device of the call that Driver Verifier stopped for. ConfigurationError when there is none."""
-    bugcheck = kernel.dump.bugcheck
-    if bugcheck.code in _VIOLATIONS:
-        _, routine, _, before = bugcheck.parameters
-        state = find_saved_state(kernel, routine, before, walk(kernel))
-        if state is not None:
-            return state.device.address
+    state = saved_state(kernel, kernel.dump.bugcheck, walk(kernel))
+    if state is not None:
+        return state.device.address
     raise ConfigurationError(
         "this dump holds no saved state of a call that names a device",
         help="Give the address of a device object.",
