@@ -235,7 +235,7 @@ def _path(way: Path) -> Iterator[str]:
     yield from _facts(way.facts)
     if way.instances:
         yield from _table(
-            ("Altitude", "Driver", "Group", "Instance", "FLT\\_INSTANCE", "Origin", "Reads"),
+            ("Altitude", "Driver", "Group", "Instance", "FLT\\_INSTANCE", "Origin", f"Handles {way.request}"),
             (
                 (
                     text(i.altitude),
@@ -244,7 +244,7 @@ def _path(way: Path) -> Iterator[str]:
                     text(i.name),
                     code(i.address),
                     text(i.origin),
-                    i.reads,
+                    i.handles,
                 )
                 for i in way.instances
             ),

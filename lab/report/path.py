@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lab.analysis.rules.dispatch_routine import KINDS
 from lab.model import DispatchState, FilterInstance, Origin, Triage
 from lab.report import drivers, words
+from lab.report.debugger.devices import request
 from lab.report.facts import Fact
 from lab.report.stack import frames
 
-_READS = {True: "handles reads", False: "does not handle reads", None: "reads: not known"}
+_HANDLES = {True: "handles {}", False: "does not handle {}", None: "{}: not known"}
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,24 @@ class InstanceView:
     name: str
     address: str
     origin: str
-    reads: str
+    handles: str
     culprit: bool
 
 
 @dataclass(frozen=True)
 class Path:
-    """All that verifier's saved state led to."""
+    """All that verifier's saved state led to.
+
+    `request` is the request that `handles` of the instances is about ("READ"), `did` what the routine did.
+    """
 
     facts: tuple[Fact, ...]
     checks: tuple[str, ...]
     steps: tuple[PathStep, ...]
     instances: tuple[InstanceView, ...]
     volume: str
+    request: str
+    did: str
 
 
 def path(triage: Triage, culprits: frozenset[str]) -> Path | None:
@@ -59,16 +66,21 @@ def path(triage: Triage, culprits: frozenset[str]) -> Path | None:
     if state is None:
         return None
     ordered = sorted(state.instances, key=lambda i: (-drivers.altitude_key(i.altitude), i.image))
+    kind = KINDS.get((triage.bugcheck.code, triage.bugcheck.parameters[0]))
     return Path(
-        _facts(state),
+        _facts(state, counted=kind is not None and kind.counts),
         state.checks,
         tuple(_steps(triage, state, ordered, culprits)),
         tuple(_instance(i, culprits) for i in ordered),
         state.volume_name,
+        request(state.major),
+        f"its {kind.routine} {kind.did}" if kind else "was called",
     )
 
 
-def _facts(state: DispatchState) -> tuple[Fact, ...]:
+def _facts(state: DispatchState, *, counted: bool) -> tuple[Fact, ...]:
+    """`counted`: the stop is about the APC disable count."""
+    count = (Fact("APC disable count before", words.signed(state.apc_before), True),) if counted else ()
     volume = (
         (Fact("FLT_VOLUME", f"{words.address(state.volume)} {state.volume_name}", True),)
         if state.volume
@@ -76,11 +88,17 @@ def _facts(state: DispatchState) -> tuple[Fact, ...]:
     )
     return (
         Fact("Dispatch routine", f"{state.dispatch_symbol} ({words.address(state.dispatch_routine)})", True),
-        Fact("Saved state", f"{words.address(state.address)}, found in {state.found_in}", True),
-        Fact("APC disable count before", words.signed(state.apc_before), True),
+        _saved(state),
+        *count,
         Fact("Device object", f"{words.address(state.device)} of {state.driver}", True),
         *volume,
     )
+
+
+def _saved(state: DispatchState) -> Fact:
+    if not state.address:
+        return Fact("Saved state", f"not found; the device, from {state.found_in}, is a guess")
+    return Fact("Saved state", f"{words.address(state.address)}, found in {state.found_in}", True)
 
 
 def _steps(
@@ -90,7 +108,7 @@ def _steps(
         PathStep(
             "filter",
             _name(i),
-            _READS[i.handles_read],
+            _HANDLES[i.handles_read].format(request(state.major)),
             i.altitude,
             i.origin.value,
             culprit=_is_culprit(i, culprits),
@@ -125,7 +143,7 @@ def _instance(i: FilterInstance, culprits: frozenset[str]) -> InstanceView:
         name=i.name,
         address=words.address(i.address),
         origin=i.origin.value if i.origin is not Origin.UNKNOWN else "not known",
-        reads={True: "yes", False: "no", None: "not known"}[i.handles_read],
+        handles={True: "yes", False: "no", None: "not known"}[i.handles_read],
         culprit=_is_culprit(i, culprits),
     )
 

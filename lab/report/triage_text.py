@@ -115,7 +115,7 @@ def _volume(triage: Triage) -> Iterator[str]:
     state = triage.dispatch
     if state is not None and state.volume:
         yield f"!fltkd.volume {words.address(state.device)}"
-        yield from devices.volume(state.volume, state.volume_name, state.instances)
+        yield from devices.volume(state.volume, state.volume_name, state.instances, state.major)
 
 
 def _third_party(triage: Triage) -> Iterator[str]:

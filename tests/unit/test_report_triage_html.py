@@ -168,5 +168,18 @@ def test_a_stop_from_outside_accuses_nobody(code: int, sentence: str) -> None:
     assert found.answer.sentence == sentence
 
 
+def test_the_way_of_a_request_is_told_as_the_stop_tells_it() -> None:
+    shown = samples.dispatch_triage()
+    assert shown.dispatch is not None
+    irql = Bugcheck(0xC9, (0x12, shown.dispatch.dispatch_routine, 0, 2))
+    found = page(replace(shown, bugcheck=irql, dispatch=replace(shown.dispatch, major=4, address=0))).path
+    assert found is not None
+    assert found.did == "its dispatch routine changed the IRQL"
+    assert "handles WRITE" in {step.detail for step in found.steps}
+    labels = {fact.label: fact.value for fact in found.facts}
+    assert "APC disable count before" not in labels, "parameter 4 is an IRQL"
+    assert "is a guess" in labels["Saved state"]
+
+
 def test_equal_triages_give_equal_pages() -> None:
     assert render_triage_html(samples.full_triage()) == PAGES["full"]

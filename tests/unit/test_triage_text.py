@@ -118,6 +118,14 @@ def test_the_verified_crash() -> None:
         assert line in lines, line
 
 
+def test_callbacks_are_told_of_the_request_that_was_sent() -> None:
+    facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"), instance("Other.sys", reads=False))
+    assert facts.dispatch is not None
+    text = render(triage(replace(facts, dispatch=replace(facts.dispatch, major=4))))
+    assert "Other.sys, third-party, no WRITE callback" in text
+    assert "READ" not in text.partition("Evidence:")[0].partition("!fltkd")[2]
+
+
 def test_the_text_is_as_last_approved() -> None:
     """Set BUGCHECK_LAB_APPROVE=1 to write the file anew, then read the difference."""
     golden = Path(__file__).parents[1] / "golden" / "report" / "triage.txt"

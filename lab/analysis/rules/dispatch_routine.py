@@ -25,7 +25,7 @@ class Kind:
     id: str
     routine: str
     counts: bool = False  # parameters 3 and 4 are APC disable counts now and before
-    did: str = "broke the rule"
+    did: str = "changed the thread's APC disable count"
 
 
 KINDS = {
@@ -59,21 +59,21 @@ def named_routine(facts: Facts) -> Iterator[Evidence | Note]:
         return
     place = facts.dispatch.dispatch_symbol if facts.dispatch and facts.dispatch.dispatch_symbol else ""
     place = place or facts.place(address)
-    did = "changed the thread's APC disable count" if kind.counts else kind.did
     if module.name.casefold() == "fltmgr.sys":
         yield Evidence(
             rule=f"{kind.id}.filter-manager",
-            statement=f"The {kind.routine} is {place}: a minifilter {did}.",
+            statement=f"The {kind.routine} is {place}, by which the filter manager calls the minifilters of "
+            "a volume.",
             strength=Strength.WEAK,
             where="bugcheck parameter 2",
         )
-        yield from minifilters(facts, kind.id, did)
+        yield from minifilters(facts, kind.id, kind.did)
     elif module.origin is Origin.IN_BOX:
         yield from _in_box(facts, kind, module, place)
     else:
         yield Evidence(
             rule=f"{kind.id}.dispatch-routine",
-            statement=f"{module.name}'s own {kind.routine} {place} {did}.",
+            statement=f"{module.name}'s own {kind.routine} {place} {kind.did}.",
             strength=Strength.PROOF,
             where="bugcheck parameter 2",
             points_to=(module.name,),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lab.kernel.irp import READ, major_name
 from lab.model import DispatchState, FilterInstance
 from lab.report import words
 
@@ -27,15 +28,25 @@ def saved_state(state: DispatchState) -> Iterator[str]:
     yield f"Dispatch routine {words.address(state.dispatch_routine)} {state.dispatch_symbol}"
 
 
-def volume(address: int, name: str, instances: Sequence[FilterInstance]) -> Iterator[str]:
-    """`!fltkd.volume`: the volume's instances, highest altitude first."""
+def volume(
+    address: int, name: str, instances: Sequence[FilterInstance], major: int | None = None
+) -> Iterator[str]:
+    """`!fltkd.volume`: the volume's instances, highest altitude first. `major` is as for `instance`."""
     yield f'FLT_VOLUME: {address:016x} "{name}"'
     yield "   InstanceList:"
-    yield from (f"      {line}" for each in instances for line in instance(each))
+    yield from (f"      {line}" for each in instances for line in instance(each, major))
 
 
-def instance(each: FilterInstance) -> Iterator[str]:
-    """One FLT_INSTANCE with its driver, which the debugger leaves to be looked up."""
+def instance(each: FilterInstance, major: int | None = None) -> Iterator[str]:
+    """One FLT_INSTANCE with its driver, which the debugger leaves to be looked up.
+
+    `major` is the major function that was asked about, see `FilterInstance.handles_read`.
+    """
     image = each.image or "(driver not in the dump)"
-    read = {True: "", False: ", no READ callback", None: ""}[each.handles_read]
-    yield (f'FLT_INSTANCE: {each.address:016x} "{each.name}" "{each.altitude}"  {image}, {each.origin}{read}')
+    idle = f", no {request(major)} callback" if each.handles_read is False else ""
+    yield (f'FLT_INSTANCE: {each.address:016x} "{each.name}" "{each.altitude}"  {image}, {each.origin}{idle}')
+
+
+def request(major: int | None) -> str:
+    """ "WRITE": what `FilterInstance.handles_read` is about; READ when the request is not known."""
+    return major_name(READ if major is None else major).removeprefix("IRP_MJ_")
