@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lab.symbols.pointer import printable
+from lab.symbols.notes import printable
 
 if TYPE_CHECKING:
     import httpx

@@ -6,6 +6,8 @@ import struct
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from lab.symbols.notes import Notes
+
 _PUB32 = 0x110E
 _DATA = frozenset((0x110C, 0x110D))  # S_LDATA32, S_GDATA32
 _GLOBAL = _DATA | {_PUB32}
@@ -39,15 +41,15 @@ class Moved:
 class Names:
     """Collects name -> RVA. A public's address goes before that of a data record of the same name.
 
-    `sections` are the RVAs of segments 1, 2, ..., as linked when `moved` is given. Symbols of any other
-    segment (absolute ones, or code that the linker threw away) are left out. `notes` gets where reading
-    ended before its time.
+    `segments` are their RVAs by number, as linked when `moved` is given. Symbols of any other segment
+    (absolute ones, or code that the linker threw away) are left out. `notes` gets where reading ended
+    before its time.
     """
 
-    def __init__(self, sections: tuple[int, ...], moved: Moved | None, notes: list[str]) -> None:
-        self._sections = (0, *sections)
+    def __init__(self, segments: dict[int, int], moved: Moved | None, notes: Notes) -> None:
+        self._segments = segments
         self._moved = moved
-        self._left = _MAX_RECORDS
+        self._left = _MAX_RECORDS  # records that may still be read
         self._notes = notes
         self.rvas: dict[str, int] = {}
 
@@ -55,16 +57,16 @@ class Names:
         """Publics and data of the symbol record stream."""
         publics: dict[str, int] = {}
         data: dict[str, int] = {}
-        unpack, sections, count = _AT_ADDRESS.unpack_from, self._sections, len(self._sections)
+        unpack, segments = _AT_ADDRESS.unpack_from, self._segments
         at, end = 0, len(records) - _AT_ADDRESS.size
         limit = self._left
         while at <= end and limit:
             limit -= 1
             length, kind, _, offset, segment = unpack(records, at)
-            if kind in _GLOBAL and 0 < segment < count:
+            if kind in _GLOBAL and segment in segments:
                 stop = records.find(b"\0", at + 14, at + 2 + length)
                 name = str(records[at + 14 : stop if stop >= 0 else at + 2 + length], "utf-8", "replace")
-                (publics if kind == _PUB32 else data)[name] = sections[segment] + offset
+                (publics if kind == _PUB32 else data)[name] = segments[segment] + offset
             at += length + 2
         self._left = limit
         self._check(at, len(records), "the symbol records")
@@ -90,10 +92,10 @@ class Names:
             else:
                 at = following
                 continue
-            if 0 < segment < len(self._sections):
+            if segment in self._segments:
                 stop = records.find(b"\0", start, following)
                 name = str(records[start : stop if stop >= 0 else following], "utf-8", "replace")
-                found.setdefault(name, self._sections[segment] + offset)
+                found.setdefault(name, self._segments[segment] + offset)
             at = after
         self._check(at, len(records), f"the symbols of {module}")
         self._add(found)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lab.symbols.nearest import in_order
+from lab.symbols.notes import Notes
 from lab.symbols.pdb_fields import Broken, Field, cstring, numeric, read_fields
 
 _MAX_TYPES = 2_000_000  # the largest kernel's PDB has 30,000
@@ -45,7 +46,7 @@ class Types:
     name. Of several definitions of a name the first one counts. `notes` gets what could not be read.
     """
 
-    def __init__(self, records: bytes, first: int, notes: list[str]) -> None:
+    def __init__(self, records: bytes, first: int, notes: Notes) -> None:
         self._records = records
         self._first = first
         self._starts = array("I")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lab.model import ConfigurationError
+from lab.symbols.notes import printable
 
 MAX_POINTER = 4096
 """Bytes of the largest `file.ptr`."""
-_MAX_TEXT = 200
 
 
 def read_pointer(content: bytes) -> str:
@@ -22,9 +22,3 @@ def read_pointer(content: bytes) -> str:
     if not target or printable(target) != target:
         raise ConfigurationError("file.ptr does not name a file")
     return target
-
-
-def printable(text: str) -> str:
-    """One line of `text`, as far as it can be shown."""
-    shown = "".join(c if c.isprintable() else " " for c in text).strip()
-    return shown if len(shown) <= _MAX_TEXT else shown[: _MAX_TEXT - 3] + "..."

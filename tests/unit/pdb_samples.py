@@ -67,12 +67,12 @@ def sections(*starts: int) -> bytes:
     return b"".join(struct.pack("<8sII24x", b".text", 0x1000, start) for start in starts)
 
 
-def dbi(symbols: int, debug: list[int], *, age: int = 1, modules: bytes = b"") -> bytes:
+def dbi(symbols: int, debug: list[int], *, age: int = 1, modules: bytes = b"", map: bytes = b"") -> bytes:
     """A DBI stream; `debug` are the streams of its optional debug header."""
     header = struct.pack(f"<{len(debug)}H", *debug)
-    sizes = (len(modules), 0, 0, 0, 0, 0, len(header), 0)
+    sizes = (len(modules), 0, len(map), 0, 0, 0, len(header), 0)
     head = struct.pack("<iIIHHHHHH", -1, 19990903, age, ABSENT, 0, ABSENT, 0, symbols, 0)
-    return head + struct.pack("<8i", *sizes) + struct.pack("<HHI", 0, 0x8664, 0) + modules + header
+    return head + struct.pack("<8i", *sizes) + struct.pack("<HHI", 0, 0x8664, 0) + modules + map + header
 
 
 def public(name: str, segment: int, offset: int) -> bytes:

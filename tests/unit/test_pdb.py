@@ -152,12 +152,45 @@ def test_the_age_is_that_of_the_dbi_stream() -> None:
     data = container([b"", info(age=9), b"", dbi(4, [], age=2), b""])
     assert opened(data).age == 2
     assert opened(container([b"", info(age=9), b"", b""])).age == 9
+    assert opened(container([b"", info(age=9), b"", dbi(4, [], age=0), b""])).age == 9
 
 
 def test_segments_that_are_no_sections_are_left_out() -> None:
     symbols = b"".join((public("A", 1, 5), public("B", 2, 6), public("Absolute", 3, 7), public("Zero", 0, 8)))
     found = opened(by_hand(symbols=symbols))
     assert dict(found.names()) == {"A": 0x1005, "B": 0x3006}
+
+
+def _segment(flags: int, section: int, offset: int = 0) -> bytes:
+    """An entry of the section map."""
+    return struct.pack("<6HII", flags, 0, 0, section, 0xFFFF, 0xFFFF, offset, 0x1000)
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([], {"A": 0x1005, "B": 0x3006}),
+        ([_segment(0x10D, 1), _segment(0x10B, 2), _segment(0x208, 3)], {"A": 0x1005, "B": 0x3006}),
+        ([_segment(0x10D, 2), _segment(0x10D, 1, 0x100), _segment(0x10D, 2, 8)], "mapped"),
+        ([_segment(0x208, 0), _segment(0x10B, 99)], {"B": 0x3006}),
+    ],
+    ids=["none", "as linkers write it", "segments that are not sections", "absolute, and out of range"],
+)
+def test_the_section_map(entries: list[bytes], expected: object) -> None:
+    symbols = b"".join((public("A", 1, 5), public("B", 2, 6), public("Absolute", 3, 7)))
+    packed = struct.pack("<HH", len(entries), len(entries)) + b"".join(entries)
+    stream = dbi(4, [ABSENT] * 5 + [5], map=packed if entries else b"")
+    found = opened(container([b"", info(), b"", stream, symbols, sections(0x1000, 0x3000)]))
+    mapped = {"A": 0x3005, "B": 0x1106, "Absolute": 0x300F}
+    assert dict(found.names()) == (mapped if expected == "mapped" else expected)
+
+
+def test_what_fastlink_leaves_in_object_files_is_told() -> None:
+    features = struct.pack("<I", 20140508) + b"MINI"
+    found = opened(container([b"", info() + bytes(65) + features, b"", b""]))
+    assert found.notes == (
+        "x.pdb: it was linked with /DEBUG:FASTLINK: types and names that are not public are in object files",
+    )
 
 
 def test_without_section_headers_names_have_no_addresses() -> None:
@@ -208,6 +241,14 @@ def test_code_that_was_moved_after_linking() -> None:
 def test_code_that_was_moved_out_of_every_image_is_left_out() -> None:
     debug = [b"", b"", b"", b"", struct.pack("<II", 0x1000, 0xFFFFFFFF), sections(0x1000)]
     assert dict(opened(by_hand(symbols=public("A", 1, 5), debug=debug)).names()) == {}
+
+
+@pytest.mark.parametrize("omap", [77, 5])
+def test_code_whose_moves_cannot_be_read_has_no_addresses(omap: int) -> None:
+    """OMAP in a stream that is not there, or of a size that no image needs: as linked would be wrong."""
+    parts = [b"", info(), b"", dbi(4, [ABSENT] * 4 + [omap, 6]), public("A", 1, 5)]
+    found = opened(container([*parts, bytes(9 << 20), sections(0x1000)]))
+    assert dict(found.names()) == {} and len(found.notes) == 1
 
 
 def _list(*entries: bytes) -> bytes:
@@ -375,6 +416,19 @@ def test_a_broken_field_list_is_told() -> None:
     found = opened(by_hand(types))
     assert found.size("S") == 8 and found.offset("S", "F") is None
     assert found.notes == ("x.pdb: the fields of S are damaged",)
+
+
+def test_of_much_damage_little_is_told() -> None:
+    """Each of these modules ends in the middle of a symbol; a name may be as long as the list."""
+    module = struct.pack("<34xHI24x", 4, 22) + b"\x1b[31m" + b"n" * 500 + b"\0o\0"
+    module += bytes(-len(module) % 4)
+    header = struct.pack("<IHHIIH", 4, 0xFFF0, 0x110D, 0, 0, 1) + bytes(8)
+    table = b"".join(module.replace(b"[31m", b"%4d" % n) for n in range(300))
+    data = container([b"", info(), b"", dbi(ABSENT, [ABSENT] * 5 + [5], modules=table), header, sections(0)])
+    found = opened(data)
+    assert dict(found.names()) == {}
+    assert len(found.notes) == 13 and found.notes[-1] == "x.pdb: more of it is damaged in such ways"
+    assert all(len(note) < 300 and note.isprintable() for note in found.notes)
 
 
 def test_a_loop_of_bases_ends() -> None:
