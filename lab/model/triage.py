@@ -181,3 +181,82 @@ class FilterInstance:
     image: str  # file name of the driver, "" when it could not be resolved
     origin: Origin
     handles_read: bool | None  # a callback for the request's major function; READ's if unknown
+
+
+@dataclass(frozen=True)
+class DispatchState:
+    """Verifier's saved state of the IoCallDriver that went wrong, and where it leads."""
+
+    address: int
+    found_in: str  # "rbx of frame 2", "stack +0x48"
+    checks: tuple[str, ...]  # invariants that held
+    dispatch_routine: int
+    dispatch_symbol: str
+    apc_before: int
+    device: int
+    driver: str  # "\\FileSystem\\FltMgr"
+    device_stack: tuple[tuple[int, str], ...]  # (device, driver name), top first
+    volume: int = 0
+    volume_name: str = ""
+    instances: tuple[FilterInstance, ...] = ()
+    image: str = ""  # file name of the device's driver; not the one of the routine where a library serves it
+    major: int | None = None  # major function of the request, None when nothing tells
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What makes two crashes the same, tolerant of builds and offsets."""
+
+    code: int
+    sub_code: int  # the parameter that tells kinds apart (0xC4: parameter 1), or the exception; else 0
+    thread_start: str  # "srv2!SrvProcWorkerThread" or ""
+    functions: tuple[str, ...]  # "nt!PspExitThread", ... without offsets
+    fault: str = ""  # where the stop says that it went wrong: "nt!memcpy", "BadDriver" without symbols
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one reader of kernel objects stood on.
+
+    `facts` are the names and layouts of the build that it used, with their source; `checks` the
+    invariants that it tested and that held.
+    """
+
+    reader: str  # "critical-region log"
+    facts: tuple[str, ...]  # "nt!VfKeCriticalRegionTraces = nt+0x985c00 (built-in table 10.0.17763.5933)"
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WantedSymbols:
+    """Symbols that would have been of use: which PDB, and where it was looked for."""
+
+    module: str  # file name of the image
+    pdb: str  # "srv2.pdb"
+    key: str  # GUID and age as in symbol paths, "339E74133576439CBCDF7E0229DA37731"
+    looked_in: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Triage:
+    """Everything `lab triage` says of one dump."""
+
+    dump: DumpFacts
+    bugcheck: Bugcheck
+    thread: ThreadFacts | None
+    stack: tuple[Frame, ...]
+    modules: tuple[Module, ...]
+    signature: Signature
+    verifier: VerifierFacts | None = None
+    dispatch: DispatchState | None = None
+    evidence: tuple[Evidence, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    notes: tuple[str, ...] = field(default=())  # what could not be said, and why
+    unloaded: tuple[UnloadedDriver, ...] = ()
+    processors: tuple[ProcessorFacts, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    wanted: tuple[WantedSymbols, ...] = ()
+
+    @property
+    def third_party(self) -> tuple[Module, ...]:
+        return tuple(m for m in self.modules if m.origin is not Origin.IN_BOX)
