@@ -72,7 +72,6 @@ def serve(
     symbols_port: Annotated[int, typer.Option(min=0, max=65535)] = 18080,
     misbehave: Annotated[list[str], typer.Option(help="slow-boot, no-dump, winrm-refuses, ...")] = [],  # noqa: B006
     customer_dump: Annotated[Path | None, typer.Option(help="Write the dump a customer would send.")] = None,
-    symbols: Annotated[Path | None, typer.Option(help="Write its PDBs as a symbol store.")] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. The first line of output is JSON: where, and a sealed answer.
 
@@ -99,7 +98,6 @@ def serve(
             symbols_port=symbols_port,
             misbehave=frozenset(misbehave),
             customer_dump=customer_dump,
-            symbols=symbols,
         )
     )
     done = threading.Event()

@@ -17,7 +17,7 @@ from lab.twin.disk import Disk
 from lab.twin.hidden import choose
 from lab.twin.loading import load
 from lab.twin.machine import PROCESSORS, DumpWriter, Machine
-from lab.twin.memory import parameters, write_dump, write_symbols
+from lab.twin.memory import parameters, write_dump
 from lab.twin.misbehaviour import parse
 from lab.twin.redfish import RedfishServer
 from lab.twin.smb import SmbServer
@@ -38,8 +38,7 @@ class TwinSettings:
 
     `state` is a folder for the simulated disk. `speed` is guest seconds a real second. `culprit` is a
     service of `plantable(build)`, None to let the seed choose; so is `inlined`. `customer_dump` gets a dump
-    as the customer would send it: STOP 0x20 without Driver Verifier. `symbols` gets a symbol store
-    with the PDBs of the twin's own images; its symbol server has those of all images of Windows.
+    as the customer would send it: STOP 0x20 without Driver Verifier.
     """
 
     state: Path
@@ -56,7 +55,6 @@ class TwinSettings:
     symbols_port: int = 0
     misbehave: frozenset[str] = frozenset()
     customer_dump: Path | None = None
-    symbols: Path | None = None
     inlined: bool | None = field(default=None, repr=False)
 
 
@@ -113,8 +111,6 @@ class Twin:
             misbehave=self._misbehave,
         )
         self._machine = machine
-        if settings.symbols is not None:
-            write_symbols(settings.build, settings.symbols)
         if settings.customer_dump is not None:
             self._write_customer_dump(machine, settings.customer_dump)
         accounts = Accounts(self._private / "accounts", settings.user, settings.password, machine.computer)

@@ -88,8 +88,8 @@ class Story:
 def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
     monkeypatch.setenv(PASSWORD, "Story-teller-1")
     command = [sys.executable, "-m", "lab", "twin", "serve", "--state", str(tmp_path / "twin"), "--seed", "5"]
-    command += ["--winrm-port", "0", "--smb-port", "0", "--redfish-port", "0"]
-    command += ["--customer-dump", str(tmp_path / "c.dmp"), "--symbols", str(tmp_path / "symbols")]
+    command += ["--winrm-port", "0", "--smb-port", "0", "--redfish-port", "0", "--symbols-port", "0"]
+    command += ["--customer-dump", str(tmp_path / "c.dmp")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     assert process.stdout is not None
     stdout: IO[bytes] = process.stdout
@@ -110,7 +110,7 @@ hosts:
       shell: {{kind: psrp, port: {endpoints["winrm_port"]}, user: {endpoints["user"]}, tls: false,
               password: {{env: {PASSWORD}}}}}
     smb: {{port: {endpoints["smb_port"]}}}
-    symbols: [symbols]
+    symbols: ["srv*symbols*{endpoints["symbols_url"]}"]
     timeouts: {{boot: 60, dump: 30, poll: 0.1}}
 """,
         "utf-8",
