@@ -60,11 +60,11 @@ class PagedMemory:
 
     def translate(self, address: int) -> int:
         """Physical address of a virtual one. NotPresent when unmapped, NotInDump when tables lack."""
-        return self._frame(address & ~(PAGE - 1)) * PAGE + (address & (PAGE - 1))
+        return self._frame(address) * PAGE + (address & (PAGE - 1))
 
     def _data(self, address: int) -> bytes:
         """The whole page that holds `address`."""
-        frame = self._frame(address & ~(PAGE - 1))
+        frame = self._frame(address)
         try:
             return self._page(frame)
         except NotInDump as error:
@@ -82,12 +82,13 @@ class PagedMemory:
         return page
 
     def _frame(self, address: int) -> int:
-        frame = self._frames.get(address)
+        page = address & ~(PAGE - 1)
+        frame = self._frames.get(page)
         if frame is None:
-            frame = self._walk(address)
+            frame = self._walk(address)  # with all of it: an error names the address that was asked for
             if len(self._frames) >= _CACHED_ENTRIES:
                 self._frames.clear()
-            self._frames[address] = frame
+            self._frames[page] = frame
         return frame
 
     def _entry(self, table: int, index: int, address: int) -> int:

@@ -80,6 +80,16 @@ def test_the_process_list_serves_as_well(levels: int) -> None:
         assert opened.paging == Paging(levels, True)
 
 
+def test_an_error_names_the_first_byte_that_lacks() -> None:
+    world = _world(4)
+    world.write(POOL, bytes(PAGE))
+    with _open(world) as opened:
+        with pytest.raises(NotPresent, match=f"^{BASE + 0x123:#x} is not mapped"):
+            opened.memory.read(BASE + 0x123, 4)
+        with pytest.raises(NotPresent, match=f"^{POOL + PAGE:#x} is not mapped"):
+            opened.memory.read(POOL + 0xFFE, 4)
+
+
 def test_nothing_tells() -> None:
     """Four levels are taken, and said to lead nowhere."""
     world = World()
