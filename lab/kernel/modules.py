@@ -135,27 +135,29 @@ def _file_name(path: str) -> str:
 
 def read_unloaded(
     dump: Dump, memory: Memory, address: Callable[[str], int | None]
-) -> tuple[UnloadedModule, ...]:
-    """Drivers unloaded before the stop, the latest last where order is known.
+) -> tuple[tuple[UnloadedModule, ...], str]:
+    """(drivers unloaded before the stop, the latest last where order is known; what could not be read).
 
-    `address` gives addresses of kernel symbols. Empty when the dump does not hold the list.
+    `address` gives addresses of kernel symbols. Empty, without a word, when nothing tells where the list is:
+    what lacks to tell it is noted already.
     """
     if dump.triage is not None:
-        return tuple(UnloadedModule(u.name, u.start, u.end) for u in dump.triage.unloaded)
+        return tuple(UnloadedModule(u.name, u.start, u.end) for u in dump.triage.unloaded), ""
     variable = address("nt!MmUnloadedDrivers")
     if variable is None:
-        return ()
+        return (), ""
+    note = ""
     found: list[tuple[int, UnloadedModule]] = []
     try:
         table = u64(memory, variable)
         if table < KERNEL_SPACE:
-            return ()
+            return (), ""  # none was unloaded yet
         for slot in range(_UNLOADED_SLOTS):
             start, end, when = struct.unpack("<16xQQQ", memory.read(table + 0x28 * slot, 0x28))
             if start < KERNEL_SPACE or end <= start:
                 continue
             name = _text(memory, table + 0x28 * slot)
             found.append((when, UnloadedModule(name or f"{start:x}", start, end, filetime_iso(when))))
-    except DumpError:
-        pass  # what was read so far is still true
-    return tuple(module for _, module in sorted(found, key=lambda pair: pair[0]))
+    except DumpError as error:  # what was read so far is still true
+        note = f"the list of unloaded drivers cannot be read to its end: {error}"
+    return tuple(module for _, module in sorted(found, key=lambda pair: pair[0])), note

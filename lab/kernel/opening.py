@@ -39,4 +39,5 @@ def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:
         if nt.pdb is not None:
             used.fact(f"{nt.name} is {nt.pdb.name} {nt.pdb.key}")
     with kernel.reading("unloaded drivers"):
-        return replace(kernel, unloaded=read_unloaded(dump, memory, kernel.address))
+        unloaded, note = read_unloaded(dump, memory, kernel.address)
+        return replace(kernel, unloaded=unloaded, notes=(*notes, note) if note else notes)

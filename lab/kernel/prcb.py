@@ -87,11 +87,16 @@ def _saved(memory: Memory, record: Record, layout: PrcbLayout) -> tuple[Context 
 
 
 def read_prcbs(memory: Memory, block: int, count: int, layout: PrcbLayout) -> tuple[Prcb, ...]:
-    """Every KPRCB of KiProcessorBlock at `block`; those that are not in the dump are left out."""
+    """The first `count` KPRCBs of KiProcessorBlock at `block`, at most all that there are.
+
+    Those that are not in the dump are left out.
+    """
     found = []
     for number in range(min(count, MOST_PROCESSORS)):
         try:
             address = u64(memory, block + 8 * number)
+            if address == 0:
+                break  # there are no more
             if address >= KERNEL_SPACE:
                 found.append(read_prcb(memory, address, layout))
         except DumpError:
@@ -103,7 +108,7 @@ def processors_of(kernel: Kernel) -> tuple[Prcb, ...]:
     """Every processor that the dump holds; of older small dumps the crashing one alone. Never raises."""
     block, small = kernel.address("nt!KiProcessorBlock"), kernel.dump.triage
     if block is not None:
-        found = read_prcbs(kernel.memory, block, kernel.header.processors or 1, _layout(kernel))
+        found = read_prcbs(kernel.memory, block, kernel.header.processors or MOST_PROCESSORS, _layout(kernel))
         if found or small is None:
             return found
     return (copied_prcb(small.prcb, _context(kernel)),) if small and len(small.prcb) >= 0x28 else ()
@@ -146,7 +151,7 @@ def crashed_processor(kernel: Kernel) -> tuple[Prcb | None, str]:
         running = [each for each in found if _on_stack(kernel, each.thread, context.rsp)]
         if len(running) == 1:
             return running[0], "runs the thread whose stack the header's context is on"
-    if len(found) == 1 and (kernel.header.processors or 1) == 1:
+    if len(found) == 1 and kernel.header.processors == 1:
         return found[0], "is the only one"
     return None, ""
 

@@ -11,7 +11,7 @@ from lab.kernel.record import Record
 from lab.kernel.target import Kernel
 from lab.model import DumpError, ThreadFacts, ThreadSummary
 
-MOST_PROCESSES = 4096
+MOST_PROCESSES = 16384  # a host of remote desktops runs thousands
 MOST_THREADS = 65536
 
 STATES = (

@@ -71,7 +71,9 @@ def test_modules_with_their_pdb_ids(opened: Opener) -> None:
     assert kernel.modules[1].full_name == "\\SystemRoot\\system32\\srv2.sys"
     assert kernel.nt.pdb == PdbId("ntkrnlmp.pdb", "339E74133576439CBCDF7E0229DA3773", 1)
     assert kernel.modules[1].pdb == PdbId("srv2.pdb", "000102030405060708090A0B0C0D0E0F", 1)
-    assert kernel.notes == ()
+    assert kernel.notes == (
+        f"the list of unloaded drivers cannot be read to its end: {NT + 0x29D1F0:#x} is not mapped",
+    )
     assert kernel.module_at(DRIVER) == kernel.module_at(DRIVER + 0x7FFF) == kernel.module("srv2")
     assert kernel.module_at(DRIVER + 0x8000) is None
     assert kernel.module_at(DRIVER - 1) is None

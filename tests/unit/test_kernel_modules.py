@@ -133,9 +133,18 @@ def test_unloaded_drivers_in_the_order_of_their_time() -> None:
             table + 0x28 * slot + 0x10, kb.BAD + 0x100000 * slot, kb.BAD + 0x100000 * slot + 0x4000, when
         )
     dump = cast(Any, SimpleNamespace(triage=None))
-    found = read_unloaded(dump, memory, lambda name: variable if name == "nt!MmUnloadedDrivers" else None)
+
+    def address(name: str) -> int | None:
+        return variable if name == "nt!MmUnloadedDrivers" else None
+
+    found, note = read_unloaded(dump, memory, address)
+    assert note == ""
     assert [(u.name, u.when) for u in found] == [
         ("first.sys", "2012-01-02T17:46:40Z"),
         ("second.sys", "2012-01-02T17:46:41Z"),
     ]
-    assert read_unloaded(dump, memory, lambda _: None) == ()
+    del memory.cells[table + 0x28]
+    found, note = read_unloaded(dump, memory, address)
+    assert [u.name for u in found] == ["second.sys"]
+    assert note.startswith("the list of unloaded drivers cannot be read to its end")
+    assert read_unloaded(dump, memory, lambda _: None) == ((), "")

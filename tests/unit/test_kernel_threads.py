@@ -111,6 +111,24 @@ def test_the_processor_whose_threads_stack_holds_the_stack_pointer(build: int) -
         processor_context(kernel, 1)
 
 
+@pytest.mark.parametrize("told", [100, 0])
+def test_a_server_with_more_processors_than_one_group_has(told: int) -> None:
+    """The one that stopped is the last of a hundred, whether or not the header counts them."""
+    found = two_processors(7601)
+    block = kb.NT + kb.PROCESSORS
+    idle, stopped = PRCB, PRCB + 0x20000
+    found.u64(block, *[idle] * 99, stopped, 0)
+    kernel = kb.kernel(found, processors=told)
+    assert (len(kernel.processors), kernel.thread) == (100, THREAD)
+
+
+def test_one_processor_of_an_unknown_number_is_not_called_the_only_one() -> None:
+    found = two_processors(7601)
+    found.u64(kb.NT + kb.PROCESSORS, PRCB, 0)
+    assert kb.kernel(found, processors=1).crashed[1] == "is the only one"
+    assert kb.kernel(found, processors=0).crashed == (None, "")
+
+
 @BUILDS
 def test_processor_state_stands_in_for_the_saved_context(build: int) -> None:
     found = two_processors(build)
