@@ -6,6 +6,7 @@ Stored, MSZIP and LZX ([MS-CAB], [MS-MCI]). Quantum is not read: no symbol tool 
 from __future__ import annotations
 
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -15,6 +16,8 @@ from lab.symbols.files import RandomAccess
 from lab.symbols.lzx import Lzx
 
 MAGIC = b"MSCF"
+MAX_SECONDS = 900.0
+"""Until a file must be unpacked. The largest real ones take a tenth; LZX can be made to take hours."""
 _BLOCK = 1 << 15  # of uncompressed data
 _MAX_FILES = 64
 _RESERVED, _IN_SEVERAL = 4, 3  # flags of the header
@@ -24,19 +27,21 @@ Unpack = Callable[[bytes, int], bytes]
 """(a block's data, size of what it unpacks to) -> that."""
 
 
-def expand(source: RandomAccess, name: str, target: BinaryIO, limit: int) -> None:
+def expand(
+    source: RandomAccess, name: str, target: BinaryIO, limit: int, *, seconds: float = MAX_SECONDS
+) -> None:
     """Write the file called `name`, or the only one, of a cabinet to `target`.
 
-    ConfigurationError when it is not a whole cabinet with such a file, or the file has more than `limit`
-    bytes.
+    ConfigurationError when it is not a whole cabinet with such a file, the file has more than `limit`
+    bytes, or it is not unpacked in `seconds`.
     """
     try:
-        _expand(source, name, target, limit)
+        _expand(source, name, target, limit, time.monotonic() + seconds)
     except ConfigurationError as error:
         raise ConfigurationError(f"the cabinet of {name} cannot be unpacked: {error}") from None
 
 
-def _expand(source: RandomAccess, name: str, target: BinaryIO, limit: int) -> None:
+def _expand(source: RandomAccess, name: str, target: BinaryIO, limit: int, until: float) -> None:
     head = source.read(0, 36)
     if len(head) < 36 or head[:4] != MAGIC:
         raise ConfigurationError("it is not a cabinet")
@@ -61,6 +66,8 @@ def _expand(source: RandomAccess, name: str, target: BinaryIO, limit: int) -> No
         position += len(block)
         if position >= end:
             return
+        if time.monotonic() > until:
+            raise ConfigurationError(f"after {position} bytes, its time is over")
     raise ConfigurationError(f"its file is cut off after {max(position - start, 0)} of {size} bytes")
 
 

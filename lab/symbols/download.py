@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import socket
+import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lab.symbols.notes import printable
@@ -60,6 +61,8 @@ class Downloads:
 
     def __init__(self, timeouts: SymbolTimeouts) -> None:
         self._timeouts = timeouts
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()  # of connections that are kept
+        self._late = False
 
     @contextmanager
     def get(self, url: str, limit: int, what: str) -> Iterator[Body]:
@@ -67,7 +70,7 @@ class Downloads:
         import httpx
 
         try:
-            with self._answer(url) as response:
+            with self._in_time(), self._answer(url) as response:
                 yield Body(response.headers.get("content-type", ""), self._chunks(response, limit, what))
         except (httpx.ConnectError, httpx.TimeoutException, httpx.ProxyError) as error:
             raise Unreachable(self._failure(error)) from None
@@ -78,7 +81,7 @@ class Downloads:
     @contextmanager
     def _answer(self, url: str) -> Iterator[httpx.Response]:
         """Redirects are followed, but never to a connection that is not encrypted."""
-        request = self._client.build_request("GET", url)
+        request = self._client.build_request("GET", url, extensions={"trace": self._connected})
         for _ in range(_REDIRECTS + 1):
             response = self._client.send(request, stream=True)
             try:
@@ -99,14 +102,47 @@ class Downloads:
         encoding = response.headers.get("content-encoding", "").strip().lower()
         if encoding not in _ENCODINGS:
             raise Refused(f"sent a {what} in the encoding '{printable(encoding)}', which was not asked for")
-        started, size = time.monotonic(), 0
+        size = 0
         for chunk in response.iter_bytes():
             size += len(chunk)
             if size > limit:
                 raise Refused(f"sent a {what} of more than {limit} bytes")
-            if time.monotonic() - started > self._timeouts.download:
-                raise Refused(f"sent {size} bytes in the {self._timeouts.download:g} s of 'download'")
             yield chunk
+        if self._late:  # the end of a body of no known size
+            raise Refused(self._too_slow)
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Cuts the connection when the time of 'download' is over.
+
+        The time of 'read' is that until the next byte: alone, it would let a server send its headers
+        byte by byte for days.
+        """
+        self._late = False
+        timer = threading.Timer(self._timeouts.download, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        self._late = True
+        for connection in tuple(self._sockets):
+            with suppress(OSError):  # it may be closed
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def _connected(self, event: str, info: dict[str, Any]) -> None:
+        """httpcore tells of every step of a request; some of them make a connection."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._sockets.add(info["return_value"].get_extra_info("socket"))
+            if self._late:
+                self._cut()
+
+    @property
+    def _too_slow(self) -> str:
+        return f"sent no whole file in the {self._timeouts.download:g} s of 'download'"
 
     @cached_property
     def _client(self) -> httpx.Client:
@@ -126,6 +162,8 @@ class Downloads:
     def _failure(self, error: Exception) -> str:
         import httpx
 
+        if self._late:
+            return self._too_slow
         if isinstance(error, httpx.ConnectTimeout):
             return f"no connection within the {self._timeouts.connect:g} s of 'connect'"
         if isinstance(error, httpx.TimeoutException):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import ssl
 import threading
 import time
@@ -15,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from cabinets import cabinet, mszip
@@ -47,6 +47,7 @@ class Reply:
     length: int | None = None
     wait: threading.Event | None = None
     drip: float = 0.0  # seconds between two bytes
+    heads: bool = False  # the headers never end
 
 
 @dataclass
@@ -65,6 +66,13 @@ class Fake:
         return [path for path, _ in self.asked]
 
 
+def drip(target: BinaryIO, data: bytes, pause: float) -> None:
+    """Write byte by byte, if there is a pause between them."""
+    for at in range(0, len(data), 1 if pause else max(len(data), 1)):
+        target.write(data[at : at + (1 if pause else len(data))])
+        time.sleep(pause)
+
+
 def serve(fake: Fake, certificate: Path | None = None) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -75,13 +83,15 @@ def serve(fake: Fake, certificate: Path | None = None) -> ThreadingHTTPServer:
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(reply.body) if reply.length is None else reply.length))
+            if reply.length != -1:
+                length = len(reply.body) if reply.length is None else reply.length
+                self.send_header("Content-Length", str(length))
+            if reply.heads:
+                self.flush_headers()
+                drip(self.wfile, b"X-Slow: " + b"x" * 999, reply.drip)
             self.end_headers()
             with suppress(ConnectionError):  # the client may have seen enough
-                for at in range(len(reply.body)) if reply.drip else ():
-                    self.wfile.write(reply.body[at : at + 1])
-                    time.sleep(reply.drip)
-                self.wfile.write(b"" if reply.drip else reply.body)
+                drip(self.wfile, reply.body, reply.drip)
 
         def log_message(self, format: str, *args: object) -> None: ...
 
@@ -352,12 +362,26 @@ def test_time_outs_have_names(fake: Fake, tmp_path: Path) -> None:
     never.set()
 
 
-def test_a_server_that_drips_is_left_in_time(fake: Fake, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reply", [{}, {"heads": True}, {"length": -1}], ids=["body", "headers", "no length"])
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_server_that_drips_is_left_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: dict[str, object], encrypted: bool
+) -> None:
     """Each byte comes within the time of 'read', the whole would take hours."""
-    fake.put(PLAIN, WHOLE, drip=0.05)
-    server = Server(fake.url, Cache(tmp_path), timeouts=SymbolTimeouts(read=2, download=0.3))
-    assert re.fullmatch(r"sent \d+ bytes in the 0.3 s of 'download'", server.look(PDB).said)
-    assert kept(tmp_path) == []
+    fake, certificate = Fake(), self_signed(tmp_path)
+    fake.put(PLAIN, WHOLE, drip=0.05, **reply)
+    server = serve(fake, certificate if encrypted else None)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    try:
+        place = Server(fake.url, Cache(tmp_path / "cache"), timeouts=SymbolTimeouts(read=2, download=0.3))
+        began = time.monotonic()
+        assert place.look(PDB).said == "sent no whole file in the 0.3 s of 'download'"
+        assert time.monotonic() - began < 2 and kept(tmp_path / "cache") == []
+        fake.put(PLAIN, WHOLE)
+        assert place.look(PDB).symbols is not None  # only what was too slow is left
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_certificates_are_verified_and_encryption_is_never_left(

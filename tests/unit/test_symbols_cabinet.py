@@ -170,3 +170,12 @@ def test_a_folder_that_unpacks_to_more_than_its_file_is_read_no_further() -> Non
     started = time.process_time()
     assert unpacked(packed) == bytes(10)
     assert time.process_time() - started < 1.0
+
+
+def test_what_takes_too_long_is_given_up() -> None:
+    """A cabinet can be made that takes hours: the time is looked at after every block."""
+    data = cabinet(mszip(PDB), "layouts.pdb", method=1)
+    target = io.BytesIO()
+    with pytest.raises(ConfigurationError, match="unpacked: after 32768 bytes, its time is over"):
+        expand(Bytes(data), "layouts.pdb", target, LIMIT, seconds=0)
+    assert target.tell() == 32768
