@@ -87,11 +87,18 @@ def leased(journal: Journal, host: str) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def bench_for(journal: Journal, inventory: list[Path], host: str, case: str, data: Path) -> Iterator[Bench]:
+def bench_for(
+    journal: Journal,
+    inventory: list[Path],
+    host: str,
+    case: str,
+    data: Path,
+    symbols: tuple[str, ...] = (),
+) -> Iterator[Bench]:
     """The bench of one expendable host of the inventory, leased. Raises Refused for any other."""
     entry = load(inventory).host(host, for_use=True)
     with (
         leased(journal, host) as ours,
-        open_bench(entry, journal, case, vault_at(data), ours=ours) as bench,
+        open_bench(entry, journal, case, vault_at(data), symbols=symbols, ours=ours) as bench,
     ):
         yield bench

@@ -40,11 +40,13 @@ def put_back(bench: Bench) -> None:
 
 
 @flow(name="reproduce", flow_run_name="reproduce-{case}", persist_result=False)
-def reproduce(case: str, inventory: list[Path], host: str, data: Path) -> Verdict:
+def reproduce(
+    case: str, inventory: list[Path], host: str, data: Path, symbols: tuple[str, ...] = ()
+) -> Verdict:
     """Bring a case to its verdict on one expendable host of the inventory.
 
     `data` is the folder of journal and vault. The host is leased for as long as this runs, and put
-    back as it was found however this ends.
+    back as it was found however this ends. `symbols` are specifications as of `lab triage --symbols`.
     """
     journal = journal_at(data)
     progress = create_progress_artifact(0.0, description=f"case {case}")
@@ -54,7 +56,7 @@ def reproduce(case: str, inventory: list[Path], host: str, data: Path) -> Verdic
         update_progress_artifact(progress, 100.0 * done / max(USUAL_TRIALS, done + 1))  # type: ignore[arg-type]
         create_table_artifact(_rows(known), key=f"{_key(case)}-trials", description="trials so far")
 
-    with bench_for(journal, inventory, host, case, data) as bench:
+    with bench_for(journal, inventory, host, case, data, symbols) as bench:
         verdict = trials.investigate(
             bench, prepare=prepare, run=trial, put_back=put_back, after_trial=after_trial
         )

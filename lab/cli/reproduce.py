@@ -12,6 +12,7 @@ from lab.cli import engine
 from lab.cli.console import errors, out, to_json
 from lab.cli.narrator import Narrator
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json, SymbolSpecs
+from lab.cli.symbols import sought
 from lab.inventory import load
 from lab.model import Case, ConfigurationError, LoadPlan, Signature, VerdictKind
 from lab.report.files import write_report
@@ -46,6 +47,7 @@ def reproduce(
             "exactly one of --dump, --bugcheck and --case is needed",
             help="Give the customer's dump, a bugcheck code, or a case to go on with.",
         )
+    places = sought(symbols)
     if case is not None:
         opened = journal.case(case)
         if opened.verdict is not None:
@@ -58,9 +60,9 @@ def reproduce(
             dump=dump,
             expected=_signature(bugcheck) if bugcheck else None,
             vault=vault_at(data),
-            symbols=(*settings.symbols, *symbols),
+            symbols=(*places, *settings.symbols),
         )
-    finished, report = investigate(opened, inventory, host, data)
+    finished, report = investigate(opened, inventory, host, data, places)
     verdict = finished.verdict
     assert verdict is not None
     if json:
@@ -80,8 +82,13 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def investigate(case: Case, inventory: list[Path], host: str, data: Path) -> tuple[Case, Path]:
-    """Run the reproduce flow with the story on standard error; write the report however it ends."""
+def investigate(
+    case: Case, inventory: list[Path], host: str, data: Path, symbols: tuple[str, ...] = ()
+) -> tuple[Case, Path]:
+    """Run the reproduce flow with the story on standard error; write the report however it ends.
+
+    `symbols` are for the dumps of its trials, before those that the inventory gives for the host.
+    """
     journal = journal_at(data)
     report = data / "reports" / f"{case.id}.html"
     with Narrator(errors, journal, case.id):
@@ -89,7 +96,7 @@ def investigate(case: Case, inventory: list[Path], host: str, data: Path) -> tup
             with engine.running():
                 from flows.reproduce import reproduce as flow  # Prefect takes seconds to import
 
-                flow(case=case.id, inventory=inventory, host=host, data=data)
+                flow(case=case.id, inventory=inventory, host=host, data=data, symbols=symbols)
         finally:
             finished = journal.case(case.id)
             write_report(finished, report)

@@ -17,21 +17,28 @@ VARIABLES = ("BUGCHECK_LAB_SYMBOLS", "_NT_SYMBOL_PATH")
 """Asked in this order when no --symbols is given. The second is the debugger's own."""
 
 
-def store_for(specs: Sequence[str], cache: Path | None, offline: bool) -> SymbolStore:
-    """The symbols to use. What the environment gave is said, since nobody sees it on the command line.
+def sought(given: Sequence[str]) -> tuple[str, ...]:
+    """The specifications to use: `given`, else the environment's. Those are said, since nobody sees them.
 
-    Raises ConfigurationError for a specification that cannot be.
+    Raises ConfigurationError for one of the environment that cannot be.
     """
-    name, found = (None, tuple(specs)) if specs else _of_environment()
-    try:
-        store = symbol_store(found, cache=cache, offline=offline)
-    except ConfigurationError as error:
-        if name is None:
-            raise
-        raise ConfigurationError(f"{name}: {error.message}", help=error.help) from error
+    if given:
+        return tuple(given)
+    name, found = _of_environment()
     if name is not None:
-        errors.print(f"[dim]symbols from {name}: {escape(', '.join(store.places))}[/]", soft_wrap=True)
-    return store
+        try:
+            places = symbol_store(found).places
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{name}: {error.message}", help=error.help) from error
+        errors.print(f"[dim]symbols from {name}: {escape(', '.join(places))}[/]", soft_wrap=True)
+    return found
+
+
+def store_for(
+    given: Sequence[str], cache: Path | None, offline: bool, *, of_host: Sequence[str] = ()
+) -> SymbolStore:
+    """The symbols to use, see `sought`; those `of_host` come after them."""
+    return symbol_store((*sought(given), *of_host), cache=cache, offline=offline)
 
 
 def say_notes(store: SymbolStore) -> None:

@@ -20,7 +20,7 @@ from lab.cli.options import (
     SymbolCache,
     SymbolSpecs,
 )
-from lab.cli.symbols import say_notes, store_for
+from lab.cli.symbols import store_for
 from lab.dumps import open_dump
 from lab.dumps.source import FileSource, Source
 from lab.model import ConfigurationError
@@ -87,7 +87,7 @@ def triage(
 
         with dump_of_host(inventory, host, dump) as remote:
             errors.print(f"[dim]reading {escape(remote.name)} in place[/]", soft_wrap=True)
-            store = store_for([*symbols, *remote.symbols], symbol_cache, offline)
+            store = store_for(symbols, symbol_cache, offline, of_host=remote.symbols)
             _tell(remote.open, remote.name, store, incomplete, json, html)
         return
     assert dump is not None
@@ -113,7 +113,6 @@ def _tell(
             show(opening(opened.facts(), opened.bugcheck) + "\n")
     with working("reading memory and symbols"):
         found = analyse(file(), store, name=name, allow_incomplete=incomplete)
-    say_notes(store)
     if json:
         typer.echo(render_triage(found))
     if html is not None:

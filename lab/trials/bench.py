@@ -76,7 +76,7 @@ def open_bench(
             guest=guest,
             target=target_of(host),
             vault=Vault(vault),
-            symbols=symbol_store((*host.symbols, *symbols)),
+            symbols=symbol_store((*symbols, *host.symbols)),
             journal=journal,
             case=case,
             ours=ours,

@@ -175,6 +175,23 @@ def test_an_unreadable_customer_dump_opens_no_case(
     assert code == 0 and "0x" not in out
 
 
+def test_reproduce_reads_the_same_symbol_variables_as_triage(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_SUCH_PASSWORD", "x")
+    monkeypatch.setenv("_NT_SYMBOL_PATH", "ftp://somewhere")
+    path = write(tmp_path / "i.yaml", GOOD.replace("PORT", "1"))
+    (tmp_path / "bad.dmp").write_bytes(b"PAGEDU64")
+    reproduce = ("reproduce", "rack1", "-i", path, "--dump", tmp_path / "bad.dmp")
+    code, _, err = run(*reproduce)
+    assert code == 3 and sentence(err).startswith("_NT_SYMBOL_PATH: ")
+    monkeypatch.setenv("BUGCHECK_LAB_SYMBOLS", str(tmp_path))
+    code, _, err = run(*reproduce)
+    assert code == 7 and f"symbols from BUGCHECK_LAB_SYMBOLS: folder {tmp_path}" in err
+    code, _, err = run(*reproduce, "-y", tmp_path)
+    assert code == 7 and "symbols from" not in err
+
+
 @pytest.mark.parametrize(
     "options", [[], ["--bugcheck", "0x20", "--case", "x"], ["--bugcheck", "apc"], ["--case", "nothing"]]
 )
