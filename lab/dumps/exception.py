@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from lab.dumps.header import UNSET32
+
 EXCEPTION_SIZE = 0x98
-_UNSET = 0x45474150
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ def parse_exception(data: bytes) -> ExceptionRecord | None:
     if len(data) < EXCEPTION_SIZE:
         return None
     code, flags, record, address, count = struct.unpack_from("<IIQQI", data)
-    if code in (0, _UNSET):
+    if code in (0, UNSET32):
         return None
     return ExceptionRecord(
         code, flags, record, address, struct.unpack_from(f"<{min(count, 15)}Q", data, 0x20)

@@ -33,7 +33,8 @@ TYPE_NAMES = {
 """DumpType in words."""
 
 _PATTERN = b"PAGE" * (HEADER_SIZE // 4)
-_UNSET32 = 0x45474150  # "PAGE": Windows fills the header with it before it writes fields
+UNSET32 = 0x45474150
+"""The pattern PAGE, with which Windows fills all before it writes fields."""
 _UNSET64 = 0x4547415045474150
 _MAX_RUNS = 42  # what fits into the 700 bytes of PhysicalMemoryBlockBuffer
 
@@ -194,7 +195,7 @@ _LAST = struct.Struct("<QIIIII4xII")
 
 
 def _u32(value: int) -> int | None:
-    return None if value == _UNSET32 else value
+    return None if value == UNSET32 else value
 
 
 def _u64(value: int) -> int | None:

@@ -59,3 +59,11 @@ def unicode_string(memory: Memory, address: int, *, limit: int = 1024) -> str:
     if length == 0 or buffer == 0:
         return ""
     return memory.read(buffer, min(length, limit) & ~1).decode("utf-16-le", "replace")
+
+
+def text_or_nothing(memory: Memory, address: int) -> str:
+    """As `unicode_string`; "" when the text is not in the dump: it is paged pool more often than not."""
+    try:
+        return unicode_string(memory, address)
+    except DumpError:
+        return ""

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from lab.dumps.blocks import Block
 from lab.dumps.drivers import TriageDriver, TriageUnloaded, read_drivers, read_string, read_unloaded
-from lab.dumps.header import HEADER_SIZE, DumpHeader
+from lab.dumps.header import HEADER_SIZE, UNSET32, DumpHeader
 from lab.dumps.memory import KERNEL_SPACE
 from lab.dumps.source import Source
 from lab.model import DumpError
 
 _MAX_BLOCKS = 1 << 16
 _MAX_COPY = 0x10000  # bytes of a KPRCB, process or thread
-_UNSET = 0x45474150
 _OVERFLOWED = 0x100  # of TriageOptions
 
 
@@ -162,7 +161,7 @@ def _mm_storage(source: Source, offset: int) -> MmStorage | None:
     if len(raw) < 0x18:
         return None
     version, size, tag, action, level, kernel = struct.unpack_from("<6I", raw)
-    if version in (0, _UNSET) or size < 0x18 or level == _UNSET:
+    if version in (0, UNSET32) or size < 0x18 or level == UNSET32:
         return None
     later = struct.unpack_from(f"<{(min(len(raw), size, 0x50) - 0x18) // 8}Q", raw, 0x18)
     # All ones is what Windows keeps as level while verifier is off.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lab.dumps.memory import KERNEL_SPACE, i16, u32, u64, unicode_string
+from lab.dumps.memory import KERNEL_SPACE, i16, text_or_nothing, u32, u64
 from lab.kernel.irp import MAJOR_FUNCTIONS
 from lab.kernel.target import Kernel
 from lab.model import DumpError
@@ -82,15 +82,11 @@ def read_driver(kernel: Kernel, address: int) -> DriverObject:
     kind, size = struct.unpack("<hh", memory.read(address, 4))
     if kind != DRIVER_TYPE or size != DRIVER_SIZE:
         raise DumpError(f"there is no driver object at {address:#x} (type {kind}, size {size & 0xFFFF:#x})")
-    try:
-        name = unicode_string(memory, address + _DRIVER_NAME)
-    except DumpError:
-        name = ""  # the text is in paged pool
     count = len(MAJOR_FUNCTIONS)
     dispatch = struct.unpack(f"<{count}Q", memory.read(address + _DRIVER_MAJOR, 8 * count))
     return DriverObject(
         address=address,
-        name=name,
+        name=text_or_nothing(memory, address + _DRIVER_NAME),
         start=u64(memory, address + _DRIVER_START),
         size=u32(memory, address + _DRIVER_IMAGE_SIZE),
         dispatch=dispatch,

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from lab.dumps.memory import KERNEL_SPACE, i16, u32, u64, unicode_string
+from lab.dumps.memory import KERNEL_SPACE, i16, text_or_nothing, u32, u64
 from lab.kernel import fltlayout
 from lab.kernel.devices import DEVICE_TYPE, Device, read_driver
 from lab.kernel.fltlayout import PRIMARY_LINK, Layout
@@ -24,7 +24,7 @@ from lab.model import DumpError, FilterInstance, Origin
 INSTANCE_BITS = 0x01000000
 FILTER_BITS = 0x02000000
 VOLUME_BITS = 0x04000000
-_TYPE_MASK = 0xFF000000
+TYPE_MASK = 0xFF000000  # of FLT_OBJECT.Flags
 MOST_INSTANCES = 256
 MOST_OPERATIONS = 64
 FIRST_CALLBACK = 22
@@ -83,7 +83,7 @@ def find_volume(kernel: Kernel, device: Device, major: int = READ) -> Volume:
     """
     with kernel.reading("minifilters of the volume") as used:
         address = u64(kernel.memory, device.extension + _VOLUME_OF_EXTENSION)
-        if u32(kernel.memory, address) & _TYPE_MASK != VOLUME_BITS:
+        if u32(kernel.memory, address) & TYPE_MASK != VOLUME_BITS:
             raise DumpError(f"device {device.address:#x} has no filter manager volume behind it")
         used.check("the device's extension leads to an FLT_VOLUME by its type bits")
         return read_volume(kernel, address, device.address, major, used)
@@ -106,7 +106,7 @@ def read_volume(kernel: Kernel, address: int, device: int, major: int, used: Use
     used.fact(layout.source)
     used.check("the volume points back to its device")
     notes: list[str] = []
-    name = _text(kernel, address + layout.device_name)
+    name = text_or_nothing(kernel.memory, address + layout.device_name)
     if not name:
         notes.append(f"The name of volume {address:#x} is not in the dump.")
     head = _instance_list(kernel, address, layout)
@@ -159,7 +159,7 @@ def _with_name(kernel: Kernel, volume: int, layout: Layout) -> Layout:
     A name that is paged out tells nothing; what follows it, a GUID name, does not begin with a device.
     """
     for shift in (0, 0x10, 8, 0x18):
-        if _text(kernel, volume + layout.device_name + shift).startswith("\\Device\\"):
+        if text_or_nothing(kernel.memory, volume + layout.device_name + shift).startswith("\\Device\\"):
             if not shift:
                 return layout
             source = f"{layout.source}, volume name at +{layout.device_name + shift:#x}"
@@ -204,7 +204,7 @@ def _is_head(kernel: Kernel, head: int, volume: int, layout: Layout) -> bool:
 
 def _is_instance(kernel: Kernel, address: int, volume: int, layout: Layout) -> bool:
     return (
-        u32(kernel.memory, address) & _TYPE_MASK == INSTANCE_BITS
+        u32(kernel.memory, address) & TYPE_MASK == INSTANCE_BITS
         and u64(kernel.memory, address + layout.volume) == volume
     )
 
@@ -243,8 +243,8 @@ def _instance(kernel: Kernel, address: int, layout: Layout, major: int) -> Filte
             pass
     return FilterInstance(
         address=address,
-        name=_text(kernel, address + layout.name),
-        altitude=_text(kernel, address + layout.altitude),
+        name=text_or_nothing(kernel.memory, address + layout.name),
+        altitude=text_or_nothing(kernel.memory, address + layout.altitude),
         filter_name=of.name,
         image=of.image,
         origin=Origin.UNKNOWN,
@@ -254,7 +254,7 @@ def _instance(kernel: Kernel, address: int, layout: Layout, major: int) -> Filte
 
 def read_filter(kernel: Kernel, address: int, layout: Layout) -> Filter:
     """The FLT_FILTER at `address`. DumpError when there is none; parts that are paged out are empty."""
-    if u32(kernel.memory, address) & _TYPE_MASK != FILTER_BITS:
+    if u32(kernel.memory, address) & TYPE_MASK != FILTER_BITS:
         raise DumpError(f"there is no minifilter at {address:#x}")
     driver, image = "", ""
     try:
@@ -265,8 +265,8 @@ def read_filter(kernel: Kernel, address: int, layout: Layout) -> Filter:
         pass
     return Filter(
         address=address,
-        name=_text(kernel, address + layout.filter_name),
-        altitude=_text(kernel, address + layout.filter_altitude),
+        name=text_or_nothing(kernel.memory, address + layout.filter_name),
+        altitude=text_or_nothing(kernel.memory, address + layout.filter_altitude),
         driver=driver,
         image=image,
         operations=_operations(kernel, address, layout),
@@ -289,13 +289,6 @@ def _operations(kernel: Kernel, address: int, layout: Layout) -> tuple[Operation
     except DumpError:
         pass
     return None
-
-
-def _text(kernel: Kernel, address: int) -> str:
-    try:
-        return unicode_string(kernel.memory, address)
-    except DumpError:
-        return ""
 
 
 def altitude_order(altitude: str) -> tuple[int, str]:

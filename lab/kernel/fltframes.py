@@ -10,6 +10,7 @@ from lab.dumps.memory import KERNEL_SPACE, u32, u64
 from lab.kernel import fltlayout
 from lab.kernel.filters import (
     FILTER_BITS,
+    TYPE_MASK,
     VOLUME_BITS,
     Filter,
     Volume,
@@ -44,7 +45,6 @@ GLOBALS = {
 _FRAME_SIZE = 0x240
 _LARGEST_DATA = 0x80000  # bytes of fltmgr's sections that are searched
 _MOST_HEADS = 1024
-_TYPE_MASK = 0xFF000000
 
 
 def read_filters(kernel: Kernel) -> tuple[Filter, ...]:
@@ -153,7 +153,7 @@ def _members(kernel: Kernel, frame: int, offset: int, bits: int) -> Iterator[int
 
 def _has_type(kernel: Kernel, address: int, bits: int) -> bool:
     try:
-        return u32(kernel.memory, address) & _TYPE_MASK == bits
+        return u32(kernel.memory, address) & TYPE_MASK == bits
     except DumpError:
         return False
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lab.dumps.dump import Dump
 from lab.dumps.header import filetime_iso
-from lab.dumps.memory import KERNEL_SPACE, Memory, u32, u64, unicode_string
+from lab.dumps.memory import KERNEL_SPACE, Memory, text_or_nothing, u32, u64
 from lab.kernel.debugger import read_debugger_data
 from lab.kernel.image import read_image
 from lab.model import DumpError
@@ -93,7 +93,7 @@ def _walk(memory: Memory, head: int | None, build: int) -> tuple[tuple[LoadedMod
         (size,) = struct.unpack_from("<I", raw, 0x40)
         (flags,) = struct.unpack_from("<I", raw, 0x68)
         if base >= KERNEL_SPACE and 0 < size <= _MAX_SIZE:
-            full, name = _text(memory, entry + 0x48), _text(memory, entry + 0x58)
+            full, name = text_or_nothing(memory, entry + 0x48), text_or_nothing(memory, entry + 0x58)
             name = name or _file_name(full) or f"{base:x}"
             stamp = _timestamp(memory, entry, build)
             found.append(_module(memory, name, full or name, base, size, stamp, flags))
@@ -120,13 +120,6 @@ def _module(
     image = read_image(memory, base)
     stamp = image.timestamp if image else timestamp
     return LoadedModule(name, full, base, size, stamp, image.pdb if image else None, flags)
-
-
-def _text(memory: Memory, address: int) -> str:
-    try:
-        return unicode_string(memory, address)
-    except DumpError:
-        return ""
 
 
 def _file_name(path: str) -> str:
@@ -156,7 +149,7 @@ def read_unloaded(
             start, end, when = struct.unpack("<16xQQQ", memory.read(table + 0x28 * slot, 0x28))
             if start < KERNEL_SPACE or end <= start:
                 continue
-            name = _text(memory, table + 0x28 * slot)
+            name = text_or_nothing(memory, table + 0x28 * slot)
             found.append((when, UnloadedModule(name or f"{start:x}", start, end, filetime_iso(when))))
     except DumpError as error:  # what was read so far is still true
         note = f"the list of unloaded drivers cannot be read to its end: {error}"

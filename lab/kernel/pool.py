@@ -9,12 +9,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from lab.dumps.header import PAGE
 from lab.dumps.memory import KERNEL_SPACE
 from lab.kernel.target import Kernel
 from lab.model import DumpError
 
 UNIT = 0x10
-PAGE = 0x1000
 _PROTECTED = 0x80  # top bit of a tag's last character
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from lab.dumps.memory import KERNEL_SPACE, u64, unicode_string
+from lab.dumps.memory import KERNEL_SPACE, text_or_nothing, u64
 from lab.kernel.devices import Device, device_stack, read_device
 from lab.kernel.irp import Irp, is_irp, read_irp
 from lab.kernel.lists import follow
@@ -175,8 +175,8 @@ def _completion_queue(kernel: Kernel, address: int, used: Used) -> tuple[Waiting
                 WaitingDevice(
                     node=node,
                     device=_word(kernel, node + _NODE_DEVICE),
-                    instance=_text(kernel, node + _NODE_INSTANCE),
-                    service=_text(kernel, node + _NODE_SERVICE),
+                    instance=text_or_nothing(kernel.memory, node + _NODE_INSTANCE),
+                    service=text_or_nothing(kernel.memory, node + _NODE_SERVICE),
                 )
             )
     return tuple(found)
@@ -203,10 +203,3 @@ def _word(kernel: Kernel, address: int) -> int:
         return u64(kernel.memory, address)
     except DumpError:
         return 0
-
-
-def _text(kernel: Kernel, address: int) -> str:
-    try:
-        return unicode_string(kernel.memory, address)
-    except DumpError:
-        return ""

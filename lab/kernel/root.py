@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from lab.dumps.dump import Dump
 from lab.dumps.memory import KERNEL_SPACE, Memory, u64
 from lab.dumps.physical import Physical
+from lab.dumps.virtual import FRAME
 from lab.model import DumpError
 
 MOST_FRAMES = 0x4000
 """System's page tables are made first: within the first 64 MiB of physical memory."""
 
-_FRAME = 0x000F_FFFF_FFFF_F000
 _TABLE = struct.Struct("<512Q")
 _LINKS = range(0x180, 0x480, 8)  # where EPROCESS.ActiveProcessLinks is in one build or another
 _PROCESS_TYPE = 3  # KOBJECTS.ProcessObject
@@ -61,7 +61,7 @@ def _candidates(physical: Physical) -> Iterator[int]:
         except DumpError:
             continue
         root = frame << 12
-        if any(entry & 1 and entry & _FRAME == root for entry in entries[256:]):
+        if any(entry & 1 and entry & FRAME == root for entry in entries[256:]):
             yield root
 
 
@@ -75,7 +75,7 @@ def _system_root(memory: Memory, process_list: int | None) -> int | None:
             head = memory.read(process, 0x30)
             waiting = struct.unpack_from("<Q", head, 8)[0]
             if head[0] & 0x7F == _PROCESS_TYPE and waiting == process + 8:
-                return int(struct.unpack_from("<Q", head, 0x28)[0]) & _FRAME
+                return int(struct.unpack_from("<Q", head, 0x28)[0]) & FRAME
     except DumpError:
         pass
     return None
