@@ -182,13 +182,13 @@ class Pdb:
         try:
             head = self._msf.read(_TPI, 0, 56)
             if len(head) == 56:
-                _, header_size, first, _, size = struct.unpack_from("<5I", head)
+                _, header_size, first, end, size = struct.unpack_from("<5I", head)
                 if size <= _MAX_STREAM:
-                    return Types(self._msf.read(_TPI, header_size, size), first, self._notes)
+                    return Types(self._msf.read(_TPI, header_size, size), first, end, self._notes)
                 self._notes.append(f"its types were not read: they have {size >> 20} MB")
         except ConfigurationError as error:
             self._notes.append(str(error))
-        return Types(b"", 0x1000, self._notes)
+        return Types(b"", 0x1000, 0x1000, self._notes)
 
     def _stream(self, number: int, limit: int = _MAX_STREAM) -> bytes:
         """A stream that is read whole; b"" for none. ConfigurationError when it is larger than `limit`."""

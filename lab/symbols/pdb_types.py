@@ -39,14 +39,14 @@ class Structure(NamedTuple):
 
 
 class Types:
-    """The type records of one PDB; `first` is the type index of the first one (0x1000).
+    """The type records of one PDB, with type indexes from `first` (0x1000) up to but not `end`.
 
     The records are passed over once, to find where each begins and which define a structure; fields are
     read when they are first asked for. A forward reference is followed by its unique name, else by its
     name. Of several definitions of a name the first one counts. `notes` gets what could not be read.
     """
 
-    def __init__(self, records: bytes, first: int, notes: Notes) -> None:
+    def __init__(self, records: bytes, first: int, end: int, notes: Notes) -> None:
         self._records = records
         self._first = first
         self._starts = array("I")
@@ -55,7 +55,7 @@ class Types:
         self._unique: dict[str, int] = {}
         self._fields: dict[int, tuple[Field, ...]] = {}
         self._notes = notes
-        self._index(self._scan())
+        self._index(self._scan(end))
 
     def size(self, name: str) -> int | None:
         """Bytes of a structure; None when the PDB does not define it."""
@@ -96,7 +96,7 @@ class Types:
 
     # --- records -----------------------------------------------------------------------------
 
-    def _scan(self) -> list[int]:
+    def _scan(self, last: int) -> list[int]:
         """Where every record begins; type indexes of the named ones."""
         records, unpack, named = self._records, struct.Struct("<HH").unpack_from, []
         starts = self._starts
@@ -107,8 +107,9 @@ class Types:
                 named.append(self._first + len(starts))
             starts.append(at)
             at += length + 2
-        if at != len(records):
-            self._notes.append(f"types were read only up to {self._first + len(starts):#x}")
+        found = self._first + len(starts)
+        if at != len(records) or found != last:
+            self._notes.append(f"types were read only up to {found:#x} of {last:#x}")
         return named
 
     def _index(self, named: list[int]) -> None:

@@ -92,7 +92,7 @@ def symbol_store(
     """
     specs = tuple(specs)
     kept = Cache(cache or default_cache()) if specs else Cache(Path())
-    places: list[Place] = []
+    places: dict[Path | str, Place] = {}
     for spec in specs:
         kind, folders, url = read_spec(spec)
         if kind == _CACHE or (kind == _STORE and url and folders):
@@ -101,13 +101,11 @@ def symbol_store(
         else:
             nearest = kept
         looked = [*folders, nearest.folder] if url else folders
-        places += [_at(folder, nearest) for folder in dict.fromkeys(looked)]
+        for folder in looked:
+            places.setdefault(folder, _at(folder, nearest))
         if url:
-            places.append(Server(url, nearest, offline=offline))
-    once: dict[str, Place] = {}
-    for place in (*places, BuiltinTables()):
-        once.setdefault(place.name, place)
-    return Places(once.values())
+            places.setdefault(url.rstrip("/"), Server(url, nearest, offline=offline))
+    return Places((*places.values(), BuiltinTables()))
 
 
 def _at(path: Path, kept: Cache) -> Place:

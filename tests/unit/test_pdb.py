@@ -411,6 +411,15 @@ def test_damage_further_in_is_told_and_the_rest_is_used() -> None:
     assert any("types were read only up to" in note for note in found.notes)
 
 
+def test_types_that_end_between_two_records() -> None:
+    whole = tpi(
+        _list(_member("A", b"\0\0", 0x74)), _structure("S", 0x1000, b"\4\0"), record(0x1002, bytes(8))
+    )
+    found = opened(by_hand(whole[:-12]))
+    assert found.offset("S", "A") == 0
+    assert found.notes == ("x.pdb: types were read only up to 0x1002 of 0x1003",)
+
+
 def test_a_broken_field_list_is_told() -> None:
     types = tpi(record(0x1203, b"\x99\x99" + bytes(10)), _structure("S", 0x1000, b"\x08\x00"))
     found = opened(by_hand(types))

@@ -231,6 +231,15 @@ def test_user_password_and_query_of_a_url_are_used_and_not_shown(fake: Fake, tmp
     assert fake.asked[-1][1]["Authorization"].startswith("Basic ")
 
 
+def test_a_password_is_not_carried_to_another_server(make: Callable[[], Fake], tmp_path: Path) -> None:
+    front, blobs = make(), make()
+    front.put(PLAIN, status=302, headers={"Location": f"{blobs.url}/blob"})
+    blobs.put("/blob", WHOLE)
+    server = Server(front.url.replace("//", "//user:secret@"), Cache(tmp_path))
+    assert server.look(PDB).symbols is not None
+    assert "Authorization" in front.asked[-1][1] and "Authorization" not in blobs.asked[-1][1]
+
+
 def test_proxies_come_from_the_environment(
     make: Callable[[], Fake], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ URL = "https://symbols.example/store"
         ([f"symsrv*symsrv.dll*/s*{URL}"], ["folder /s", URL]),
         (["cache*/c", f"srv*{URL}", "/a"], ["folder /c", URL, "folder /a"]),
         (["/a", "/a", URL, URL], ["folder /a", "folder /cache", URL]),
+        ([f"{URL}?sig=a", f"{URL}?sig=b"], ["folder /cache", URL, URL]),  # what one may see, another may not
         ([Path("srv*x")], ["folder srv*x"]),
         (
             ["https://user:secret@symbols.example/s?sig=secret"],
