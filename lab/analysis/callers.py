@@ -58,4 +58,5 @@ def as_found(strength: Strength, frame: Frame) -> Strength:
 
 
 def where(frame: Frame) -> str:
-    return f"frame {frame.index}, {frame.symbol} ({frame.how})"
+    """Which frame it is: its number in hexadecimal, as kn has it."""
+    return f"frame {frame.index:x}, {frame.symbol} ({frame.how})"

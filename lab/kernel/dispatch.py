@@ -163,7 +163,7 @@ def _raw_candidates(kernel: Kernel, stack: Sequence[Frame]) -> Iterator[tuple[in
     for frame in owners:
         for name, value in frame.registers:
             if name not in ("rsp", "rip"):
-                yield value, f"{name} of frame {frame.index}"
+                yield value, f"{name} of frame {frame.index:x}"
     if not stack:
         return
     bottom = stack[0].child_sp

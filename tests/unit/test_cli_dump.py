@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from cli_runs import Dumps, Lab, hostile, lab_in, write
 
+from lab.analysis.callers import where
 from lab.cli.dump import devices, filters, kd, names, system, threads, verifier
 from lab.cli.dump.answer import Question
 from lab.cli.dump.place import number
 from lab.dumps import open_dump
 from lab.dumps.source import BytesSource
 from lab.kernel.opening import open_kernel
-from lab.model import ConfigurationError, LabError
+from lab.model import ConfigurationError, Frame, LabError
 from lab.report.data import to_json
 
 
@@ -107,7 +108,22 @@ def test_a_frames_registers(lab: Lab, dumps: Dumps) -> None:
     lines = lab("dump", "stack", dumps.dump, "--frame", 2).lines
     assert lines[1].startswith("02 ")
     assert re.fullmatch(r"   rip=[0-9a-f]{16} rsp=[0-9a-f]{16} rbx=[0-9a-f]{16}", lines[2])
+    assert lab("dump", "kd", ".frame /r 2", dumps.dump).lines == lines
     assert lab("dump", "stack", dumps.dump, "--frame", 99).code == 3
+
+
+def test_frames_are_numbered_as_kn_numbers_them() -> None:
+    frames = tuple(Frame(i, 0, 0, 0, f"nt!f{i}", "ntoskrnl.exe", "unwound") for i in range(12))
+    assert threads._numbered(frames, "a").index == 10
+    assert where(frames[10]).startswith("frame a, nt!f10")
+    with pytest.raises(ConfigurationError, match="no frame 10"):
+        threads._numbered(frames, "10")
+
+
+def test_the_crashing_thread_is_told_before_its_stack(lab: Lab, dumps: Dumps) -> None:
+    told = lab("dump", "kd", "!thread -1 e", dumps.dump)
+    assert told.lines[0].startswith("THREAD ") and "KernelApcDisable -1 (ffff)" in told.out
+    assert told.out.endswith(lab("dump", "kn", dumps.dump).out)
 
 
 def test_the_stack_of_another_processor_and_of_a_thread(lab: Lab, dumps: Dumps) -> None:
@@ -126,7 +142,7 @@ def test_only_threads_that_have_apcs_disabled(lab: Lab, dumps: Dumps) -> None:
     lines = lab("dump", "threads", dumps.dump, "--apc").lines
     assert sum(line.lstrip().startswith("THREAD ") for line in lines) == 1
     assert "            KernelApcDisable -1 (ffff)  SpecialApcDisable 0 (0000)" in lines
-    assert lines[-1].endswith("threads have APCs disabled.")
+    assert lines[-1].endswith("threads have APC disable counts that are not zero.")
     assert lab("dump", "threads", dumps.dump, "--process", "system").lines[1].startswith("PROCESS ")
     assert lab("dump", "threads", dumps.dump, "--process", "notepad").code == 3
 
@@ -220,9 +236,9 @@ def test_missing_symbols_are_named_with_where_they_were_looked_for(
         ("kn", threads.stack, {}),
         ("~1 k", threads.stack, {"processor": 1}),
         ("~1s; kn", threads.stack, {"processor": 1}),
-        (".frame /r 2", threads.stack, {"frame": 2}),
-        (".frame /r a", threads.stack, {"frame": 10}),
-        ("!thread -1 e", threads.stack, {}),
+        (".frame /r 2", threads.stack, {"frame": "2"}),
+        (".frame /r a", threads.stack, {"frame": "a"}),
+        ("!thread -1 e", threads.crashing_thread, {}),
         ("!thread fffffa804b5be040", threads.stack, {"thread": "fffffa804b5be040"}),
         ("!process 0 2", threads.threads, {}),
         ("!verifier", verifier.verifier, {}),

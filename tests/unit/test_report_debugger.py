@@ -82,7 +82,7 @@ def test_processes_with_their_threads() -> None:
     assert "            KernelApcDisable -1 (ffff)  SpecialApcDisable 0 (0000)" in lines
     only = list(threads.processes([process], only_disabled=True))
     assert not any("fffffa8049f04b50" in line for line in only)
-    assert only[-1] == "1 of 2 threads have APCs disabled."
+    assert only[-1] == "1 of 2 threads have APC disable counts that are not zero."
 
 
 def test_the_irp_log_of_one_thread() -> None:

@@ -60,7 +60,7 @@ def fault_address(facts: Facts) -> tuple[int, str]:
     if facts.trap is not None:
         return facts.trap.instruction, facts.trap.where
     stack = interrupted(facts.stack)
-    return (stack[0].instruction, f"frame {stack[0].index}, {stack[0].symbol}") if stack else (0, "")
+    return (stack[0].instruction, f"frame {stack[0].index:x}, {stack[0].symbol}") if stack else (0, "")
 
 
 def _in_module(facts: Facts, module: Module, address: int, where: str) -> Iterator[Evidence | Note]:

@@ -37,10 +37,6 @@ class Known:
         return {**self.given, **{name: self.turned.get(name, str)(text) for name, text in said.items()}}
 
 
-def _hexadecimal(text: str) -> int:
-    return int(text, 16)
-
-
 def _bytes(count: str) -> int:
     return max(1, int(count, 16))
 
@@ -65,8 +61,8 @@ KNOWN = (
     ),
     Known("kn, k, kb, kv, kp", r"k[nbvpl]*", threads.stack),
     Known("~N k", r"~ *(?P<processor>\d+) *(?:s; *)?k[nbvpl]*", threads.stack, {}, {"processor": int}),
-    Known(".frame /r N", r"\.frame +/r +(?P<frame>[0-9a-f]+)", threads.stack, {}, {"frame": _hexadecimal}),
-    Known("!thread [ADDRESS]", r"!thread(?: +-1)?(?: +[0-9a-f]{1,2})?", threads.stack),
+    Known(".frame /r N", r"\.frame +/r +(?P<frame>[0-9a-f]+)", threads.stack),
+    Known("!thread [ADDRESS]", r"!thread(?: +-1)?(?: +[0-9a-f]{1,2})?", threads.crashing_thread),
     Known("!thread [ADDRESS]", rf"!thread +{_ADDRESS.format('thread')}(?: +[0-9a-f]+)?", threads.stack),
     Known("!process 0 0, !process 0 2", r"!process(?: +0 +[0-9a-f]+)?", threads.threads),
     Known("!running", r"!running(?: +-[it]+)*|~", system.processors),

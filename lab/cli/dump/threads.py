@@ -10,6 +10,7 @@ import typer
 
 from lab.cli.dump.answer import Answer, Kernel, answer
 from lab.cli.dump.place import address as place
+from lab.cli.dump.place import number
 from lab.dumps.context import Context
 from lab.kernel.processes import read_processes
 from lab.kernel.processors import processor_context
@@ -79,19 +80,32 @@ def stack(
         bool, typer.Option("--registers", "-r", help="With each frame's registers.")
     ] = False,
     frame: Annotated[
-        int | None, typer.Option("--frame", min=0, help="Only this frame, as .frame /r.")
+        str | None, typer.Option("--frame", help="Only this frame, by its number in kn, as .frame /r.")
     ] = None,
 ) -> Answer:
     """A stack: unwound, and where that is not possible scanned, which is marked."""
     found = _stack(kernel, thread, processor)
     if frame is not None:
-        if frame >= len(found.frames):
-            raise ConfigurationError(
-                f"there is no frame {frame:#x}: the stack has {len(found.frames)} frames"
-            )
-        found = Stack(found.of, found.thread, (found.frames[frame],))
+        found = Stack(found.of, found.thread, (_numbered(found.frames, frame),))
         registers = True
     return answer(found, lambda value: _lines(value, registers))
+
+
+def crashing_thread(kernel: Kernel) -> Answer:
+    """The thread that crashed, with its stack, as `!thread` shows it."""
+    return stack(kernel, thread=f"{kernel.thread:#x}" if kernel.thread else None)
+
+
+def _numbered(frames: tuple[Frame, ...], text: str) -> Frame:
+    """The frame of a number as kn writes it, in hexadecimal."""
+    index = number(text)
+    found = next((each for each in frames if each.index == index), None)
+    if found is None:
+        last = f"0 to {frames[-1].index:x}" if frames else "none"
+        raise ConfigurationError(
+            f"there is no frame {text}", help=f"Frames are numbered in hexadecimal as kn does: {last}."
+        )
+    return found
 
 
 def _stack(kernel: Kernel, thread: str | None, processor: int | None) -> Stack:

@@ -40,7 +40,8 @@ def processes(found: Sequence[ProcessFacts], *, only_disabled: bool = False) -> 
         yield ""
     if only_disabled:
         number = sum(disabled(t) for p in found for t in p.threads)
-        yield f"{number} of {sum(len(p.threads) for p in found)} threads have APCs disabled."
+        of = sum(len(p.threads) for p in found)
+        yield f"{number} of {of} threads have APC disable counts that are not zero."
 
 
 def disabled(summary: ThreadSummary) -> bool:
