@@ -70,7 +70,7 @@ class DumpHeader:
     product_type: int | None
     suite_mask: int | None
     writer_status: int | None
-    secondary_version: int
+    secondary_version: int | None  # KdSecondaryVersion
     attributes: int | None
     boot_id: int | None
 
@@ -147,7 +147,7 @@ def parse_header(data: bytes) -> DumpHeader:
         product_type=_u32(product),
         suite_mask=_u32(suite),
         writer_status=_u32(status),
-        secondary_version=data[0x104D],
+        secondary_version=None if data[0x104C:0x1050] == b"PAGE" else data[0x104D],
         attributes=_u32(attributes),
         boot_id=_u32(boot),
     )
@@ -184,7 +184,7 @@ def parse_header32(data: bytes) -> DumpHeader:
         product_type=None,
         suite_mask=None,
         writer_status=None,
-        secondary_version=0,
+        secondary_version=None,
         attributes=None,
         boot_id=None,
     )

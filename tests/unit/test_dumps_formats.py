@@ -219,5 +219,7 @@ def test_the_first_16_kib_of_a_real_complete_dump() -> None:
         assert opened.header.runs is not None and len(opened.header.runs) == 5
         assert opened.header.build == 19045
         assert opened.header.comment == ""
+        # Written and not written, a byte of the pattern PAGE among them.
+        assert (opened.header.attributes, opened.header.secondary_version) == (0x18, None)
         assert opened.facts().system_time == "2024-10-12T12:57:59Z"
         assert opened.facts().defects == ("cut-off", "no-page-tables")
