@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lab.analysis.origin import classify
+from lab.analysis.origin import classify, may_be_in_box
 from lab.kernel.power import PowerFailure
 from lab.model import (
     Bugcheck,
@@ -137,7 +137,7 @@ class Facts:
         if module is not None:
             return module.origin is not Origin.IN_BOX
         gone = any(u.name.casefold() == image.casefold() for u in self.unloaded)
-        return gone and classify(image, self.known)[0] is not Origin.IN_BOX
+        return gone and classify(image, self.known)[0] is not Origin.IN_BOX and not may_be_in_box(image)
 
     def place(self, address: int) -> str:
         """`BadDriver.sys+0x12a0`, or the bare address when no module holds it."""

@@ -25,6 +25,10 @@ class Marks:
     altitude: str = ""  # of a minifilter's instance
 
 
+_CUT_AT = 12
+"""DUMP_UNLOADED_DRIVERS64.DriverName has room for so many characters."""
+
+
 def by_image(known: Iterable[Driver]) -> Mapping[str, Driver]:
     """Drivers as a guest reported them, by lower-case image file name."""
     return {driver.image.casefold(): driver for driver in known if driver.image}
@@ -64,6 +68,12 @@ def classify(
     if not name:
         return Origin.UNKNOWN, "the name of the image is not in the dump" + hint
     return Origin.THIRD_PARTY, "not in the list of in-box drivers" + hint
+
+
+def may_be_in_box(name: str) -> bool:
+    """Whether a name that a small dump cut off ("dump_storpor") may be one of Windows' own."""
+    begin = name.casefold().removeprefix("dump_")
+    return len(name) == _CUT_AT and any(each.startswith(begin) for each in IN_BOX)
 
 
 def is_microsoft(company: str) -> bool:

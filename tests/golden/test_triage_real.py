@@ -108,3 +108,8 @@ def test_the_text(found: Triage) -> None:
     ):
         assert line in text.splitlines(), line
     assert "151 drivers" in text
+
+
+def test_unloaded_drivers_are_told_the_latest_last(found: Triage) -> None:
+    """By what they are: microcode first of all, boot drivers, then one that goes when the system is up."""
+    assert [u.name for u in found.unloaded] == ["mcupdate.dll", "hwpolicy.sys", "WdBoot.sys", "dam.sys"]

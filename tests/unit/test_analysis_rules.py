@@ -249,6 +249,13 @@ class TestFaults:
         facts = replace(fault(0xD1, (0x10, 2, 8, GONE + 0x10)), unloaded=(unloaded("cdrom.sys"),))
         assert suspects(facts) == []
 
+    @pytest.mark.parametrize(
+        ("name", "accused"), [("dump_storpor", False), ("crashdmp.sys", False), ("storporting1", True)]
+    )
+    def test_a_name_that_a_small_dump_cut_off_may_be_windows_own(self, name: str, accused: bool) -> None:
+        facts = replace(fault(0xD1, (0, 2, 0, GONE + 8)), unloaded=(unloaded(name),))
+        assert suspects(facts) == ([name] if accused else [])
+
     def test_memory_of_an_unloaded_driver_is_traced_to_it(self) -> None:
         facts = fault(0xA, (GONE + 0x10, 2, 0, base("ntoskrnl.exe") + 1))
         facts = replace(facts, unloaded=(unloaded("Gone.sys"),))

@@ -66,4 +66,6 @@ def _module(
 
 def read_unloaded(kernel: Kernel) -> tuple[UnloadedDriver, ...]:
     """Drivers that had been unloaded, the latest last."""
-    return tuple(UnloadedDriver(u.name, u.start, u.end, u.when) for u in kernel.unloaded)
+    found = tuple(UnloadedDriver(u.name, u.start, u.end, u.when) for u in kernel.unloaded)
+    # Windows writes them into a small dump beginning with the one that was unloaded last.
+    return found if kernel.dump.triage is None else found[::-1]

@@ -94,7 +94,7 @@ def _image(facts: Facts, lead: Lead) -> Said:
     if not image:
         yield Note(f"{lead.what} is in no module of the dump.")
         return
-    yield from accuse(facts, lead, image, f"{lead.text}: it is {image}.")
+    yield from accuse(facts, lead, image, f"{image} is the driver that parameter {lead.number} points to.")
 
 
 def _holder(facts: Facts, address: int) -> str:
@@ -114,7 +114,8 @@ def _name(facts: Facts, lead: Lead) -> Said:
     if not image:
         yield Note(f"{lead.text}: {text}, but no such driver is in the list of modules.")
         return
-    yield from accuse(facts, lead, image, f"{lead.text}: {image}.", f"{lead.where}, text at {lead.value:#x}")
+    statement = f"{image} is the driver that parameter {lead.number} names."
+    yield from accuse(facts, lead, image, statement, f"{lead.where}, text at {lead.value:#x}")
 
 
 def named_image(facts: Facts, text: str) -> str:
