@@ -194,7 +194,8 @@ def unreadable(name: str, error: LabError) -> Unreadable:
     """What an error says of a dump, and what could be read of it all the same."""
     left = error.defect.left if isinstance(error, DefectiveDump) else ""
     can_go_on = isinstance(error, DefectiveDump) and error.defect.severity is Severity.INCOMPLETE
-    return Unreadable(name, error.message, f"{left} (--incomplete)" if can_go_on else left, error.help)
+    sentence = error.message.removeprefix(f"{name}: ")  # the name stands above it
+    return Unreadable(name, sentence, f"{left} (--incomplete)" if can_go_on else left, error.help)
 
 
 def _dumps(folder: Path) -> Iterator[tuple[Path, Seen]]:

@@ -163,7 +163,8 @@ def test_a_damaged_dump_gets_its_sentence_and_is_not_tried_again_until_it_change
     world.hands.sleep(PATIENCE + 1)
     assert world.look() == ["cut.dmp"]
     error = world.result("cut.dmp")["error"]
-    assert "cut off" in error["sentence"] and "All pages before the cut" in error["left"]
+    assert error["sentence"].startswith("the dump is cut off"), "the file's name is told beside it"
+    assert "All pages before the cut" in error["left"]
     assert error["exit_code"] == 7
     assert "could not be read" in (world.results / "cut.dmp.html").read_text("utf-8")
     world.hands.sleep(INTERVAL)
