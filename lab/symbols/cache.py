@@ -69,6 +69,8 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             with part.open("xb") as file:
                 fill(file)
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut leaves a file with its name and without its blocks
             yield part
         except OSError as error:
             raise self._cannot(error) from None

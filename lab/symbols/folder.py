@@ -12,8 +12,7 @@ from lab.symbols import cabinet
 from lab.symbols.cache import MAX_FILE, Cache
 from lab.symbols.files import PositionedFile
 from lab.symbols.isf import load_isf
-from lab.symbols.place import Answer, WrongId, file_name, open_exactly
-from lab.symbols.pointer import MAX_POINTER, read_pointer
+from lab.symbols.place import MAX_POINTER, Answer, WrongId, file_name, open_exactly, read_pointer
 from lab.symbols.port import ModuleSymbols, PdbId
 
 

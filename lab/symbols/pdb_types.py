@@ -43,7 +43,8 @@ class Types:
 
     The records are passed over once, to find where each begins and which define a structure; fields are
     read when they are first asked for. A forward reference is followed by its unique name, else by its
-    name. Of several definitions of a name the first one counts. `notes` gets what could not be read.
+    name. Of several definitions of a name the first one counts. `notes` gets what could not be read, and
+    which of the names asked for are of structures that differ.
     """
 
     def __init__(self, records: bytes, first: int, end: int, notes: Notes) -> None:
@@ -52,6 +53,7 @@ class Types:
         self._starts = array("I")
         self._definitions: list[int] = []
         self._named: dict[str, int] = {}
+        self._differing: set[str] = set()
         self._unique: dict[str, int] = {}
         self._fields: dict[int, tuple[Field, ...]] = {}
         self._notes = notes
@@ -59,7 +61,7 @@ class Types:
 
     def size(self, name: str) -> int | None:
         """Bytes of a structure; None when the PDB does not define it."""
-        index = self._named.get(name)
+        index = self._owner(name)
         found = self._structure(index) if index is not None else None
         return found.size if found is not None else None
 
@@ -69,7 +71,7 @@ class Types:
         Fields of nameless members and of bases are found as the structure's own. A bit field has the
         offset of the unit that holds it.
         """
-        owner = self._named.get(name)
+        owner = self._owner(name)
         total = 0
         for part in field.split("."):
             found = self._find(owner, part) if owner is not None else None
@@ -81,7 +83,7 @@ class Types:
 
     def fields(self, name: str) -> tuple[tuple[str, int], ...]:
         """(name, byte offset) of every field of a structure, those of nameless members and bases too."""
-        owner = self._named.get(name)
+        owner = self._owner(name)
         found: dict[str, int] = {}
         for field in self._each(owner) if owner is not None else ():
             found.setdefault(field.name, field.offset)
@@ -93,6 +95,11 @@ class Types:
             found = self._structure(index)
             if found is not None:
                 yield index, found, self._fields_of(found)
+
+    def _owner(self, name: str) -> int | None:
+        if name in self._differing:
+            self._notes.append(f"there are several {name} of different sizes: the first one is used")
+        return self._named.get(name)
 
     # --- records -----------------------------------------------------------------------------
 
@@ -123,7 +130,10 @@ class Types:
             elif not found.forward:
                 self._definitions.append(index)
                 if found.name and not found.name.endswith(_NAMELESS):
-                    self._named.setdefault(found.name, index)
+                    first = self._named.setdefault(found.name, index)
+                    other = self._structure(first) if first != index else None
+                    if other is not None and other.size != found.size:
+                        self._differing.add(found.name)
                 if found.unique_name:
                     self._unique.setdefault(found.unique_name, index)
         if damaged:

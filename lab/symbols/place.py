@@ -1,4 +1,4 @@
-"""One place where symbols may be, and what it answers."""
+"""One place where symbols may be and what it answers; names, ids and `file.ptr` as all stores have them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Protocol
 
 from lab.model import ConfigurationError
+from lab.symbols.notes import printable
 from lab.symbols.pdb import Pdb, open_pdb
 from lab.symbols.port import ModuleSymbols, PdbId
 
 _NAME = re.compile(r"[\w+()\[\]-][\w.+()\[\] -]{0,127}")
 _MAX_NAME = 200  # bytes; file systems take 255, and temporary names are longer
 _GUID = re.compile(r"[0-9A-Fa-f]{32}")
+MAX_POINTER = 4096
+"""Bytes of the largest `file.ptr`."""
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,18 @@ def open_exactly(path: Path, pdb: PdbId, name: str) -> Pdb:
     if (found.guid, found.age) != (pdb.guid.upper(), pdb.age):
         raise WrongId(f"{name} has another id: {PdbId(name, found.guid, found.age).key}")
     return found
+
+
+def read_pointer(content: bytes) -> str:
+    """The path or URL that a `file.ptr` names. ConfigurationError with its message when it has one instead.
+
+    Forms: `PATH:` and a path, `MSG:` and a sentence for the user, or a path alone.
+    """
+    text = content.decode("utf-8", "replace").strip("\ufeff\0 \t\r\n")
+    kind, _, rest = text.partition(":")
+    if kind.upper() == "MSG":
+        raise ConfigurationError(f"file.ptr says: {printable(rest)}")
+    target = rest.strip() if kind.upper() == "PATH" else text
+    if not target or printable(target) != target:
+        raise ConfigurationError("file.ptr does not name a file")
+    return target

@@ -11,8 +11,7 @@ from lab.symbols import cabinet, msf
 from lab.symbols.cache import MAX_FILE, Cache
 from lab.symbols.download import Body, Downloads, Refused, SymbolTimeouts, Unreachable, public_url
 from lab.symbols.pdb import Pdb
-from lab.symbols.place import Answer, WrongId, file_name
-from lab.symbols.pointer import MAX_POINTER, read_pointer
+from lab.symbols.place import MAX_POINTER, Answer, WrongId, file_name, read_pointer
 from lab.symbols.port import PdbId
 
 _SILENCE = 300.0  # seconds for which a server that cannot be reached is not asked again

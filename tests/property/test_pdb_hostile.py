@@ -27,7 +27,7 @@ from lab.symbols.cabinet import expand
 from lab.symbols.files import Bytes
 from lab.symbols.isf import load_isf
 from lab.symbols.pdb import Pdb
-from lab.symbols.pointer import read_pointer
+from lab.symbols.place import read_pointer
 from lab.symbols.port import PdbId
 
 LIMIT = 2.0  # seconds of processor time

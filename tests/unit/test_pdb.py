@@ -347,6 +347,19 @@ def test_forward_references_are_followed_by_unique_name_first() -> None:
     assert found.size("S::<unnamed-tag>") is None  # it could be any
 
 
+def test_structures_of_one_name_that_differ_are_told() -> None:
+    """As two source files of a driver may have them. Only who asks for such a name hears of it."""
+    types = tpi(
+        _list(_member("A", b"\0\0", 0x74)),
+        *(_structure("_CONTEXT", 0x1000, size) for size in (b"\x10\0", b"\x20\0")),
+        *(_structure("_SAME", 0x1000, b"\x08\0") for _ in range(2)),
+    )
+    found = opened(by_hand(types))
+    assert found.size("_SAME") == 8 and found.notes == ()
+    assert found.size("_CONTEXT") == 0x10 and found.offset("_CONTEXT", "A") == 0
+    assert found.notes == ("x.pdb: there are several _CONTEXT of different sizes: the first one is used",)
+
+
 def test_structures_in_the_wide_form() -> None:
     """LF_STRUCTURE2 and LF_UNION2: 32 bits of properties, then the count as a number."""
     wide = struct.pack("<IIII", 0x200, 0x1002, 0, 0) + b"\x01\x00" + b"\x18\x00" + b"Wide\0.?AUWide\0"
