@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -176,6 +178,24 @@ def test_what_is_kept_is_not_fetched_again(fake: Fake, tmp_path: Path) -> None:
     assert symbol_store([f"srv*{tmp_path}*{fake.url}"]).find(PDB) is not None
     assert symbol_store([tmp_path]).find(PDB) is not None  # it is a symbol store like any other
     assert len(fake.asked) == before
+
+
+def test_no_http_client_is_loaded_for_what_is_kept(tmp_path: Path) -> None:
+    """It costs more than a triage. Offline it is never needed."""
+    path = tmp_path / IN_CACHE[0]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(WHOLE)
+    script = (
+        "import sys; from pathlib import Path; from lab.symbols import PdbId, symbol_store\n"
+        "name, guid, age, cache = sys.argv[1:]\n"
+        "store = symbol_store(['https://symbols.invalid'], cache=Path(cache))\n"
+        "assert store.find(PdbId(name, guid, int(age))) is not None\n"
+        "other = symbol_store(['https://symbols.invalid'], cache=Path(cache), offline=True)\n"
+        "assert other.find(PdbId(name, guid, 99)) is None\n"
+        "assert not {'httpx', 'ssl'} & set(sys.modules)\n"
+    )
+    arguments = (PDB.name, PDB.guid, str(PDB.age), str(tmp_path))
+    subprocess.run([sys.executable, "-c", script, *arguments], check=True)
 
 
 def test_compressed_files(fake: Fake, tmp_path: Path) -> None:
