@@ -33,7 +33,7 @@ APC_FAMILY = frozenset(
 POOL_FAMILY = frozenset({0x19, 0xC1, 0xC2, 0xC5, 0x13A})
 """Damaged pool is noticed by whoever comes by next, so the same defect shows as any of these."""
 
-_POOL_VIOLATIONS = frozenset({0x51, 0x52, 0x53, 0x54, 0x59, 0x13A, 0x13B, 0x13C, 0x13D, 0x13E, 0x13F})
+POOL_VIOLATIONS = frozenset({0x51, 0x52, 0x53, 0x54, 0x59, 0x13A, 0x13B, 0x13C, 0x13D, 0x13E, 0x13F})
 """The kinds of 0xC4 that tell of damaged pool."""
 
 EXCEPTIONS = frozenset({0x1E, 0x3B, 0x7E, 0x8E, 0x1000007E, 0x1000008E})
@@ -90,7 +90,7 @@ def _siblings(one: Signature, other: Signature) -> bool:
 
 def _about_pool(signature: Signature) -> bool:
     if signature.code == 0xC4:
-        return signature.sub_code in _POOL_VIOLATIONS
+        return signature.sub_code in POOL_VIOLATIONS
     return signature.code in POOL_FAMILY
 
 

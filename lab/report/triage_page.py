@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.model import IrpLogEntry, Module, Origin, Strength, Suspect, Triage, VerifiedDriver
+from lab.model import IrpLogEntry, Module, Origin, Triage, VerifiedDriver
 from lab.report import bugchecks, crash, words
+from lab.report.answer import Answer, answer_of, foremost
 from lab.report.cleaned import cleaned
 from lab.report.debugger.modules import timestamp
 from lab.report.facts import Fact
@@ -14,36 +15,6 @@ from lab.report.regions import Regions, regions
 from lab.report.stack import FrameView, frames
 
 IRPS_SHOWN = 48
-
-_WORTH = {
-    Strength.PROOF: "The strongest fact of this dump is proof: what the system stopped for happened in the "
-    "code of the driver it names.",
-    Strength.STRONG: "The strongest fact of this dump is strong, but not proof: take the driver away and see "
-    "whether the crash stays away, too.",
-    Strength.MODERATE: "The strongest fact of this dump is moderate: a lead to follow, not a finding.",
-    Strength.WEAK: "The strongest fact of this dump is weak: a hint where to look next.",
-}
-
-_STOPPED_BY = {
-    0x80: "A non-maskable interrupt stopped the system",
-    0xE2: "The system was stopped on purpose",
-}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The verdict line, in pieces (text, is a driver's name), and how much it is worth."""
-
-    kind: str  # "driver" when the named one is more than a hint, else "open": how loud the page is
-    headline: tuple[tuple[str, bool], ...]
-    where: str
-    worth: str
-    count: str  # the signed APC disable count of a stop that is about it, else ""
-    count_when: str
-
-    @property
-    def sentence(self) -> str:
-        return "".join(text for text, _ in self.headline)
 
 
 @dataclass(frozen=True)
@@ -132,8 +103,8 @@ class TriagePage:
 def page(triage: Triage) -> TriagePage:
     """The page of one dump. No text in it can deceive (`words.visible`)."""
     count = crash.apc_count(triage)
-    suspected = frozenset(s.image.casefold() for s in _foremost(triage))
-    answer = _answer(triage, count)
+    suspected = frozenset(s.image.casefold() for s in foremost(triage))
+    answer = answer_of(triage, count)
     facts = triage.verifier
     irps = facts.irp_log if facts else ()
     thread = triage.thread.address if triage.thread else 0
@@ -174,55 +145,6 @@ def page(triage: Triage) -> TriagePage:
             dump=_dump(triage),
             warnings=triage.dump.warnings,
         )
-    )
-
-
-def _foremost(triage: Triage) -> tuple[Suspect, ...]:
-    """The suspects that share the greatest weight."""
-    top = max((s.weight for s in triage.suspects), default=0.0)
-    return tuple(s for s in triage.suspects if s.weight >= top - 1e-9)
-
-
-def _answer(triage: Triage, count: int | None) -> Answer:
-    first = _foremost(triage)
-    named = {s.image.casefold() for s in first}
-    about = [e for e in triage.evidence if named & {image.casefold() for image in e.points_to}]
-    order = tuple(_WORTH)
-    strength = min((e.strength for e in about), key=order.index, default=None)
-    loud = strength in (Strength.PROOF, Strength.STRONG)
-    return Answer(
-        kind="driver" if loud and first else "open",
-        headline=_headline(triage, first),
-        where=_where(triage),
-        worth=_WORTH[strength] if strength and first else "",
-        count=words.signed(count) if count is not None else "",
-        count_when="at exit" if triage.bugcheck.code == 0x20 else "at stop",
-    )
-
-
-def _headline(triage: Triage, first: tuple[Suspect, ...]) -> tuple[tuple[str, bool], ...]:
-    if triage.bugcheck.ours:
-        return ((_STOPPED_BY[triage.bugcheck.code], False),)
-    if not first:
-        return (("This dump speaks against no driver", False),)
-    if len(first) > 3:
-        return ((f"One of {len(first)} drivers is suspected", False),)
-    pieces: list[tuple[str, bool]] = []
-    for i, suspect in enumerate(first):
-        if i:
-            pieces.append((" or " if i == len(first) - 1 else ", ", False))
-        pieces.append((suspect.image, True))
-    return (*pieces, (" is suspected", False))
-
-
-def _where(triage: Triage) -> str:
-    """Where the system stopped, in a sentence; "" when neither thread nor stack is known."""
-    facts = triage.thread
-    if facts is None:
-        return ""
-    start = f", a thread that began in {facts.start}" if facts.start else ""
-    return (
-        f"It stopped in {facts.process or 'a process without a name'} (Cid {facts.cid or 'unknown'}){start}."
     )
 
 

@@ -87,11 +87,13 @@ def logs(facts: Facts) -> Iterator[Evidence | Note]:
     kind = KINDS.get((facts.bugcheck.code, sub_code))
     if kind is None or not kind.counts:
         return
+    inside = max(-signed16(before), 0)
     if signed16(now) < signed16(before):
-        yield from left_open(facts, kind.id, inside=max(-signed16(before), 0))
+        yield from left_open(facts, kind.id, inside=inside)
     else:
         yield from left_too_often(facts, kind.id)
-    yield from undirected(facts, kind.id)
+    if not inside:  # an enter from before the call makes an odd number of calls, too
+        yield from undirected(facts, kind.id)
     yield from bracketed(facts, kind.id, usual=signed16(before))
 
 

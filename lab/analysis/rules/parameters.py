@@ -83,18 +83,19 @@ def accuse(facts: Facts, lead: Lead, image: str, statement: str, place: str = ""
 
 def _code(facts: Facts, lead: Lead) -> Said:
     image = _holder(facts, lead.value)
-    if not image:
-        yield Note(f"{lead.what} is in no module of the dump.")
-        return
-    yield from accuse(facts, lead, image, f"{lead.text}: {facts.place(lead.value)}, in {image}.")
+    yield from _in_image(facts, lead, image, f"{lead.text}: {facts.place(lead.value)}, in {image}.")
 
 
 def _image(facts: Facts, lead: Lead) -> Said:
     image = _holder(facts, lead.value)
-    if not image:
+    yield from _in_image(facts, lead, image, f"{image} is the driver that parameter {lead.number} points to.")
+
+
+def _in_image(facts: Facts, lead: Lead, image: str, statement: str) -> Said:
+    if image:
+        yield from accuse(facts, lead, image, statement)
+    else:
         yield Note(f"{lead.what} is in no module of the dump.")
-        return
-    yield from accuse(facts, lead, image, f"{image} is the driver that parameter {lead.number} points to.")
 
 
 def _holder(facts: Facts, address: int) -> str:

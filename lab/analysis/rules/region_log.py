@@ -8,7 +8,7 @@ from lab.analysis.facts import Facts
 from lab.analysis.regionlog import Balance, balances, is_full, monopolist, unpaired
 from lab.analysis.rules.apc_count import count_is_negative
 from lab.analysis.rules.registry import Note, rule
-from lab.model import Evidence, Strength, VerifierFacts
+from lab.model import CriticalRegionEntry, Evidence, Strength, VerifierFacts
 
 MISC_CHECKS = 0x800
 MONOPOLISED = "0x20.region-log.monopolised"
@@ -81,7 +81,7 @@ def _empty(verifier: VerifierFacts) -> Iterator[Evidence | Note]:
 
 def _crashing_thread(facts: Facts, verifier: VerifierFacts, thread: int) -> Iterator[Evidence | Note]:
     """Unbalanced calls of the crashing thread itself: what else is unbalanced there is the count."""
-    own = [entry for entry in verifier.log if entry.thread == thread]
+    own, _ = _own(facts)
     if not own:
         yield Note(
             f"The crashing thread {thread:#x} is not among the {len(verifier.log)} entries of the log."
@@ -100,17 +100,16 @@ def left_open(facts: Facts, family: str, *, inside: int = 0) -> Iterator[Evidenc
     `inside` is how many regions the thread was in before the call that went wrong. Their enters are in the
     log, too, and whoever made them is still to leave.
     """
-    if facts.verifier is None or facts.thread is None:
-        return
-    thread = facts.thread.address
-    for balance in balances([entry for entry in facts.verifier.log if entry.thread == thread]):
+    own, where = _own(facts)
+    missing = facts.verifier.log_missing if facts.verifier else 0
+    for balance in balances(own):
         if balance.open_enters and facts.accusable(balance.image):
             if balance.open_enters <= inside:
                 strength, said = (
                     Strength.WEAK,
-                    "has not left it; before the call it may rightly have been inside",
+                    "has not left it; it may rightly be inside, as before the call",
                 )
-            elif facts.verifier.log_missing:
+            elif missing:
                 strength, said = Strength.MODERATE, "never left it, as far as the dump holds the log"
             else:
                 strength, said = Strength.STRONG, "never left it"
@@ -119,18 +118,16 @@ def left_open(facts: Facts, family: str, *, inside: int = 0) -> Iterator[Evidenc
                 statement=f"{balance.image} entered a critical region {_times(balance.open_enters)} on the "
                 f"crashing thread and {said}.",
                 strength=strength,
-                where=f"{LOG}, entries of thread {thread:#x}",
+                where=where,
                 points_to=(balance.image,),
             )
 
 
 def left_too_often(facts: Facts, family: str) -> Iterator[Evidence]:
     """Drivers that left more often than they entered; a full log may have lost their enters."""
-    if facts.verifier is None or facts.thread is None:
-        return
-    thread = facts.thread.address
-    partly = _is_partial(facts.verifier)
-    for balance in balances([entry for entry in facts.verifier.log if entry.thread == thread]):
+    own, where = _own(facts)
+    partly = _is_partial(facts)
+    for balance in balances(own):
         if balance.extra_leaves and facts.accusable(balance.image):
             yield Evidence(
                 rule=f"{family}.region-log.unbalanced-thread",
@@ -138,18 +135,16 @@ def left_too_often(facts: Facts, family: str) -> Iterator[Evidence]:
                 "crashing thread without having entered it"
                 + (", as far as the log still shows." if partly else "."),
                 strength=Strength.MODERATE if partly else Strength.STRONG,
-                where=f"{LOG}, entries of thread {thread:#x}",
+                where=where,
                 points_to=(balance.image,),
             )
 
 
 def undirected(facts: Facts, family: str) -> Iterator[Evidence]:
     """For newer kernels, which do not log whether a call entered or left: an odd number is no pairs."""
-    if facts.verifier is None or facts.thread is None:
-        return
-    thread = facts.thread.address
-    partly = _is_partial(facts.verifier)
-    for _, image, calls in unpaired([entry for entry in facts.verifier.log if entry.thread == thread]):
+    own, where = _own(facts)
+    partly = _is_partial(facts)
+    for _, image, calls in unpaired(own):
         if facts.accusable(image):
             yield Evidence(
                 rule=f"{family}.region-log.odd-calls",
@@ -157,7 +152,7 @@ def undirected(facts: Facts, family: str) -> Iterator[Evidence]:
                 "region on the crashing thread, which cannot be pairs"
                 + (", as far as the log still shows." if partly else "."),
                 strength=Strength.WEAK if partly else Strength.MODERATE,
-                where=f"{LOG}, entries of thread {thread:#x}; this kernel does not log the direction",
+                where=f"{where}; this kernel does not log the direction",
                 points_to=(image,),
             )
 
@@ -168,7 +163,7 @@ def _other_threads(facts: Facts, verifier: VerifierFacts) -> Iterator[Evidence |
     others = [balance for balance in balances(verifier.log) if balance.thread != crashing]
     if count_is_negative(facts):
         yield from _entered_elsewhere(facts, others, whole=not verifier.log_missing)
-    elif not _is_partial(verifier):
+    elif not _is_partial(facts):
         yield from _left_elsewhere(facts, others)
 
 
@@ -230,9 +225,19 @@ def _monopolised(facts: Facts, verifier: VerifierFacts) -> Iterator[Evidence | N
     )
 
 
-def _is_partial(verifier: VerifierFacts) -> bool:
+def _own(facts: Facts) -> tuple[list[CriticalRegionEntry], str]:
+    """(the crashing thread's entries, where they were read); none when thread or log are not known."""
+    if facts.verifier is None or facts.thread is None:
+        return [], ""
+    thread = facts.thread.address
+    entries = [entry for entry in facts.verifier.log if entry.thread == thread]
+    return entries, f"{LOG}, entries of thread {thread:#x}"
+
+
+def _is_partial(facts: Facts) -> bool:
     """Whether calls lack: the oldest were overwritten, or pages of the log are not in the dump."""
-    return verifier.log_missing > 0 or is_full(verifier.log, verifier.log_capacity)
+    log = facts.verifier
+    return log is not None and (log.log_missing > 0 or is_full(log.log, log.log_capacity))
 
 
 def _times(number: int) -> str:

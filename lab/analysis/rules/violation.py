@@ -14,14 +14,13 @@ from lab.analysis.rules.parameters import leads
 from lab.analysis.rules.registry import Note, rule
 from lab.analysis.stops import Role, describe
 from lab.model import Evidence, Strength
+from lab.model.relation import POOL_VIOLATIONS
 
 NAMED = frozenset({(0xC4, 0x62), (0xC4, 0xDA), (0xC4, 0xDD), (0xC9, 0x5), (0xE6, 0x26)})
 """Kinds whose parameters name the driver, whatever the stack says."""
 
 _TWO_SIDES = frozenset({(0xC4, kind) for kind in (0x1000, 0x1001, 0x1003, 0x1004, 0x100A, 0x100B)})
-_POOL_DAMAGE = frozenset(
-    (0xC4, kind) for kind in (0x51, 0x52, 0x53, 0x54, 0x59, 0x13A, 0x13B, 0x13C, 0x13D, 0x13E, 0x13F)
-)
+_POOL_DAMAGE = frozenset((0xC4, kind) for kind in POOL_VIOLATIONS)
 _NOT_ITS_CALL = frozenset({(0xC4, kind) for kind in (0xA0, 0xA1, 0xA2, 0x115, 0x135)})
 
 CALLER: Mapping[int, Strength] = {0xC4: Strength.STRONG, 0xC9: Strength.STRONG, 0xE6: Strength.MODERATE}
