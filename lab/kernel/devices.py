@@ -140,6 +140,9 @@ def device_stack(kernel: Kernel, address: int) -> tuple[Device, ...]:
         used.check("every object is a device (IO_TYPE_DEVICE) of a driver (IO_TYPE_DRIVER)")
         if all(upper.below == lower.address for upper, lower in pairwise(stack)):
             used.check("AttachedDevice and AttachedTo agree")
+        for link, where in ((stack[0].above, "above the first"), (stack[-1].below, "below the last")):
+            if link:
+                used.fact(f"the stack is not whole: there is no device to be read at {link:#x}, {where}")
         return stack
 
 

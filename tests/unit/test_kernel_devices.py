@@ -56,7 +56,11 @@ def test_a_stack_without_end_is_cut(memory: kb.Bytes) -> None:
 
 def test_a_stack_ends_where_the_dump_does(memory: kb.Bytes) -> None:
     kb.device_object(memory, FILTER, FLT_DRIVER, above=0xFFFFFA8012345678, below=FILE_SYSTEM)
-    assert [d.address for d in device_stack(kb.kernel(memory), FILTER)] == [FILTER, FILE_SYSTEM]
+    kernel = kb.kernel(memory)
+    assert [d.address for d in device_stack(kernel, FILTER)] == [FILTER, FILE_SYSTEM]
+    (reading,) = kernel.readings
+    said = "the stack is not whole: there is no device to be read at 0xfffffa8012345678, above the first"
+    assert said in reading.facts
 
 
 def test_a_name_that_is_paged_out_is_empty(memory: kb.Bytes) -> None:
