@@ -31,6 +31,7 @@ class BitmapLayout:
 
     @property
     def sensible(self) -> bool:
+        """Whether its numbers can be true of any dump: only then is it read at all."""
         behind = self.bitmap + self.bytes
         return (
             0 < self.bits <= _MAX_BITS

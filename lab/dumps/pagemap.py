@@ -29,7 +29,8 @@ class PageMap(Protocol):
     limit: int
     end: int  # file offset behind the last page
 
-    def offset_of(self, frame: int) -> int | None: ...
+    def offset_of(self, frame: int) -> int | None:
+        """File offset of a page frame; None when the dump does not hold it."""
 
 
 class RunMap:

@@ -12,7 +12,10 @@ from lab.model import ConfigurationError, DumpError
 
 
 class Source(Protocol):
-    """Bytes with a size. `read` returns fewer bytes only at the end."""
+    """`size` bytes, read by offset. `read` returns fewer only at the end, DumpError when it fails.
+
+    An offset outside of them reads b"".
+    """
 
     size: int
 

@@ -82,6 +82,7 @@ class DebuggerData:
         return (self._u16(at) or None) if at is not None else None
 
     def size(self, type_name: str) -> int | None:
+        """Size in bytes of a structure that debuggers need; None when the block does not tell."""
         at = SIZES.get(type_name)
         return (self._u16(at) or None) if at is not None else None
 

@@ -64,6 +64,7 @@ class StackLocation:
 
     @property
     def used(self) -> bool:
+        """Whether anybody has filled it in."""
         return bool(self.device or self.completion or self.major or self.minor)
 
 
@@ -80,6 +81,7 @@ class Irp:
 
     @property
     def current(self) -> StackLocation | None:
+        """The location of the driver that has the request now; None when nobody has."""
         return next((each for each in self.locations if each.current), None)
 
 

@@ -25,10 +25,12 @@ class Record:
             self._raw = b""
 
     def number(self, offset: int | None, size: int, *, signed: bool = False) -> int | None:
+        """The `size` bytes at `offset` as a number, little-endian."""
         raw = self.bytes(offset, size)
         return int.from_bytes(raw, "little", signed=signed) if raw is not None else None
 
     def bytes(self, offset: int | None, size: int) -> bytes | None:
+        """The `size` bytes at `offset`."""
         if offset is None:
             return None
         if offset + size <= len(self._raw):
