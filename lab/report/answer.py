@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.model import Strength, Suspect, Triage
+from lab.model import Origin, Strength, Suspect, Triage
 from lab.report import words
 
 _WORTH = {
@@ -67,6 +67,8 @@ def _headline(triage: Triage, first: tuple[Suspect, ...]) -> tuple[tuple[str, bo
         return ((_STOPPED_BY[triage.bugcheck.code], False),)
     if not first:
         return (("This dump speaks against no driver", False),)
+    if len(first) == 1 and first[0].image.casefold() in _of_windows(triage):
+        return (("The fault shows in ", False), (first[0].image, True), (", which comes with Windows", False))
     if len(first) > 3:
         return ((f"One of {len(first)} drivers is suspected", False),)
     pieces: list[tuple[str, bool]] = []
@@ -75,6 +77,10 @@ def _headline(triage: Triage, first: tuple[Suspect, ...]) -> tuple[tuple[str, bo
             pieces.append((" or " if i == len(first) - 1 else ", ", False))
         pieces.append((suspect.image, True))
     return (*pieces, (" is suspected", False))
+
+
+def _of_windows(triage: Triage) -> frozenset[str]:
+    return frozenset(m.name.casefold() for m in triage.modules if m.origin is Origin.IN_BOX)
 
 
 def _where(triage: Triage) -> str:

@@ -10,7 +10,7 @@ import pytest
 import report_samples as samples
 from html_outline import Outline
 
-from lab.model import Bugcheck, Evidence, Strength, Suspect, Triage
+from lab.model import Bugcheck, Evidence, Origin, Strength, Suspect, Triage
 from lab.report.cleaned import cleaned
 from lab.report.triage_html import render_triage_html
 from lab.report.triage_page import page
@@ -154,6 +154,13 @@ def test_the_verdict_is_as_loud_as_its_strongest_fact(strength: Strength, loud: 
 def test_the_verdict_line(weights: dict[str, float], sentence: str) -> None:
     suspects = tuple(Suspect(image, weight, ()) for image, weight in weights.items())
     assert page(replace(samples.full_triage(), suspects=suspects)).answer.sentence == sentence
+
+
+def test_a_module_of_windows_is_where_the_fault_shows_and_no_suspect() -> None:
+    shown = samples.full_triage()
+    image = next(m.name for m in shown.modules if m.origin is Origin.IN_BOX)
+    answer = page(replace(shown, suspects=(Suspect(image, 1.0, ()),))).answer
+    assert answer.sentence == f"The fault shows in {image}, which comes with Windows"
 
 
 @pytest.mark.parametrize(
