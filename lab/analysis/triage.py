@@ -14,6 +14,7 @@ from lab.analysis.suspects import rank
 from lab.dumps.dump import open_dump
 from lab.dumps.source import Source
 from lab.kernel.opening import open_kernel
+from lab.kernel.target import Kernel
 from lab.model import Driver, Triage
 from lab.symbols.port import SymbolStore
 
@@ -48,9 +49,14 @@ def triage(
             dispatch=facts.dispatch,
             evidence=evidence,
             suspects=rank(facts, evidence),
-            notes=tuple(dict.fromkeys((*notes, *said, *map(sentence, kernel.symbols.notes)))),
+            notes=tuple(dict.fromkeys((*notes, *said, *map(sentence, _of_symbols(kernel))))),
             unloaded=facts.unloaded,
             processors=facts.processors,
             readings=kernel.readings,
             wanted=kernel.wanted,
         )
+
+
+def _of_symbols(kernel: Kernel) -> list[str]:
+    """What symbol places had to say, but of symbols that are wanted: their entry has it, place by place."""
+    return [note for note in kernel.symbols.notes if not any(each.key in note for each in kernel.wanted)]

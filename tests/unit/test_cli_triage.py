@@ -114,6 +114,7 @@ def test_symbols_come_from_a_server_once_and_stay_for_when_it_is_gone(
     assert nothing.code == 0 and "srv2+0x" in nothing.out
     assert server.url in nothing.out, "what the server said, or did not, is told"
     assert server.url not in nothing.err, "and told once"
+    assert "symbols of srv2.pdb" not in nothing.out.casefold(), "where they were looked for has it"
 
 
 def test_a_variable_that_makes_no_sense_is_named(
