@@ -9,7 +9,7 @@ from lab.analysis.stops import describe
 from lab.model import Bugcheck, Signature
 from lab.model.relation import APC_FAMILY
 
-_COMMON = {
+COMMON = {
     0x19: "The kernel found its pool damaged.",
     0x80: "A non-maskable interrupt stopped the machine.",
     0x9F: "A driver did not answer a power request properly.",
@@ -31,13 +31,13 @@ _COUNT_AFTER = 3
 
 def meaning(bugcheck: Bugcheck) -> str:
     """One sentence to stand above the parameters, or "" for a bugcheck that the tables do not know."""
-    return _COMMON.get(bugcheck.code) or happened(bugcheck)
+    return COMMON.get(bugcheck.code) or happened(bugcheck)
 
 
 def happened(bugcheck: Bugcheck) -> str:
     """One sentence that stands alone: the very kind where that is known."""
     stop = describe(bugcheck)
-    return f"{stop.meaning}." if stop is not None else _COMMON.get(bugcheck.code, "")
+    return f"{stop.meaning}." if stop is not None else COMMON.get(bugcheck.code, "")
 
 
 def parameters(bugcheck: Bugcheck) -> tuple[tuple[int, str], ...]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import report_samples as samples
 
+from lab.analysis.stops import KINDS
 from lab.model import Bugcheck, ClassFilter, Verdict, VerdictKind
 from lab.report import (
     bugchecks,
@@ -93,6 +94,10 @@ def test_a_stop_says_nothing_that_its_parameters_do_not() -> None:
     """A count may be too high as well as too low, and an NMI may come from anybody."""
     assert "never enabled" not in bugchecks.meaning(Bugcheck(0x20, (0, 1, 0, 1)))
     assert "lab" not in bugchecks.meaning(Bugcheck(0x80, (0x4F4454, 0, 0, 0)))
+
+
+def test_every_bugcheck_of_several_kinds_has_a_sentence_for_all_of_them() -> None:
+    assert KINDS.keys() <= bugchecks.COMMON.keys(), "else the kind is said twice"
 
 
 def test_the_kind_of_a_stop_is_said_once_beside_its_parameters_and_also_where_it_stands_alone() -> None:
