@@ -48,7 +48,7 @@ def test_two_twins_with_different_culprits_look_the_same(start: Start, tmp_path:
 
 @pytest.mark.parametrize("culprit", [None, "GrvSnap"])
 def test_no_file_or_answer_holds_the_secret(start: Start, tmp_path: Path, culprit: str | None) -> None:
-    twin = start(culprit=culprit, symbols=tmp_path / "symbols", customer_dump=tmp_path / "c.dmp")
+    twin = start(culprit=culprit, customer_dump=tmp_path / "c.dmp")
     secret = twin.twin.reveal()
     assert hashlib.sha256("".join(secret.values()).encode()).hexdigest() == twin.ends.commitment
     said = json.dumps(dataclasses.asdict(twin.ends)) + json.dumps(seen_from_outside(twin))
