@@ -19,7 +19,7 @@ from lab.windows import open_guest, surgery
 ENV = "BUGCHECK_LAB_TWIN_PASSWORD"
 
 
-def inventory(folder: Path, twin: Running, symbols: Path) -> Path:
+def inventory(folder: Path, twin: Running, symbols: str) -> Path:
     path = folder / "inventory.yaml"
     ends = twin.ends
     path.write_text(
@@ -44,8 +44,9 @@ hosts:
 @contextmanager
 def bench(folder: Path, start: Start, **settings: Any) -> Iterator[Bench]:
     """A twin with something planted, a case opened from its customer's dump, and the bench to solve it."""
-    customer, symbols = folder / "customer.dmp", folder / "symbols"
-    twin = start(customer_dump=customer, symbols=symbols, speed=150.0, **settings)
+    customer = folder / "customer.dmp"
+    twin = start(customer_dump=customer, speed=150.0, **settings)
+    symbols = f"srv*{folder / 'symbols'}*{twin.ends.symbols_url}"
     journal: Journal = open_journal(folder / "journal.db")
     load_plan = LoadPlan("burst", 6.0, 3)
     case = open_case(
