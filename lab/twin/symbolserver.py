@@ -6,10 +6,12 @@ only compressed (`ntkrnlmp.pd_`), and that of srv2 is reached by a `file.ptr`, a
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from urllib.parse import unquote
 
 from lab.twin.cabinet import cabinet
@@ -34,14 +36,16 @@ class SymbolServer:
         own = {image.name.casefold() for image in SYSTEM}
         others = (Image(driver.image, False) for driver in drivers(build) if not driver.third_party)
         images = (*SYSTEM, *(image for image in others if image.name.casefold() not in own))
-        self._server = ThreadingHTTPServer((host, port), _Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((host, port), _Handler)
         self.port: int = self._server.server_address[1]
         self.url = f"http://{host}:{self.port}/{_ROOT}"
-        self._server.files = _files(self.url, symbols_of(build, images))  # type: ignore[attr-defined]
-        threading.Thread(target=self._server.serve_forever, name="symbol server", daemon=True).start()
+        self._server.files = _files(self.url, symbols_of(build, images))
+        threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="symbol server", daemon=True
+        ).start()
 
     def stop(self) -> None:
+        """Returns at once: connections that are still open end with the process, or when they are idle."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -66,10 +70,25 @@ def _compressed(symbols: ImageSymbols) -> bytes:
     return cabinet(symbols.name, symbols.contents())
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True  # a slow client must not keep server_close() waiting
+    files: Mapping[str, Contents]
+
+    def server_bind(self) -> None:
+        """Binds only: HTTPServer also asks the name service for the host's name, which may take long."""
+        TCPServer.server_bind(self)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is nobody's news; anything else is a defect of the twin."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
     server_version = "twin-symbols"
     protocol_version = "HTTP/1.1"
-    timeout = 30
+    timeout = 30  # seconds without a byte
 
     def do_GET(self) -> None:
         self._answer(body=True)
@@ -78,8 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def _answer(self, *, body: bool) -> None:
-        files: dict[str, Contents] = self.server.files  # type: ignore[attr-defined]
-        found = files.get(unquote(self.path.partition("?")[0]).casefold())
+        found = self.server.files.get(unquote(self.path.partition("?")[0]).casefold())
         if found is None:
             self.send_error(404)
             return

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import shutil
+import socket
+import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -64,6 +67,57 @@ def test_what_it_does_not_have_is_404(server: SymbolServer) -> None:
         "/../../etc/passwd",
     ):
         assert get(server, path)[0] == 404
+
+
+def said(server: SymbolServer, request: bytes) -> bytes:
+    """The beginning of the answer to `request`."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(request)
+        return connection.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /symbols/../../../etc/passwd HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET /symbols/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET //etc/passwd%00.pdb HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET /symbols/..\\..\\boot.ini HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET /" + b"x" * 0x10000 + b" HTTP/1.1\r\n\r\n", b"414"),
+        (b"GET / HTTP/1.1\r\nA: " + b"x" * 0x10000 + b"\r\n\r\n", b"431"),
+        (b"GET / HTTP/1.1\r\n" + b"A: x\r\n" * 200 + b"\r\n", b"431"),
+        (b"PUT /symbols/x HTTP/1.1\r\n\r\n", b"501"),
+        (b"\xff\xfe\x00 nonsense\r\n\r\n", b"400"),
+    ],
+)
+def test_a_hostile_request_gets_an_error(
+    server: SymbolServer, capfd: pytest.CaptureFixture[str], request_: bytes, status: bytes
+) -> None:
+    assert status in said(server, request_)
+    assert get(server, "/symbols/")[0] == 404, "it still answers"
+    assert capfd.readouterr().err == ""
+
+
+def test_clients_that_dawdle_or_go_away_disturb_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    server = SymbolServer("127.0.0.1", 0, 17763)
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(20)]
+    for connection in slow:
+        connection.sendall(b"GET /symbols/x HTTP/1.1\r\nHost")
+    plain = f"/symbols/fltmgr.pdb/{own('fltmgr').folder}/fltmgr.pdb"
+    gone = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.sendall(f"GET {plain} HTTP/1.1\r\n\r\n".encode() * 50)
+    assert gone.recv(1)
+    gone.close()  # a reset, in the middle of the answers
+    assert get(server, plain)[0] == 200
+    start = time.monotonic()
+    server.stop()
+    assert time.monotonic() - start < 5
+    for connection in slow:
+        connection.close()
+    with pytest.raises(ConnectionRefusedError):
+        get(server, plain)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_cabinet_unpacks_elsewhere(tmp_path: Path) -> None:
