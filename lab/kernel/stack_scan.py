@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from lab.dumps.memory import u64
+from lab.dumps.memory import KERNEL_SPACE, u64
 from lab.kernel.call_site import is_call
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.model import DumpError
 
 _PAGE = 0x1000

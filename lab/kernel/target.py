@@ -12,7 +12,6 @@ from functools import cached_property
 from lab.dumps.context import Context
 from lab.dumps.dump import Dump
 from lab.dumps.header import DumpHeader
-from lab.dumps.memory import KERNEL_SPACE as KERNEL_SPACE  # others take it from here
 from lab.dumps.memory import Memory
 from lab.kernel.debugger import DebuggerData, read_debugger_data
 from lab.kernel.image import Function, Image, find_function, read_image

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lab.dumps.context import INTEGER_REGISTERS, Context
-from lab.dumps.memory import Memory, u64
+from lab.dumps.memory import KERNEL_SPACE, Memory, u64
 from lab.kernel.image import Function
 from lab.kernel.stack_scan import is_return, next_return
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.kernel.unwind_info import RSP
 from lab.kernel.virtual_unwind import NoImage, State, unwind
 from lab.model import DumpError, Frame

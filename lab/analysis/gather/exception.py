@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lab.analysis.facts import ExceptionFacts, TrapFacts
-from lab.dumps.memory import u32, u64
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.dumps.memory import KERNEL_SPACE, u32, u64
+from lab.kernel.target import Kernel
 from lab.model import Bugcheck, DumpError
 
 EXCEPTION_RECORD = {0x7E: 3, 0x1000007E: 3, 0x139: 3}

@@ -9,11 +9,11 @@ from lab.analysis.facts import DeviceFacts, PoolFacts, RequestFacts
 from lab.analysis.gather.attempt import quietly
 from lab.analysis.gather.pool import read_block, tag_text, users
 from lab.analysis.stops import Role, describe
-from lab.dumps.memory import u64, unicode_string
+from lab.dumps.memory import KERNEL_SPACE, u64, unicode_string
 from lab.kernel.devices import device_stack, read_device, read_driver
 from lab.kernel.irp import read_irp
 from lab.kernel.processors import processor_context
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.kernel.threads import stack_bounds
 from lab.kernel.unwind import walk
 from lab.kernel.waiting import waiting_context

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from lab.analysis.facts import PoolFacts
 from lab.analysis.gather.attempt import quietly
-from lab.dumps.memory import u32
+from lab.dumps.memory import KERNEL_SPACE, u32
 from lab.kernel.modules import LoadedModule
 from lab.kernel.pool import find_block
-from lab.kernel.target import KERNEL_SPACE, Kernel
+from lab.kernel.target import Kernel
 from lab.model import DumpError
 
 _TAG = 4  # POOL_HEADER.PoolTag
