@@ -19,9 +19,13 @@ between is not canonical there, so that a read of it is NotPresent.
 class NotInDump(DumpError):
     """The page exists, but the dump does not hold it (left out by design, or truncated)."""
 
+    help = "Small and kernel dumps leave pages out; a complete dump (CrashDumpEnabled 1) holds them all."
+
 
 class NotPresent(DumpError):
     """The address is not mapped by the page tables."""
+
+    help = "Check the address; what was paged out at the stop is in no dump."
 
 
 class Memory(Protocol):
