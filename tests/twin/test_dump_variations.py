@@ -15,9 +15,11 @@ from test_dump_writer import BUILDS, IMAGES, LOG, STATE, driver_name
 
 from lab.symbols.pdb import open_pdb
 from lab.twin.crash import CrashState, Image, Instance, IrpLogEntry, Stop, Unloaded
+from lab.twin.memory import BUILDS as ALL_BUILDS
 from lab.twin.memory import write_dump, write_symbols
 
 NEW = pytest.mark.parametrize("build", [17763, 20348])
+SHARED_DATA = 0xFFFFF78000000000
 BLAMED = (Stop.PAGED_AT_DISPATCH, Stop.POWER_IRP_BLOCKED, Stop.POOL_LEAKED, Stop.DPC_WATCHDOG)
 Write = Callable[[CrashState], Dump]
 
@@ -174,6 +176,31 @@ def test_page_tables_of_five_levels(write: Write, build: int) -> None:
     assert dump.u64(prcb + 0x100 + 0x10) == dump.header64(0x10)
 
 
+@pytest.mark.parametrize("build", ALL_BUILDS)
+def test_what_differs_between_builds(write: Write, tmp_path: Path, build: int) -> None:
+    """Offsets as the build's PDB has them, bits and versions as public symbols and headers tell them."""
+    dump = write(replace(STATE, build=build))
+    nt = Names(dump, tmp_path / "symbols").pdbs[dump.nt]
+
+    def offset(structure: str, field: str) -> int:
+        found = nt.offset(structure, field)
+        assert found is not None
+        return found
+
+    block = dump.header64(0x80)
+    context = offset("_KPRCB", "ProcessorState") + offset("_KPROCESSOR_STATE", "ContextFrame")
+    assert dump.u16(block + 0x2BC) == context
+    prcb = dump.u64(dump.u64(block + 0x218) + 8 * (STATE.seed % STATE.processors))
+    assert dump.read(prcb + context, 0x4D0) == dump.bytes[0x348 : 0x348 + 0x4D0]
+    thread = dump.u64(prcb + 8)
+    assert dump.u32(thread + offset("_ETHREAD", "CrossThreadFlags")) == 2  # ThreadInserted
+    system_thread = {7601: 13, 9600: 11}.get(build, 10)
+    assert dump.u32(thread + offset("_KTHREAD", "MiscFlags")) == 1 << system_thread
+    version = {7601: (6, 1), 9600: (6, 3)}.get(build, (10, 0))
+    assert (dump.u32(SHARED_DATA + 0x26C), dump.u32(SHARED_DATA + 0x270)) == version
+    assert dump.u32(SHARED_DATA + 0x260) == (build if version[0] == 10 else 0)  # NtBuildNumber
+
+
 @NEW
 def test_an_encoded_debugger_block(write: Write, tmp_path: Path, build: int) -> None:
     plain = write(replace(STATE, build=build))
@@ -289,6 +316,7 @@ def test_paged_memory_at_dispatch_level(write: Write, tmp_path: Path, build: int
     with pytest.raises(Absent):
         dump.translate(address)
     frames = dump.unwind()
+    assert dump.registers()["rcx"] == dump.u64(frames[0].sp + 8) == 0xA, "KeBugCheckEx was given 0xA"
     fault = frames[3]
     assert fault.ip == ip
     # the instruction reads through a register that has the address

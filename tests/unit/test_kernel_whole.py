@@ -280,7 +280,8 @@ def test_the_request_of_the_saved_state(kernel: Kernel) -> None:
     assert found.major == 3
     assert found.irp.thread == kernel.thread
     location = found.irp.locations[-1]
-    assert (location.device, location.file_name) == (found.device.address, r"\Shares\data\report.bin")
+    assert (location.device, location.file_name) == (found.device.address, ""), "IoCompleteRequest clears it"
+    assert found.irp.current is None, "the call has returned"
     assert "the IRP was sent to the device" in found.checks
 
 

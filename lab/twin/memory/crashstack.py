@@ -15,6 +15,8 @@ _PREVIOUS_IRQL, _RAX, _RCX, _FAULT_ADDRESS = 0x29, 0x30, 0x38, 0xD0  # of KTRAP_
 _IN_ASSEMBLER = {"PspExitThread (split)": {"thread": "rbx"}}
 """Where variables are in code that has no description of them."""
 
+_IRQL_NOT_LESS_OR_EQUAL = 0xA
+
 _CALL, _CALL_WITH_BUFFER = "nt!IovCallDriver", "nt!IovpCallDriverWithStackBuffer"
 
 
@@ -99,9 +101,11 @@ def lay_crash(
         registers, _ = laid(records)
         for address, call in zip(records, verified, strict=True):
             memory.write(address, call.record)
-    for index, value in enumerate((code, *parameters)):
+    # A page fault is always reported as 0xA; KeBugCheckEx makes it 0xD1 when the code is a driver's.
+    given = _IRQL_NOT_LESS_OR_EQUAL if state.stop is Stop.PAGED_AT_DISPATCH else code
+    for index, value in enumerate((given, *parameters)):
         memory.u64(registers.rsp + 8 + 8 * index, value)
-    volatile = {"rcx": code, "rdx": parameters[0], "r8": parameters[1], "r9": parameters[2]}
+    volatile = {"rcx": given, "rdx": parameters[0], "r8": parameters[1], "r9": parameters[2]}
     volatile["r10"] = at.address(_CALL) + 0x40
     return Registers(registers.rip, registers.rsp, registers.nonvolatile, volatile)
 

@@ -67,7 +67,7 @@ def write_debugger_data(
         (0x2B4, k.at("KPRCB.CurrentThread")),
         (0x2B6, k.at("KPRCB.MHz")),
         (0x2BA, k.at("KPRCB.VendorString")),
-        (0x2BC, k.at("KPRCB.ProcessorState") + (0xF0 if k.new else 0xE0)),
+        (0x2BC, k.at("KPRCB.ProcessorState") + k.context_frame),
         (0x2BE, k.at("KPRCB.Number")),
         (0x2C0, k.sizes["ETHREAD"]),
         (0x2E0, 0x180 + k.sizes["KPRCB"]),

@@ -5,7 +5,7 @@ Offsets are equal in every build: DRIVER_OBJECT, DEVICE_OBJECT, DEVOBJ_EXTENSION
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lab.twin.memory.layout import Layout, Module
 from lab.twin.memory.physical import Memory, Pool
@@ -81,8 +81,14 @@ def mount(memory: Memory, pool: Pool, file_system: int, volume: int) -> int:
     return address
 
 
-def read_request(memory: Memory, pool: Pool, device: int, target: int, thread: int, vpb: int) -> int:
-    """An IRP for IRP_MJ_READ that was sent to `device`; its file is on `target`. Returns its address."""
+def read_request(
+    memory: Memory, pool: Pool, devices: Sequence[int], target: int, thread: int, vpb: int
+) -> int:
+    """An IRP for IRP_MJ_READ that went down `devices` and came back from the last; returns its address.
+
+    Its file is on `target`. Whoever sent it to the last device owns it again: the location of that device is
+    not current any more, and IoCompleteRequest cleared its file.
+    """
     file_object = Record(0xD8)
     file_object.u16(0, 5)
     file_object.u16(2, 0xD8)
@@ -96,14 +102,17 @@ def read_request(memory: Memory, pool: Pool, device: int, target: int, thread: i
     record = Record(size)
     record.u16(0, 6)
     record.u16(2, size)
+    current = depth - len(devices) + 2
+    record.u64(0x38, 0x10000)  # IoStatus.Information: bytes read
     record.u8(0x42, depth)
-    record.u8(0x43, depth)
+    record.u8(0x43, current)
     record.u64(0x98, thread)
-    location = 0xD0 + (depth - 1) * 0x48
-    record.u64(0xB8, address + location)
-    record.u8(location, READ)
-    record.u64(location + 0x28, device)
-    record.u64(location + 0x30, file_address)
+    record.u64(0xB8, address + 0xD0 + (current - 1) * 0x48)
+    for index, device in enumerate(devices):
+        location = 0xD0 + (depth - 1 - index) * 0x48
+        record.u8(location, READ)
+        record.u64(location + 0x28, device)
+        record.u64(location + 0x30, 0 if device == devices[-1] else file_address)
     memory.write(address, record.data)
     return address
 

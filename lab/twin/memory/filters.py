@@ -23,6 +23,8 @@ _VOLUME, _FILTER, _INSTANCE = 0x04000000, 0x02000000, 0x01000000
 _FRAME_FILTERS, _FRAME_VOLUMES, _GLOBALS_FRAMES = 0x48, 0xC8, 0x58
 _LIST = 0x68  # FLT_RESOURCE_LIST_HEAD.rList, behind its ERESOURCE
 _COUNT = 0x78
+_FLT_FSTYPE_NTFS, _FLT_FSTYPE_MUP = 2, 13
+_NETWORK_FILE_SYSTEM = 0x14  # FILE_DEVICE_NETWORK_FILE_SYSTEM
 
 
 @dataclass
@@ -40,15 +42,14 @@ class FilterManager:
 def write_filter_manager(
     memory: Memory, pool: Pool, at: Layout, stacks: Stacks, volume: str, instances: tuple[Instance, ...]
 ) -> None:
-    """The frame with its filters, the volume with its instances, and two other volumes."""
+    """The frame with its filters, the volume with its instances, and the volume of the network."""
     manager = FilterManager(
         memory, pool, at, pool.take(0x240, b"FMfr"), 0x30 if at.kernel.build >= 14393 else 0x20
     )
     _frame(manager)
-    others = [("\\Device\\Mup", stacks.filter_device(stacks.network_device(at), 0x14), 0, 0x11, "\\Mup")]
-    for name, device, disk, kind, control in others:
-        _volume(manager, name, device, disk, kind, control)
-    main = _volume(manager, volume, stacks.fltmgr, stacks.disk, 2, "\\Ntfs")
+    network = stacks.filter_device(stacks.network_device(at), _NETWORK_FILE_SYSTEM)
+    _volume(manager, "\\Device\\Mup", network, 0, _FLT_FSTYPE_MUP, "\\Mup")
+    main = _volume(manager, volume, stacks.fltmgr, stacks.disk, _FLT_FSTYPE_NTFS, "\\Ntfs")
     for instance in sorted(instances, key=lambda one: Decimal(one.altitude), reverse=True):
         _instance(manager, main, instance)
 

@@ -171,7 +171,8 @@ def layout(state: CrashState) -> Layout:
         stacks = _slot(stack_slot) + rng.randrange(0x1000, 0x200000) * 0x1000
         cursor = base + 0x10000000 + rng.randrange(0x100) * 0x10000
         cr3 = {9600: 0x1A7000, 14393: 0x1AA000, 17763: 0x1AA002}.get(state.build, 0x1AE002)
-        system_start, pfn_database = 0xFFFF800000000000, _slot(0x1EA)
+        system_start = 0xFFFF800000000000
+        pfn_database = _slot(0x1F5 if state.build < 14393 else 0x1EA)
     else:
         base = 0xFFFFF80001600000 + rng.randrange(0x40) * 0x1000
         self_map = 0x1ED

@@ -170,7 +170,8 @@ def _verified_calls(
         (stacks.ntfs, at.address("Ntfs!NtfsFsdRead")),
         (stacks.class_filter, at.address(dispatch_symbol(state, at))),
     ]
-    irp = read_request(memory, pool, targets[len(positions) - 1][0], stacks.disk, thread.address, stacks.vpb)
+    devices = [device for device, _ in targets[: len(positions)]]
+    irp = read_request(memory, pool, devices, stacks.disk, thread.address, stacks.vpb)
     found = []
     for position, (device, dispatch) in zip(positions, targets, strict=False):
         caller = at.after_call(on_stack[position - 1], "nt!IovCallDriver")

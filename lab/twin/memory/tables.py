@@ -33,7 +33,7 @@ LABS = {
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel's facts. `new` tells the 10 family from 7601."""
+    """One kernel's facts. `new` tells Windows 8.1 and the 10 family from 7601."""
 
     build: int
     pdb_guid: str
@@ -46,6 +46,18 @@ class Kernel:
     @property
     def new(self) -> bool:
         return self.build > 7601
+
+    @property
+    def context_frame(self) -> int:
+        """Offset of KPROCESSOR_STATE.ContextFrame: the special registers before it grew with 17763."""
+        return 0xF0 if self.build >= 17763 else 0xE0
+
+    @property
+    def system_thread(self) -> int:
+        """KTHREAD.MiscFlags of a system thread: its bit SystemThread."""
+        if self.build == 7601:
+            return 1 << 13
+        return 1 << 11 if self.build == 9600 else 1 << 10
 
     def rva(self, name: str) -> int:
         return self.rvas[name]

@@ -16,6 +16,7 @@ from lab.twin.memory.records import Record, filetime
 from lab.twin.memory.stack import Registers, context
 
 RUNNING, WAITING = 2, 5
+_THREAD_INSERTED = 2  # of CrossThreadFlags; bit 0 is Terminated
 _PROCESSES = ("System", "smss.exe", "csrss.exe", "wininit.exe", "services.exe", "lsass.exe", "svchost.exe")
 
 
@@ -118,7 +119,8 @@ def write_thread(memory: Memory, at: Layout, threads: Threads, thread: Thread, i
     record.u64(k.at("ETHREAD.Cid"), threads.process_id)
     record.u64(k.at("ETHREAD.Cid") + 8, thread.id if threads.process_id else 0)
     record.loop(k.at("ETHREAD.IrpList"), address)
-    record.u32(k.at("ETHREAD.CrossThreadFlags"), 0x10 | is_.terminated)
+    record.u32(k.at("KTHREAD.MiscFlags"), k.system_thread)
+    record.u32(k.at("ETHREAD.CrossThreadFlags"), _THREAD_INSERTED | is_.terminated)
     memory.write(address, record.data)
     _link(memory, threads.process + 0x30, address + k.at("KTHREAD.ThreadListEntry"))
     process_list = threads.process + k.at("EPROCESS.ThreadListHead")
@@ -165,7 +167,7 @@ def write_processor(
     record.u64(special, 0x80050031)  # CR0
     record.u64(special + 0x10, at.cr3)
     record.u64(special + 0x18, 0x16F8 if at.five_levels else 0x6F8)  # CR4, with its bit LA57
-    record.bytes(special + (0xF0 if k.new else 0xE0), context(registers))
+    record.bytes(special + k.context_frame, context(registers))
     memory.write(pcr, record.data)
     memory.u64(at.variable("KiProcessorBlock") + 8 * number, prcb)
     return prcb

@@ -58,12 +58,12 @@ def build_kernel(shop: Shop, build: int, facts: dict[str, Any]) -> None:
     draft = [place.Place(name, at, 0, True, "D") for name, at in sized.items()]
     draft = [p for p in draft if p.name in place.wanted(build, symbols)[0]]
     draft += [place.Place(place.SPLIT, 0x7FFF0000, 0, True, "D")] if build == 7601 else []
-    _layout_header(folder, draft, facts)
+    _layout_header(folder, build, draft, facts)
     objects = _compile(folder)
     by_section = section_sizes(objects)
     sizes = {p.name: by_section.get(p.section, 0) for p in draft}
     places = place.place(build, symbols, sizes)
-    _layout_header(folder, places, facts)
+    _layout_header(folder, build, places, facts)
     objects = _compile(folder)
     (folder / "padding.s").write_text(place.padding(places))
     padding = assemble("padding.s", folder)
@@ -95,8 +95,8 @@ def build_kernel(shop: Shop, build: int, facts: dict[str, Any]) -> None:
     pack(shop.out, f"nt-{build}", described, image, pdb, identity=(guid, int(age, 16)))
 
 
-def _layout_header(folder: Path, places: list[place.Place], facts: dict[str, Any]) -> None:
-    (folder / "layout.h").write_text(place.header(places, facts))
+def _layout_header(folder: Path, build: int, places: list[place.Place], facts: dict[str, Any]) -> None:
+    (folder / "layout.h").write_text(place.header(places, build, facts))
 
 
 def _compile(folder: Path) -> list[Path]:

@@ -70,7 +70,7 @@ def _runs(places: list[Place]) -> list[Place]:
     return done
 
 
-def header(places: list[Place], facts: dict[str, Any]) -> str:
+def header(places: list[Place], build: int, facts: dict[str, Any]) -> str:
     """`layout.h`: the sections, and what the assembler must know of structures."""
     lines = [f'#define SECTION_{p.name} "{p.section}"' for p in places if p.name != SPLIT]
     lines += [f'#define {SPLIT} "{p.section}"' for p in places if p.name == SPLIT]
@@ -78,6 +78,7 @@ def header(places: list[Place], facts: dict[str, Any]) -> str:
     lines += [
         f"#define KERNEL_STACK {thread['KernelStack']}",
         f"#define APC_DISABLE {thread['CombinedApcDisable']}",
+        f"#define SYSTEM_THREAD {1 << {7601: 13, 9600: 11}.get(build, 10):#x}",  # bit of MiscFlags
     ]
     flags = next(f[1] for f in facts["types"]["_ETHREAD"]["fields"] if f[0] == "CrossThreadFlags")
     lines.append(f"#define CROSS_THREAD_FLAGS {flags}")

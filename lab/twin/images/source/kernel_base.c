@@ -81,7 +81,7 @@ AT(PspExitThread) void PspExitThread(NTSTATUS ExitStatus)
 
 AT(PspTerminateThreadByPointer) NTSTATUS PspTerminateThreadByPointer(PETHREAD thread, NTSTATUS ExitStatus, BOOLEAN direct)
 {
-    thread->CrossThreadFlags |= 2;
+    thread->CrossThreadFlags |= 1;
     if (direct && thread == PsGetCurrentThread()) {
         PspExitThread(ExitStatus);
         thread->CrossThreadFlags = 0;
@@ -93,7 +93,7 @@ AT(PspTerminateThreadByPointer) NTSTATUS PspTerminateThreadByPointer(PETHREAD th
 AT(PsTerminateSystemThread) NTSTATUS PsTerminateSystemThread(NTSTATUS ExitStatus)
 {
     PETHREAD thread = PsGetCurrentThread();
-    if ((thread->CrossThreadFlags & 0x10) == 0)
+    if ((((PKTHREAD)thread)->MiscFlags & SYSTEM_THREAD) == 0)
         return (NTSTATUS)0xC000000D;
     return PspTerminateThreadByPointer(thread, ExitStatus, 1) | 0;
 }

@@ -155,7 +155,7 @@ KiPageFault:
         movq    %rdx, -0x40(%rbp)
         movq    %cr2, %rdx
         movq    %rdx, 0x50(%rbp)
-        movl    $0xD1, %ecx
+        movl    $0xA, %ecx              # KeBugCheckEx makes it 0xD1 when the code is a driver's
         callq   KiBugCheckDispatch
         TRAP_RETURN
 
