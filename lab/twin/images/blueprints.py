@@ -77,7 +77,7 @@ class Blueprint:
     pdb_id: tuple[str, int] | None  # of a kernel: that of the real build
     version: str
     types: Mapping[str, tuple[int, Mapping[str, int]]]  # of a kernel: size and field offsets
-    identity: tuple[int, int]
+    identity: tuple[int, int]  # offsets in its PDB of the information stream and the DBI stream
 
     def function(self, name: str) -> Function:
         """KeyError when there is none. A public name that shares its address with another is as good."""

@@ -1,7 +1,9 @@
 """The physical memory of a crashed Windows Server kernel, and its dump file.
 
 Made from published facts about the structures, without any of the reader's code, so that what the reader
-finds in such a file has two independent derivations.
+finds in such a file has two independent derivations. One thing is shared: the offsets in KTHREAD, ETHREAD,
+EPROCESS and KPRCB, which both take from the built-in kernel tables. Tests hold those against the layouts in
+the kernels' PDBs here, which were collected from the public symbols themselves (but for 18362 and 22000).
 """
 
 from __future__ import annotations

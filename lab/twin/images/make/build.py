@@ -92,7 +92,7 @@ def build_kernel(shop: Shop, build: int, facts: dict[str, Any]) -> None:
         for name in WRITTEN
         if name in facts["types"]
     }
-    pack(shop.out, f"nt-{build}", described, image, pdb, identity=(guid, int(age, 16)))
+    pack(shop.out, f"nt-{build}", described, image, pdb)
 
 
 def _layout_header(folder: Path, build: int, places: list[place.Place], facts: dict[str, Any]) -> None:

@@ -11,27 +11,16 @@ from lab.twin.images.make.describe import Described
 
 PAGE = 0x1000
 _MAGIC = b"Microsoft C/C++ MSF 7.00\r\n\x1aDS\0\0\0"
-_AGE_IN_DBI = 8
 
 
-def pack(
-    out: Path,
-    name: str,
-    described: Described,
-    image: Path,
-    pdb: Path,
-    identity: tuple[str, int] | None = None,
-) -> None:
+def pack(out: Path, name: str, described: Described, image: Path, pdb: Path) -> None:
     """Write `name`.xz and `name`.pdb.xz into folder `out`.
 
-    `identity` is the GUID (32 digits) and age that the PDB shall have. Without one it keeps the linker's;
-    `identity` in the description says where the PDB has it.
+    The PDB keeps the linker's GUID; `identity` in the description says where it has it, so that each image in
+    memory gets a PDB with an id of its own.
     """
     contents = _contents(image.read_bytes())
     symbols = pdb.read_bytes()
-    at = _identity(symbols)
-    if identity is not None:
-        symbols = stamped(symbols, at, guid_bytes(identity[0]), identity[1])
     pages = {
         start: contents[start : start + PAGE]
         for start in range(0, len(contents), PAGE)
@@ -40,27 +29,12 @@ def pack(
     head = described.facts | {
         "symbols": described.symbols,
         "functions": described.functions,
-        "identity": at,
+        "identity": _identity(symbols),
         "pages": list(pages),
     }
     raw = json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(pages.values())
     (out / f"{name}.xz").write_bytes(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME))
     (out / f"{name}.pdb.xz").write_bytes(lzma.compress(symbols, preset=9 | lzma.PRESET_EXTREME))
-
-
-def guid_bytes(digits: str) -> bytes:
-    g = bytes.fromhex(digits)
-    return g[3::-1] + g[5:3:-1] + g[7:5:-1] + g[8:]
-
-
-def stamped(pdb: bytes, at: list[int], guid: bytes, age: int) -> bytes:
-    """`pdb` with another GUID and age in its information stream, and the age in its DBI stream."""
-    changed = bytearray(pdb)
-    information, dbi = at
-    struct.pack_into("<I", changed, information + 8, age)
-    changed[information + 12 : information + 28] = guid
-    struct.pack_into("<I", changed, dbi + _AGE_IN_DBI, age)
-    return bytes(changed)
 
 
 def _contents(raw: bytes) -> bytes:
