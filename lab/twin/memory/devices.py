@@ -97,19 +97,11 @@ def read_request(
     file_object.bytes(0x58, pool.string("\\Shares\\data\\report.bin", b"File"))
     file_address = pool.put(file_object.data, b"File")
     depth = 10
-    size = 0xD0 + depth * 0x48
-    address = pool.take(size, b"Irp ")
-    record = Record(size)
-    record.u16(0, 6)
-    record.u16(2, size)
-    current = depth - len(devices) + 2
+    address, record = _irp(pool, depth, depth - len(devices) + 2)
     record.u64(0x38, 0x10000)  # IoStatus.Information: bytes read
-    record.u8(0x42, depth)
-    record.u8(0x43, current)
     record.u64(0x98, thread)
-    record.u64(0xB8, address + 0xD0 + (current - 1) * 0x48)
     for index, device in enumerate(devices):
-        location = 0xD0 + (depth - 1 - index) * 0x48
+        location = _location(depth - index)
         record.u8(location, READ)
         record.u64(location + 0x28, device)
         record.u64(location + 0x30, 0 if device == devices[-1] else file_address)
@@ -119,22 +111,33 @@ def read_request(
 
 def power_request(memory: Memory, pool: Pool, device: int) -> int:
     """An IRP for IRP_MJ_POWER, IRP_MN_SET_POWER that `device` holds; returns its address."""
-    depth, current = 4, 3
-    size = 0xD0 + depth * 0x48
-    address = pool.take(size, b"Irp ")
-    record = Record(size)
-    record.u16(0, 6)
-    record.u16(2, size)
-    record.u8(0x42, depth)
-    record.u8(0x43, current)
-    location = 0xD0 + (current - 1) * 0x48
-    record.u64(0xB8, address + location)
+    current = 3
+    address, record = _irp(pool, 4, current)
+    location = _location(current)
     record.u8(location, _POWER)
     record.u8(location + 1, 2)
     record.u8(location + 3, 1)  # SL_PENDING_RETURNED
     record.u64(location + 0x28, device)
     memory.write(address, record.data)
     return address
+
+
+def _irp(pool: Pool, depth: int, current: int) -> tuple[int, Record]:
+    """Address and contents of an IRP with `depth` stack locations, which has come to location `current`."""
+    size = _location(depth + 1)
+    address = pool.take(size, b"Irp ")
+    record = Record(size)
+    record.u16(0, 6)
+    record.u16(2, size)
+    record.u8(0x42, depth)
+    record.u8(0x43, current)
+    record.u64(0xB8, address + _location(current))
+    return address, record
+
+
+def _location(number: int) -> int:
+    """Offset in an IRP of one of its stack locations; the lowest driver's is 1."""
+    return 0xD0 + (number - 1) * 0x48
 
 
 class Stacks:
