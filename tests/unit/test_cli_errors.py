@@ -206,7 +206,7 @@ def test_reproduce_needs_one_thing_to_look_for(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["twin", "drivers", "--build", "9600"], ["demo", "--culprit", "Ntfs"], ["demo", "--build", "1"]],
+    [["twin", "drivers", "--build", "9200"], ["demo", "--culprit", "Ntfs"], ["demo", "--build", "1"]],
 )
 def test_a_twin_that_cannot_be(run: Run, arguments: list[str]) -> None:
     code, _, err = run(*arguments)
