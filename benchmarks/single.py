@@ -85,7 +85,7 @@ def pages_read(path: str) -> Result:
 
 def modules_of(path: str) -> Result:
     from lab.dumps import open_dump
-    from lab.kernel.target import open_kernel
+    from lab.kernel.opening import open_kernel
 
     def work() -> Result:
         with open_dump(path) as dump:
@@ -116,7 +116,7 @@ def opened_by_kdmp_parser(path: str) -> Result:
 def unwound(path: str) -> Result:
     """Frames of the crashing stack, walked again and again, each walk from an opened dump's cold caches."""
     from lab.dumps import open_dump
-    from lab.kernel.target import open_kernel
+    from lab.kernel.opening import open_kernel
     from lab.kernel.unwind import walk
 
     def work() -> Result:
