@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab.analysis.gather import gather
 from lab.analysis.gather.attempt import sentence
+from lab.analysis.header import of_header
 from lab.analysis.origin import by_image
 from lab.analysis.rules import apply
 from lab.analysis.signature import signature_of
@@ -15,7 +16,7 @@ from lab.dumps.dump import open_dump
 from lab.dumps.source import Source
 from lab.kernel.opening import open_kernel
 from lab.kernel.target import Kernel
-from lab.model import Driver, Triage
+from lab.model import Driver, DumpError, Triage
 from lab.symbols.port import SymbolStore
 
 
@@ -31,11 +32,16 @@ def triage(
 
     `file` is a path, or any source of random access, `name` what to call it. `known` are drivers as a guest
     reported them; their origin wins over what the dump says. Raises DumpError when the file is no kernel
-    dump, or not whole (unless `allow_incomplete`), or has no module list, and ConfigurationError when there
-    is no such file.
+    dump, or is not whole, or when no kernel can be found in it; with `allow_incomplete` only when not even
+    its header can be read: the notes say what lacks. ConfigurationError when there is no such file.
     """
     with open_dump(file, name=name, allow_incomplete=allow_incomplete) as dump:
-        kernel = open_kernel(dump, symbols)
+        try:
+            kernel = open_kernel(dump, symbols)
+        except DumpError as error:
+            if not allow_incomplete:
+                raise
+            return of_header(dump, error)
         facts, notes = gather(kernel, by_image(known))
         evidence, said = apply(facts)
         return Triage(

@@ -178,6 +178,9 @@ class Watcher:
             answer["error"] = {**plain(why), "exit_code": error.exit_code}
             text, sentence = render_unreadable(why), why.sentence
         else:
+            if not found.modules and self._rest(path, seen) < PATIENCE:  # as above: only its header has come
+                self._waiting[path] = found.notes[0]
+                return
             answer["triage"] = plain(found)
             text = render_triage_html(found)
             view = page(found)

@@ -17,6 +17,10 @@ from lab.symbols.builtin import (
 from lab.symbols.port import ModuleSymbols, PdbId, SymbolStore
 
 
+class NoKernel(DumpError):
+    """A dump, maybe with a good header, in which no kernel can be found."""
+
+
 def base_of_kernel(dump: Dump, modules: tuple[LoadedModule, ...]) -> int | None:
     """Of the module that holds the list heads of the header; else the first one, as Windows lists it."""
     for head in (dump.header.module_list, dump.header.debugger_data):
@@ -46,16 +50,16 @@ def identify(dump: Dump, base: int | None) -> BuiltinKernel | None:
 def only_kernel(
     dump: Dump, memory: Memory, identified: BuiltinKernel | None, notes: tuple[str, ...]
 ) -> LoadedModule:
-    """The kernel where its build says that it is, if its headers are there. DumpError if not."""
+    """The kernel where its build says that it is, if its headers are there. NoKernel if not."""
     head = dump.header.module_list
     if identified is not None and head is not None:
         base = kernel_base(identified, head)
         image = read_image(memory, base)
         if image is not None:
             return LoadedModule("ntoskrnl.exe", "ntoskrnl.exe", base, image.size, image.timestamp, image.pdb)
-    raise DumpError(
+    raise NoKernel(
         f"no module of {dump.path.name} can be read: {'; '.join(notes) or 'it lists none'}",
-        help="Take a kernel dump that is whole; its header alone still tells the bugcheck.",
+        help="Take a kernel dump that is whole. What its header tells: lab triage --incomplete.",
     )
 
 

@@ -16,7 +16,7 @@ from lab.symbols.store import symbol_store
 def open_kernel(dump: Dump, symbols: SymbolStore | None = None) -> Kernel:
     """The kernel that `dump` is of. Built-in tables serve when `symbols` has no better.
 
-    DumpError when not even the kernel itself can be found.
+    NoKernel, a DumpError, when not even the kernel itself can be found.
     """
     store = symbols if symbols is not None else symbol_store()
     memory, unmapped = kernel_memory(dump)

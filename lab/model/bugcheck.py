@@ -45,6 +45,12 @@ NAMES = {
 }
 """Names from Microsoft's bug check code reference."""
 
+IMAGER = 0x5454414D
+"""What MoonSols DumpIt writes in place of a code: the mark "MATT". No system stopped."""
+
+IMAGER_MARKS = {0x4E4F4F4D: "MOON", 0x534C4F53: "SOLS"}
+"""Its marks in place of parameters."""
+
 
 @dataclass(frozen=True)
 class Bugcheck:
@@ -55,12 +61,19 @@ class Bugcheck:
 
     @property
     def name(self) -> str:
+        if self.imaged:
+            return "no stop: written by a memory imager"
         return NAMES.get(self.code, "UNKNOWN_BUGCHECK")
 
     @property
     def title(self) -> str:
         """`KERNEL_APC_PENDING_DURING_EXIT (20)`, as the debugger writes it."""
         return f"{self.name} ({self.code:x})"
+
+    @property
+    def imaged(self) -> bool:
+        """True for the marks that a memory imager writes where a stop has its code and parameters."""
+        return self.code == IMAGER and all(each in IMAGER_MARKS for each in self.parameters)
 
     @property
     def ours(self) -> bool:

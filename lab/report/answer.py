@@ -65,6 +65,8 @@ def answer_of(triage: Triage, count: int | None) -> Answer:
 def _headline(triage: Triage, first: tuple[Suspect, ...]) -> tuple[tuple[str, bool], ...]:
     if triage.bugcheck.ours:
         return ((_STOPPED_BY[triage.bugcheck.code], False),)
+    if not triage.modules:
+        return (("The header alone speaks against no driver", False),)
     if not first:
         return (("This dump speaks against no driver", False),)
     if len(first) == 1 and first[0].image.casefold() in _of_windows(triage):

@@ -36,6 +36,8 @@ def meaning(bugcheck: Bugcheck) -> str:
 
 def happened(bugcheck: Bugcheck) -> str:
     """One sentence that stands alone: the very kind where that is known."""
+    if bugcheck.imaged:
+        return "No stop: a memory imager (MoonSols, DumpIt) wrote this header."
     stop = describe(bugcheck)
     return f"{stop.meaning}." if stop is not None else COMMON.get(bugcheck.code, "")
 

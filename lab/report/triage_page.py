@@ -155,7 +155,9 @@ def _stats(triage: Triage) -> tuple[Fact, ...]:
         Fact("Windows build", str(d.build)),
         Fact("Stopped", words.moment(d.system_time) or "not known"),
         Fact("Up for", words.seconds(d.uptime)),
-        Fact("Drivers", f"{len(triage.modules)}, {third} not known to come with Windows"),
+        Fact("Drivers", f"{len(triage.modules)}, {third} not known to come with Windows")
+        if triage.modules
+        else Fact("Drivers", "not in the dump"),
         Fact("Dump", d.dump_type_name + ("" if d.complete else ", not whole")),
     )
 

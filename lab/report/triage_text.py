@@ -119,6 +119,9 @@ def _volume(triage: Triage) -> Iterator[str]:
 
 
 def _third_party(triage: Triage) -> Iterator[str]:
+    if not triage.modules:
+        yield "The loaded drivers are not in the dump."
+        return
     found = triage.third_party
     yield f"{len(triage.modules)} drivers, {len(found)} not known to come with Windows:"
     for module in found:

@@ -338,6 +338,23 @@ def test_a_dump_that_is_cut_off_is_told_with_what_is_left_of_it(
     assert any("NOT WHOLE" in line for line in shown.lines)
 
 
+@pytest.mark.parametrize("question", [("info",), ("vertarget",), ("kd", ".dumpdebug")])
+def test_a_header_alone_tells_of_the_system(
+    lab: Lab, dumps: Dumps, tmp_path: Path, question: tuple[str, ...]
+) -> None:
+    half = tmp_path / "half.dmp"
+    half.write_bytes(dumps.dump.read_bytes()[:0x4000])
+    assert lab("dump", *question, half).code == 7
+    shown = lab("dump", *question, half, "--incomplete")
+    assert shown.code == 0
+    assert "DRIVER_VERIFIER_DETECTED_VIOLATION (c4)" in shown.lines
+    assert "no module of half.dmp can be read" in " ".join(shown.err.split())
+    assert json.loads(lab("dump", *question, half, "--incomplete", "--json").out)["kernel_pdb"] == ""
+    other = lab("dump", "modules", half, "--incomplete")
+    assert (other.code, other.out) == (7, "")
+    assert "lab triage --incomplete" in " ".join(other.err.split())
+
+
 def test_names_in_a_dump_cannot_move_the_cursor_or_add_lines(lab: Lab, dumps: Dumps, tmp_path: Path) -> None:
     name = hostile(dumps.dump, tmp_path / "hostile.dmp")
     before = lab("dump", "modules", dumps.dump).lines

@@ -174,6 +174,24 @@ def test_what_is_left_of_a_dump_that_was_cut_off(lab: Lab, dumps: Dumps, tmp_pat
     assert "The dump is not whole." in shown.lines
 
 
+def test_a_header_alone_gives_text_json_and_a_page(lab: Lab, dumps: Dumps, tmp_path: Path) -> None:
+    (tmp_path / "half.dmp").write_bytes(dumps.dump.read_bytes()[:0x4000])
+    refused = lab("triage", "half.dmp", "--json")
+    assert (refused.code, refused.out) == (7, "")
+    text = lab("triage", "half.dmp", "--incomplete")
+    assert text.code == 0
+    assert text.lines[0] == "DRIVER_VERIFIER_DETECTED_VIOLATION (c4)"
+    assert "The loaded drivers are not in the dump." in text.lines
+    assert any("no module of half.dmp can be read" in line.casefold() for line in text.lines)
+    found = json.loads(lab("triage", "half.dmp", "--incomplete", "--json").out)
+    assert found["signature"]["code"] == "0xc4" and found["dump"]["defects"]
+    assert [frame["how"] for frame in found["stack"]] == ["context"]
+    assert lab("triage", "half.dmp", "--incomplete", "--html", "half.html").code == 0
+    page = (tmp_path / "half.html").read_text("utf-8")
+    assert "The loaded drivers are not in the dump." in page
+    assert "is known to come with Windows" not in page
+
+
 def test_a_dump_of_a_process_is_summarised(lab: Lab) -> None:
     dump = REAL / "user-dumps" / "rust-minidump-test.dmp"
     if not dump.is_file():

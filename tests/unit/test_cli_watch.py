@@ -254,3 +254,25 @@ def test_ctrl_c_ends_it_cleanly(dumps: Dumps, tmp_path: Path) -> None:
         _, said = running.communicate(timeout=30)
     assert running.returncode == 0
     assert said.splitlines()[-1] == "ended after 1 dump"
+
+
+def test_a_header_alone_is_a_triage_once_no_more_is_to_be_expected(tmp_path: Path, dumps: Dumps) -> None:
+    """A copy may set the length first and the contents later."""
+    hands, whole = Hands(), dumps.dump.read_bytes()
+    folder, results = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+
+    def read(path: Path) -> Triage:
+        return triage(path, allow_incomplete=True)
+
+    watcher = Watcher(folder, results, read, clock=hands, interval=INTERVAL, wall=hands.now)
+    hands.put(folder / "MEMORY.DMP", whole[:0x4000] + bytes(len(whole) - 0x4000))
+    assert list(watcher.look()) == []
+    hands.sleep(INTERVAL)
+    assert list(watcher.look()) == []
+    assert [path.name for path, _ in watcher.news()] == ["MEMORY.DMP"]
+    hands.sleep(PATIENCE)
+    (result,) = watcher.look()
+    assert result.sentence.startswith("DRIVER_VERIFIER_DETECTED_VIOLATION (c4), The header alone")
+    found = json.loads(result.path.read_text("utf-8"))
+    assert found["triage"]["modules"] == [] and "error" not in found

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from lab.cli.dump import devices, filters, names, system, threads, verifier
-from lab.cli.dump.command import DumpFile, add, kernel_of, tell
+from lab.cli.dump.command import DumpFile, add, kernel_of, tell, tell_of_header
 from lab.cli.dump.kd import ask, is_analyze, understood
 from lab.cli.options import Incomplete, Json, Offline, SymbolCache, SymbolSpecs
 from lab.cli.triage import triage
+from lab.kernel.identify import NoKernel
 
 app = typer.Typer(
     help="Single questions to a dump, answered in the debugger's form. Its own words are taken, too: "
@@ -19,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-add(app, system.info, "info", debugger="vertarget, .dumpdebug")
+add(app, system.info, "info", debugger="vertarget, .dumpdebug", of_header=system.header_info)
 add(app, names.modules, "modules", debugger="lm, lmv")
 add(app, names.unloaded, "unloaded", debugger="lm, at its end")
 add(app, threads.threads, "threads", debugger="!process 0 2")
@@ -34,7 +35,7 @@ add(app, system.memory, "memory", debugger="db, dq, dqs")
 add(app, names.symbol, "symbol", debugger="ln, x")
 add(app, names.type_, "type", debugger="dt")
 
-add(app, system.info, "vertarget")
+add(app, system.info, "vertarget", of_header=system.header_info)
 add(app, names.modules, "lm")
 add(app, names.modules, "lmv", verbose=True)
 add(app, threads.stack, "kn")
@@ -62,9 +63,14 @@ def command_line(
     if is_analyze(command):
         triage(str(dump), symbols, symbol_cache, offline, json, incomplete=incomplete)
         return
-    understood(command)
-    with kernel_of(dump, symbols, symbol_cache, offline, incomplete) as kernel:
-        tell(lambda: ask(kernel, command), json)
+    question, _ = understood(command)
+    try:
+        with kernel_of(dump, symbols, symbol_cache, offline, incomplete) as kernel:
+            tell(lambda: ask(kernel, command), json)
+    except NoKernel as error:
+        if question is not system.info or not incomplete:
+            raise
+        tell_of_header(dump, system.header_info, error, json)
 
 
 __all__ = ["app"]

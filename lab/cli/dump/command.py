@@ -15,7 +15,8 @@ from lab.cli.console import errors, show, to_json, working
 from lab.cli.dump.answer import Answer, Question
 from lab.cli.options import Incomplete, Json, Offline, SymbolCache, SymbolSpecs
 from lab.cli.symbols import say_notes, store_for
-from lab.dumps import open_dump
+from lab.dumps import Dump, open_dump
+from lab.kernel.identify import NoKernel
 from lab.kernel.opening import open_kernel
 from lab.kernel.target import Kernel
 from lab.report.words import line
@@ -53,11 +54,27 @@ def tell(ask: Callable[[], Answer], json: bool) -> None:
         show("\n".join(found.lines))
 
 
-def add(app: typer.Typer, question: Question, name: str, *, debugger: str = "", **given: Any) -> None:
+def tell_of_header(dump: Path, ask: Callable[[Dump], Answer], why: NoKernel, json: bool) -> None:
+    """Print what can be told without a kernel, and on standard error why there is none."""
+    with open_dump(dump, allow_incomplete=True) as opened:
+        tell(lambda: ask(opened), json)
+        for note in (*opened.problems, why.message):
+            errors.print(f"[dim]{escape(line(note))}[/]", soft_wrap=True)
+
+
+def add(
+    app: typer.Typer,
+    question: Question,
+    name: str,
+    *,
+    debugger: str = "",
+    of_header: Callable[[Dump], Answer] | None = None,
+    **given: Any,
+) -> None:
     """The command `name` that asks `question`; `debugger` are the debugger's words for it, for the help.
 
     `given` are values that are not asked for. Without `debugger` the command is the debugger's own word, and
-    stays out of the help.
+    stays out of the help. `of_header` answers, with --incomplete, where no kernel can be found.
     """
     own = [
         parameter
@@ -69,10 +86,15 @@ def add(app: typer.Typer, question: Question, name: str, *, debugger: str = "", 
 
     def run(**arguments: Any) -> None:
         asked = {key: value for key, value in arguments.items() if key not in names}
-        with kernel_of(
-            *(arguments[n] for n in ("dump", "symbols", "symbol_cache", "offline", "incomplete"))
-        ) as kernel:
-            tell(lambda: question(kernel, **asked, **given), arguments["json"])
+        try:
+            with kernel_of(
+                *(arguments[n] for n in ("dump", "symbols", "symbol_cache", "offline", "incomplete"))
+            ) as kernel:
+                tell(lambda: question(kernel, **asked, **given), arguments["json"])
+        except NoKernel as error:
+            if of_header is None or not arguments["incomplete"]:
+                raise
+            tell_of_header(arguments["dump"], of_header, error, arguments["json"])
 
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (common[0], *own, *common[1:])]

@@ -8,7 +8,8 @@ import typer
 
 from lab.cli.dump.answer import Answer, Kernel, answer
 from lab.cli.dump.place import address as place
-from lab.dumps import NotInDump, NotPresent
+from lab.dumps import Dump, NotInDump, NotPresent
+from lab.kernel.modules import LoadedModule
 from lab.kernel.processors import read_processors
 from lab.report import words
 from lab.report.debugger import memory as shown
@@ -23,24 +24,37 @@ _PAGE = 0x1000
 
 def info(kernel: Kernel) -> Answer:
     """Which system stopped, when and of what kind the file is, and what of it is whole."""
-    facts, header, dump = kernel.dump.facts(), kernel.header, kernel.dump
+    symbols = kernel.nt_symbols.source if kernel.nt_symbols else ""
+    return _info(kernel.dump, kernel.nt, symbols)
+
+
+def header_info(dump: Dump) -> Answer:
+    """`info` of a dump in which no kernel can be found."""
+    return _info(dump, None, "")
+
+
+def _info(dump: Dump, nt: LoadedModule | None, symbols: str) -> Answer:
+    facts, header = dump.facts(), dump.header
+    base, pdb = (nt.base, nt.pdb) if nt else (0, None)
     value = {
         "dump": facts,
         "bugcheck": dump.bugcheck,
         "header": header,
-        "kernel_base": kernel.nt.base,
-        "kernel_pdb": kernel.nt.pdb.folder if kernel.nt.pdb else "",
-        "kernel_symbols": kernel.nt_symbols.source if kernel.nt_symbols else "",
+        "kernel_base": base,
+        "kernel_pdb": pdb.folder if pdb else "",
+        "kernel_symbols": symbols,
         "secondary_data": dump.blobs,
     }
 
     def form(value: dict[str, object]) -> list[str]:
-        lines = list(version.vertarget(facts, header, kernel.nt.base))
-        symbols = words.line(kernel.nt_symbols.source) if kernel.nt_symbols else "none"
-        pdb = (
-            words.line(f"{kernel.nt.pdb.name} {kernel.nt.pdb.folder}") if kernel.nt.pdb else "not in the dump"
-        )
-        lines += [f"Kernel PDB: {pdb}, symbols: {symbols}", "", dump.bugcheck.title, ""]
+        lines = list(version.vertarget(facts, header, base))
+        image = words.line(f"{pdb.name} {pdb.folder}") if pdb else "not in the dump"
+        lines += [
+            f"Kernel PDB: {image}, symbols: {words.line(symbols) or 'none'}",
+            "",
+            dump.bugcheck.title,
+            "",
+        ]
         lines += version.dumpdebug(facts, header)
         lines += [f"Secondary data: {blob.tag}, {blob.size} bytes" for blob in dump.blobs]
         return lines
