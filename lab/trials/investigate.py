@@ -55,5 +55,5 @@ def investigate(
 
 def _sentence(case: Case, verdict: Verdict) -> str:
     images = {d.service: d.image for d in case.drivers}
-    names = ", ".join(images.get(c, c) for c in verdict.culprits) or "no driver named"
+    names = ", ".join(f"{images.get(c, c)} (service {c})" for c in verdict.culprits) or "no driver named"
     return f"verdict: {verdict.kind}, {names} ({words.percent(verdict.probability)})"
