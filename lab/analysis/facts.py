@@ -11,6 +11,7 @@ from lab.model import (
     Bugcheck,
     DispatchState,
     Driver,
+    ExceptionRecord,
     FilterInstance,
     Frame,
     Module,
@@ -98,6 +99,7 @@ class Facts:
     verifier: VerifierFacts | None = None
     dispatch: DispatchState | None = None
     exception: ExceptionFacts | None = None
+    record: ExceptionRecord | None = None
     trap: TrapFacts | None = None
     named: str = ""
     major: int | None = None

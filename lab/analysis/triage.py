@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab.analysis.gather import gather
 from lab.analysis.gather.attempt import sentence
+from lab.analysis.gather.wanted import wanted_symbols
 from lab.analysis.header import of_header
 from lab.analysis.origin import by_image
 from lab.analysis.rules import apply
@@ -59,7 +60,8 @@ def triage(
             unloaded=facts.unloaded,
             processors=facts.processors,
             readings=kernel.readings,
-            wanted=kernel.wanted,
+            wanted=wanted_symbols(kernel, facts.stack, facts.processors),
+            exception=facts.record,
         )
 
 

@@ -183,7 +183,12 @@ def _frame(kernel: Kernel, index: int, state: State, back: int) -> Frame:
         module=module.name if module else "",
         how=state.how,
         note=state.note,
-        registers=tuple(
-            (n, state.registers[number]) for n, number in _NONVOLATILE if number in state.registers
-        ),
+        registers=_registers(index, state),
     )
+
+
+def _registers(index: int, state: State) -> tuple[tuple[str, int], ...]:
+    """What is known to hold in a frame: everything where the walk began with a processor's context."""
+    if index == 0 and len(state.registers) == len(INTEGER_REGISTERS):
+        return (*((n, state.registers[i]) for i, n in enumerate(INTEGER_REGISTERS)), ("rip", state.rip))
+    return tuple((n, state.registers[number]) for n, number in _NONVOLATILE if number in state.registers)

@@ -64,7 +64,35 @@ class Frame:
     module: str  # file name, or "" when unknown
     how: str
     note: str = ""
-    registers: tuple[tuple[str, int], ...] = ()  # nonvolatile registers in this frame
+    registers: tuple[tuple[str, int], ...] = ()  # nonvolatile; all of them and rip where a context has them
+
+
+@dataclass(frozen=True)
+class ExceptionRecord:
+    """The exception that the stop is about, and the registers of the code that raised it.
+
+    Without its EXCEPTION_RECORD only what the bugcheck's parameters say of it is known; `where` tells which.
+    `registers` are rax ... r15, rip and eflags, empty when no context of the fault is in the dump.
+    """
+
+    code: int  # NTSTATUS
+    name: str  # "STATUS_ACCESS_VIOLATION", "" when not known
+    address: int  # of the instruction
+    symbol: str  # of the instruction
+    where: str
+    flags: int | None = None
+    parameters: tuple[int, ...] = ()
+    registers: tuple[tuple[str, int], ...] = ()
+    registers_where: str = ""
+
+    @property
+    def attempt(self) -> str:
+        """ "Attempt to write to address ffffffffffffffff", "" for an exception that is about no address."""
+        if self.code not in (0xC0000005, 0xC0000006) or len(self.parameters) < 2:
+            return ""
+        kind, address = self.parameters[:2]
+        ways = {0: "read from", 1: "write to", 8: "execute non-executable"}
+        return f"Attempt to {ways[kind]} address {address:016x}" if kind in ways else ""
 
 
 @dataclass(frozen=True)
@@ -201,6 +229,7 @@ class DispatchState:
     instances: tuple[FilterInstance, ...] = ()
     image: str = ""  # file name of the device's driver; not the one of the routine where a library serves it
     major: int | None = None  # major function of the request, None when nothing tells
+    irp: int = 0  # address of the request, 0 when the dump does not hold it
 
 
 @dataclass(frozen=True)
@@ -256,6 +285,7 @@ class Triage:
     processors: tuple[ProcessorFacts, ...] = ()
     readings: tuple[Reading, ...] = ()
     wanted: tuple[WantedSymbols, ...] = ()
+    exception: ExceptionRecord | None = None
 
     @property
     def third_party(self) -> tuple[Module, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lab.model import Origin, Strength, Suspect, Triage
 from lab.report import words
+from lab.report.debugger.threads import cid
 
 _WORTH = {
     Strength.PROOF: "The strongest fact of this dump is proof: what the system stopped for happened in the "
@@ -91,6 +92,4 @@ def _where(triage: Triage) -> str:
     if facts is None:
         return ""
     start = f", a thread that began in {facts.start}" if facts.start else ""
-    return (
-        f"It stopped in {facts.process or 'a process without a name'} (Cid {facts.cid or 'unknown'}){start}."
-    )
+    return f"It stopped in {facts.process or 'a process without a name'} (Cid {cid(facts.cid)}){start}."

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lab.model import Case, Crashed, Evidence, Relation, Triage, Trial, compare
 from lab.report import bugchecks, drivers, ladder, words
+from lab.report.debugger.threads import cid
 from lab.report.facts import Fact
 from lab.report.path import Path, path
 from lab.report.regions import Regions, regions
@@ -177,7 +178,7 @@ def thread_facts(triage: Triage) -> tuple[Fact, ...]:
     )
     return (
         Fact("KTHREAD", words.address(t.address), True),
-        Fact("Process", f"{t.process}, Cid {t.cid}"),
+        Fact("Process", f"{t.process}, Cid {cid(t.cid)}"),
         Fact("Start address", t.start, True),
         *(Fact(label, words.signed(value), True) for label, value in counts if value is not None),
         Fact("Stack", f"{words.address(t.stack_limit)} – {words.address(t.stack_base)}", True),

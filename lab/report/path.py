@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.analysis.rules.dispatch_routine import KINDS
+from lab.kernel.irp import major_name
 from lab.model import DispatchState, FilterInstance, Origin, Triage
 from lab.report import drivers, words
 from lab.report.debugger.devices import request
@@ -86,9 +87,12 @@ def _facts(state: DispatchState, *, counted: bool) -> tuple[Fact, ...]:
         if state.volume
         else ()
     )
+    asked = f", {major_name(state.major)}" if state.major is not None else ""
+    sent = (Fact("Request (IRP)", words.address(state.irp) + asked, True),) if state.irp else ()
     return (
         Fact("Dispatch routine", f"{state.dispatch_symbol} ({words.address(state.dispatch_routine)})", True),
         _saved(state),
+        *sent,
         *count,
         Fact("Device object", f"{words.address(state.device)} of {state.driver}", True),
         *volume,

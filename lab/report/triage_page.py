@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.model import IrpLogEntry, Module, Origin, Triage, VerifiedDriver
+from lab.model import ExceptionRecord, IrpLogEntry, Module, Origin, Triage, VerifiedDriver
 from lab.report import bugchecks, crash, words
 from lab.report.answer import Answer, answer_of, foremost
 from lab.report.cleaned import cleaned
+from lab.report.debugger import exception
 from lab.report.debugger.modules import timestamp
 from lab.report.facts import Fact
 from lab.report.path import Path, path
@@ -65,6 +66,15 @@ class ReadingView:
 
 
 @dataclass(frozen=True)
+class ExceptionView:
+    """The exception of the stop. `registers` are of the code that raised it, "rax fffff880`05db1b08"."""
+
+    facts: tuple[Fact, ...]
+    registers: tuple[str, ...]
+    where: str  # what the registers were read from
+
+
+@dataclass(frozen=True)
 class TriagePage:
     """What the template lays out. Names are those of `crash.CrashView` where a part is the same."""
 
@@ -80,6 +90,7 @@ class TriagePage:
     suspects: tuple[crash.SuspectView, ...]
     evidence: tuple[crash.EvidenceView, ...]
     path: Path | None
+    exception: ExceptionView | None
     frames: tuple[FrameView, ...]
     regions: Regions | None
     irps: tuple[IrpRow, ...]
@@ -123,6 +134,7 @@ def page(triage: Triage) -> TriagePage:
             suspects=crash.suspects(triage, suspected),
             evidence=crash.evidence(triage),
             path=path(triage, suspected),
+            exception=_exception(triage.exception),
             frames=frames(triage),
             regions=regions(triage),
             irps=tuple(_irp(entry, thread) for entry in irps[:IRPS_SHOWN]),
@@ -159,6 +171,31 @@ def _stats(triage: Triage) -> tuple[Fact, ...]:
         if triage.modules
         else Fact("Drivers", "not in the dump"),
         Fact("Dump", d.dump_type_name + ("" if d.complete else ", not whole")),
+    )
+
+
+def _exception(found: ExceptionRecord | None) -> ExceptionView | None:
+    if found is None:
+        return None
+    code = f"0x{found.code:08x} {found.name}".rstrip()
+    facts = [
+        Fact("Exception", code, True),
+        Fact("Address", f"{words.address(found.address)} {found.symbol}", True),
+    ]
+    if found.attempt:
+        facts.append(Fact("What it did", found.attempt))
+    if found.flags is not None:
+        facts.append(Fact("Flags", f"0x{found.flags:08x}", True))
+    if found.parameters:
+        facts.append(Fact("Parameters", ", ".join(words.address(value) for value in found.parameters), True))
+    facts.append(Fact("Read from", found.where))
+    return ExceptionView(
+        tuple(facts),
+        tuple(
+            f"{name} {exception.flags(value) if name == 'eflags' else words.address(value)}"
+            for name, value in found.registers
+        ),
+        found.registers_where,
     )
 
 

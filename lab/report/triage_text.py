@@ -8,7 +8,7 @@ from itertools import zip_longest
 from lab.model import Bugcheck, DumpFacts, Origin, Strength, Triage
 from lab.report import bugchecks, words
 from lab.report.cleaned import cleaned
-from lab.report.debugger import devices, modules, processors, stack, threads, verifier, version
+from lab.report.debugger import devices, exception, modules, processors, stack, threads, verifier, version
 
 _STRENGTHS = (Strength.WEAK, Strength.MODERATE, Strength.STRONG, Strength.PROOF)
 
@@ -31,6 +31,7 @@ def rest(triage: Triage) -> str:
     """Everything behind the opening."""
     triage = cleaned(triage, words.line)
     return _joined(
+        _exception(triage),
         threads.thread(triage.thread) if triage.thread else (),
         stack.kn(triage.stack) if triage.stack else (),
         _processors(triage),
@@ -65,13 +66,24 @@ def _arguments(bugcheck: Bugcheck) -> Iterator[str]:
 
 
 def _system(dump: DumpFacts) -> Iterator[str]:
-    yield f"Dump:    {dump.path} ({dump.dump_type_name}, type {dump.dump_type}, {dump.size} bytes)"
+    yield f"Dump:    {dump.path}, {dump.dump_type_name}, type {dump.dump_type}, {dump.size} bytes"
     yield f"System:  Windows build {dump.build}, {dump.machine}, {dump.processors} processor(s)"
     yield f"Time:    {dump.system_time or 'unknown'}, up {version.uptime(dump.uptime)}"
     if not dump.complete:
         yield "The dump is not whole."
     for warning in dump.warnings:
         yield f"Warning: {warning}"
+
+
+def _exception(triage: Triage) -> Iterator[str]:
+    found = triage.exception
+    if found is None:
+        return
+    yield from exception.record(found)
+    if found.registers:
+        yield ""
+        yield f"Registers of the fault ({found.registers_where}):"
+        yield from exception.registers(found.registers)
 
 
 def _processors(triage: Triage) -> Iterator[str]:
@@ -84,9 +96,8 @@ def _verifier(triage: Triage) -> Iterator[str]:
     if triage.verifier is not None:
         yield "!verifier"
         yield from verifier.settings(triage.verifier)
-        for driver in triage.verifier.loaded:
-            used = ", ".join(f"{name} {value:#x}" for name, value in driver.counters if value)
-            yield f"      {driver.name} is loaded" + (f": {used}" if used else "")
+        if triage.verifier.loaded:
+            yield "Loaded of them:   " + ", ".join(driver.name for driver in triage.verifier.loaded)
 
 
 def _region_log(triage: Triage) -> Iterator[str]:
@@ -107,6 +118,7 @@ def _dispatch(triage: Triage) -> Iterator[str]:
     state = triage.dispatch
     if state is not None:
         yield from devices.saved_state(state)
+        yield ""
         yield f"!devstack {words.address(state.device)}"
         yield from devices.devstack(state.device_stack, state.device)
 

@@ -113,3 +113,56 @@ def test_the_text(found: Triage) -> None:
 def test_unloaded_drivers_are_told_the_latest_last(found: Triage) -> None:
     """By what they are: microcode first of all, boot drivers, then one that goes when the system is up."""
     assert [u.name for u in found.unloaded] == ["mcupdate.dll", "hwpolicy.sys", "WdBoot.sys", "dam.sys"]
+
+
+def test_the_exception_and_its_registers(found: Triage) -> None:
+    """The record as the file has it, at the address in parameter 3; the context at that in parameter 4."""
+    code, address = found.bugcheck.parameters[:2]
+    data = DUMP.read_bytes()
+    at = data.index(struct.pack("<IIQQ", code & 0xFFFFFFFF, 0, 0, address))
+    (number,) = struct.unpack_from("<I", data, at + 0x18)
+    record = found.exception
+    assert record is not None
+    assert (record.code, record.name) == (0xC0000005, "STATUS_ACCESS_VIOLATION")
+    assert (record.address, record.symbol) == (address, "amdppm+0x334c")
+    assert record.parameters == struct.unpack_from(f"<{number}Q", data, at + 0x20)
+    assert record.attempt == "Attempt to write to address ffffffffffffffff"
+    raw = data[at - 0x7C8 :]  # the two lie that far apart: parameter 3 less parameter 4
+    assert found.bugcheck.parameters[2] - found.bugcheck.parameters[3] == 0x7C8
+    names = [
+        "rax",
+        "rcx",
+        "rdx",
+        "rbx",
+        "rsp",
+        "rbp",
+        "rsi",
+        "rdi",
+        "r8",
+        "r9",
+        "r10",
+        "r11",
+        "r12",
+        "r13",
+        "r14",
+        "r15",
+        "rip",
+    ]
+    values = dict(zip(names, struct.unpack_from("<17Q", raw, 0x78), strict=True))
+    assert dict(record.registers) == {**values, "eflags": struct.unpack_from("<I", raw, 0x44)[0]}
+    assert dict(found.stack[0].registers) == values
+    assert not any({"rax", "rcx", "r8"} & dict(frame.registers).keys() for frame in found.stack[1:])
+    assert f"rax={values['rax']:016x} rbx={values['rbx']:016x}" in render(found)
+
+
+def test_symbols_of_the_kernel_are_wanted_where_its_names_lack() -> None:
+    found = triage(DUMP)
+    (kernel,) = found.wanted
+    assert (kernel.module, kernel.pdb) == ("ntoskrnl.exe", "ntkrnlmp.pdb")
+    assert kernel.key == "5278AFF86C341677D7D7835C85B7B8441"
+    assert any("nt+0x" in frame.symbol for frame in found.stack)
+
+
+def test_headers_that_are_missing_are_said_to_be(found: Triage) -> None:
+    note = "The PDB ids of amdppm.sys, Wdf01000.sys are not in the dump: their headers are missing."
+    assert note in found.notes

@@ -7,17 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dumps_builder import image
-from kernel_bytes import BAD, NT, NTFS, OTHER, POOL, Bytes, device_object, driver_object, irp, kernel
+from dumps_builder import context, image
+from kernel_bytes import BAD, NT, NTFS, OTHER, POOL, STACK, Bytes, device_object, driver_object, irp, kernel
 
 from lab.analysis import triage
 from lab.analysis.gather.attempt import attempt, quietly, sentence
 from lab.analysis.gather.dispatch import read_call
-from lab.analysis.gather.exception import read_exception, read_trap
+from lab.analysis.gather.exception import read_exception, read_record, read_trap
 from lab.analysis.gather.modules import read_modules
 from lab.analysis.gather.parameters import named_driver, read_targets, text_at, with_users
 from lab.analysis.gather.pool import read_block, tag_text, users
+from lab.dumps.context import parse_context
+from lab.dumps.dump import open_dump
 from lab.dumps.source import BytesSource
+from lab.kernel.irp import is_irp
+from lab.kernel.opening import open_kernel
 from lab.kernel.target import Kernel
 from lab.model import Bugcheck, DumpError, FilterInstance, Origin, Strength
 from lab.symbols.port import PdbId
@@ -195,6 +199,37 @@ class TestException:
         assert (missing.code, missing.address) == (0xC0000005, BAD)
         assert read_exception(kernel(Bytes()), Bugcheck(0x20)) is None
 
+    def test_the_whole_record_and_the_registers_of_the_fault(self) -> None:
+        memory = Bytes()
+        memory.put(POOL, struct.pack("<IIQQI4x15Q", 0xC0000005, 1, 0, BAD + 4, 2, 1, 0x10, *[7] * 13))
+        memory.put(POOL + 0x800, context(BAD + 4, STACK, r11=0x77))
+        found = read_record(kernel(memory), Bugcheck(0x7E, (0xC0000005, BAD + 4, POOL, POOL + 0x800)))
+        assert found is not None
+        assert (found.name, found.symbol, found.flags) == ("STATUS_ACCESS_VIOLATION", "BadDriver+0x4", 1)
+        assert found.parameters == (1, 0x10), "no more than the record counts"
+        values = dict(found.registers)
+        assert len(values) == 18
+        assert (values["rip"], values["rsp"], values["r11"]) == (BAD + 4, STACK, 0x77)
+        assert values["eflags"] == 0x246
+        assert "parameter 4" in found.registers_where
+
+    def test_a_count_that_lies_gives_no_more_than_a_record_holds(self) -> None:
+        memory = Bytes()
+        memory.put(POOL, struct.pack("<IIQQI4x15Q", 1, 0, 0, BAD, 0xFFFFFFFF, *range(15)))
+        found = read_record(kernel(memory), Bugcheck(0x7E, (1, BAD, POOL, POOL + 0x8000)))
+        assert found is not None
+        assert found.parameters == tuple(range(15))
+        assert found.registers == (), "those of the header are of other code"
+
+    def test_the_registers_of_the_header_where_they_are_of_the_fault(self) -> None:
+        stopped = kernel(Bytes())
+        vars(stopped.dump)["context"] = parse_context(context(BAD + 4, STACK))
+        found = read_record(stopped, Bugcheck(0x1E, (0xC0000005, BAD + 4, 0, 0x10)))
+        assert found is not None
+        assert (found.attempt, found.flags) == ("Attempt to read from address 0000000000000010", None)
+        assert dict(found.registers)["rip"] == BAD + 4
+        assert read_record(kernel(Bytes()), Bugcheck(0x20)) is None
+
     @pytest.mark.parametrize(("code", "number"), [(0x139, 2), (0x8E, 3)])
     def test_the_trap_frame(self, code: int, number: int) -> None:
         memory = Bytes()
@@ -285,6 +320,8 @@ class TestCall:
         write_dump(crash, path, filler_pages=0)
         whole = triage(path)
         assert whole.dispatch is not None
+        with open_dump(path) as dump:
+            assert is_irp(open_kernel(dump), whole.dispatch.irp)
         assert {e.rule: e.strength for e in whole.evidence}["0xc4.c5.only-minifilter"] is Strength.STRONG
         raw, routine = bytearray(path.read_bytes()), struct.pack("<Q", whole.dispatch.dispatch_routine)
         device = struct.pack("<Q", whole.dispatch.device)

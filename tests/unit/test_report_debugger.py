@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import report_samples as samples
 
-from lab.model import Frame, IrpLogEntry, ProcessFacts, ThreadSummary, VerifierFacts
+from lab.model import ExceptionRecord, Frame, IrpLogEntry, ProcessFacts, ThreadSummary, VerifierFacts
 from lab.report import words
 from lab.report.cleaned import cleaned
 from lab.report.data import render_triage
-from lab.report.debugger import devices, memory, modules, stack, threads, verifier, version
+from lab.report.debugger import devices, exception, memory, modules, stack, threads, verifier, version
 
 
 def test_devstack() -> None:
@@ -65,6 +65,48 @@ def test_registers_of_a_frame() -> None:
         "   rip=fffff80001b66b4e rsp=fffff88005db1b50 rbx=0000000000000001",
         "   r12=0000000000000002",
     ]
+
+
+def test_what_a_context_has_in_full_is_told_once() -> None:
+    frame = Frame(
+        0, 0x10, 0, 0x20, "", "", "context", "", (("rax", 1), ("rsp", 0x10), ("r15", 2), ("rip", 0x20))
+    )
+    assert list(stack.frame_registers(frame)) == [
+        "   rip=0000000000000020 rsp=0000000000000010 rax=0000000000000001",
+        "   r15=0000000000000002",
+    ]
+
+
+def test_the_exception_record() -> None:
+    found = ExceptionRecord(
+        0xC0000005, "STATUS_ACCESS_VIOLATION", 0xFFFFF88001000004, "BadDriver+0x4", "here", 0, (1, 0x10)
+    )
+    assert list(exception.record(found)) == [
+        "ExceptionAddress: fffff88001000004 (BadDriver+0x4)",
+        "   ExceptionCode: c0000005 (STATUS_ACCESS_VIOLATION)",
+        "  ExceptionFlags: 00000000",
+        "NumberParameters: 2",
+        "   Parameter[0]: 0000000000000001",
+        "   Parameter[1]: 0000000000000010",
+        "Attempt to write to address 0000000000000010",
+    ]
+    assert replace(found, parameters=(0, 16)).attempt == "Attempt to read from address 0000000000000010"
+    assert "execute" in replace(found, parameters=(8, 16)).attempt
+    assert replace(found, parameters=(5, 16)).attempt == replace(found, code=0xC0000094).attempt == ""
+    unknown = list(exception.record(ExceptionRecord(0xE0000001, "", 0x10, "0x10", "parameters")))
+    assert unknown == ["ExceptionAddress: 0000000000000010 (0x10)", "   ExceptionCode: e0000001"]
+
+
+@pytest.mark.parametrize(
+    ("eflags", "text"),
+    [
+        (0x246, "iopl=0  nv up ei pl zr na pe nc"),
+        (0x10286, "iopl=0  nv up ei ng nz na pe nc"),
+        (0x3C91, "iopl=3  ov dn di ng nz ac po cy"),
+    ],
+)
+def test_the_flags_by_their_names(eflags: int, text: str) -> None:
+    assert exception.flags(eflags) == text
 
 
 def test_processes_with_their_threads() -> None:

@@ -10,16 +10,32 @@ import pytest
 import report_samples as samples
 from html_outline import Outline
 
-from lab.model import Bugcheck, Evidence, Origin, Strength, Suspect, Triage
+from lab.model import Bugcheck, Evidence, ExceptionRecord, Origin, Strength, Suspect, Triage
 from lab.report.cleaned import cleaned
 from lab.report.triage_html import render_triage_html
 from lab.report.triage_page import page
 from lab.report.unreadable import Unreadable, render_unreadable
 
+RECORD = ExceptionRecord(
+    0xC0000005,
+    "STATUS_ACCESS_VIOLATION",
+    0x10,
+    "BadDriver+0x4",
+    "parameter 3",
+    0,
+    (1, 0x20),
+    (("rax", 0x77), ("eflags", 0x246)),
+    "parameter 4",
+)
+
+
+def fault() -> Triage:
+    return replace(samples.full_triage(), exception=RECORD)
+
 
 def hostile() -> Triage:
     """Every text of the triage is one that would do harm."""
-    return cleaned(samples.full_triage(), lambda _: samples.HOSTILE)
+    return cleaned(fault(), lambda _: samples.HOSTILE)
 
 
 def silent() -> Triage:
@@ -30,6 +46,7 @@ def silent() -> Triage:
 
 TRIAGES = {
     "full": samples.full_triage,
+    "fault": fault,
     "plain": samples.dispatch_triage,
     "hostile": hostile,
     "silent": silent,
@@ -105,6 +122,32 @@ def test_everything_is_on_the_page() -> None:
         "The name of volume 0xfffffa804a3b0800 is not in the dump.",
     ):
         assert part in words, part
+
+
+def test_an_exception_is_shown_with_its_registers() -> None:
+    words = Outline(PAGES["fault"]).words
+    for part in (
+        "0xc0000005 STATUS_ACCESS_VIOLATION",
+        "00000000`00000010 BadDriver+0x4",
+        "Attempt to write to address 0000000000000020",
+        "rax 00000000`00000077",
+        "eflags iopl=0 nv up ei pl zr na pe nc",
+        "Read from parameter 4.",
+    ):
+        assert part in words, part
+
+
+def test_the_request_is_on_the_page() -> None:
+    full = samples.full_triage()
+    assert full.dispatch is not None
+    asked = replace(full, dispatch=replace(full.dispatch, irp=0xFFFFFA804BA0DB80, major=3))
+    assert "fffffa80`4ba0db80, IRP_MJ_READ" in Outline(render_triage_html(asked)).words
+
+
+def test_equal_suspects_each_have_their_reason() -> None:
+    two = tuple(Suspect(f"{name}.sys", 0.5, ("The same fact.",)) for name in ("A", "B"))
+    found = render_triage_html(replace(samples.full_triage(), suspects=two))
+    assert found.partition('id="evidence"')[0].count("The same fact.") == 2
 
 
 def test_unwound_and_scanned_frames_are_told_apart() -> None:

@@ -14,7 +14,7 @@ from lab.analysis.facts import Facts
 from lab.analysis.rules import apply
 from lab.analysis.signature import signature
 from lab.analysis.suspects import rank
-from lab.model import DumpFacts, Triage
+from lab.model import DumpFacts, ExceptionRecord, Triage
 from lab.report import words
 from lab.report.triage_text import opening, render, rest
 
@@ -116,6 +116,33 @@ def test_the_verified_crash() -> None:
         "  100%  BadDriver.sys",
     ):
         assert line in lines, line
+
+
+def test_the_request_can_be_asked_for() -> None:
+    facts = dispatch_crash("fltmgr.sys", instance("BadDriver.sys"))
+    assert facts.dispatch is not None
+    text = render(triage(replace(facts, dispatch=replace(facts.dispatch, irp=0xFFFFFA804BA0DB80, major=3))))
+    assert "      IRP fffffa80`4ba0db80, IRP_MJ_READ\n\nDispatch routine " in text
+    assert "IRP fffff" not in render(triage(replace(facts, dispatch=replace(facts.dispatch, irp=0))))
+
+
+def test_the_exception_comes_before_the_thread() -> None:
+    found = replace(
+        triage(exit_crash()),
+        exception=ExceptionRecord(
+            0xC0000005, "", 0x10, "x", "here", 0, (1, 2), (("rax", 7), ("eflags", 0x246)), "its CONTEXT"
+        ),
+    )
+    head, _, behind = render(found).partition("THREAD ")
+    assert "Attempt to write to address 0000000000000002" in head
+    assert "Registers of the fault (its CONTEXT):\nrax=0000000000000007\niopl=0" in head
+    assert "ExceptionAddress" not in behind
+
+
+def test_counters_of_verified_drivers_are_left_to_the_dump_command() -> None:
+    text = render(samples.full_triage())
+    assert "Loaded of them:   BadDriver.sys\n" in text
+    assert "PeakPagedBytes" not in text
 
 
 def test_callbacks_are_told_of_the_request_that_was_sent() -> None:

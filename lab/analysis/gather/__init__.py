@@ -8,9 +8,10 @@ from dataclasses import replace
 from lab.analysis.facts import Facts
 from lab.analysis.gather.attempt import attempt, quietly, sentence
 from lab.analysis.gather.dispatch import read_call
-from lab.analysis.gather.exception import read_exception, read_trap
+from lab.analysis.gather.exception import read_exception, read_record, read_trap
 from lab.analysis.gather.modules import read_modules, read_unloaded
 from lab.analysis.gather.parameters import named_driver, read_targets, with_users
+from lab.analysis.gather.wanted import without_id
 from lab.kernel.power import read_power_failure
 from lab.kernel.processors import read_processors
 from lab.kernel.target import Kernel
@@ -56,6 +57,7 @@ def gather(kernel: Kernel, known: Mapping[str, Driver]) -> tuple[Facts, tuple[st
         verifier=verifier,
         dispatch=_with_origins(call.state, modules) if call and call.state else None,
         exception=read_exception(kernel, bugcheck),
+        record=read_record(kernel, bugcheck),
         trap=read_trap(kernel, bugcheck),
         named=named_driver(kernel),
         major=call.major if call else None,
@@ -70,7 +72,7 @@ def gather(kernel: Kernel, known: Mapping[str, Driver]) -> tuple[Facts, tuple[st
         stacks=targets.stacks,
         known=known,
     )
-    return facts, tuple(notes)
+    return facts, (*notes, *without_id(kernel, stack))
 
 
 def _thread(kernel: Kernel, notes: list[str]) -> ThreadFacts:

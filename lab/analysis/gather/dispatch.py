@@ -91,6 +91,7 @@ def _state(
         instances=volume.instances if volume else (),
         image=owner.name if owner is not None else "",
         major=major,
+        irp=saved.irp.address if saved.irp is not None else 0,
     )
 
 

@@ -25,6 +25,10 @@ def saved_state(state: DispatchState) -> Iterator[str]:
     else:
         yield f"Saved state not found; a device from {state.found_in}"
     yield from (f"      {check}" for check in state.checks)
+    if state.irp:
+        asked = f", {major_name(state.major)}" if state.major is not None else ""
+        yield f"      IRP {words.address(state.irp)}{asked}"
+    yield ""
     yield f"Dispatch routine {words.address(state.dispatch_routine)} {state.dispatch_symbol}"
 
 

@@ -34,6 +34,7 @@ def kn(stack: Sequence[Frame], *, registers: bool = False) -> Iterator[str]:
 
 def frame_registers(frame: Frame) -> Iterator[str]:
     """Three to a line, as `.frame /r` has them. Only registers whose value in this frame is known."""
-    known = (("rip", frame.instruction), ("rsp", frame.child_sp), *frame.registers)
+    others = (each for each in frame.registers if each[0] not in ("rip", "rsp"))
+    known = (("rip", frame.instruction), ("rsp", frame.child_sp), *others)
     for at in range(0, len(known), 3):
         yield "   " + " ".join(f"{name:>3}={value:016x}" for name, value in known[at : at + 3])

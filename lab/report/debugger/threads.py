@@ -14,7 +14,7 @@ def count(value: int | None) -> str:
 
 def thread(facts: ThreadFacts) -> Iterator[str]:
     """The head of `!thread` for the crashing thread."""
-    yield f"THREAD {facts.address:016x}  Cid {_cid(facts.cid)}  Image: {facts.process or 'unknown'}"
+    yield f"THREAD {facts.address:016x}  Cid {cid(facts.cid)}  Image: {facts.process or 'unknown'}"
     if facts.start:
         yield f"Win32 Start Address {facts.start}"
     yield f"Base {facts.stack_base:016x} Limit {facts.stack_limit:016x}"
@@ -50,7 +50,7 @@ def disabled(summary: ThreadSummary) -> bool:
 
 
 def _summary(each: ThreadSummary) -> Iterator[str]:
-    yield f"        THREAD {each.address:016x}  Cid {_cid(each.cid)}  {each.state}"
+    yield f"        THREAD {each.address:016x}  Cid {cid(each.cid)}  {each.state}"
     if each.start:
         yield f"            Win32 Start Address {each.start}"
     if disabled(each) or each.kernel_apc_disable is None:
@@ -60,6 +60,6 @@ def _summary(each: ThreadSummary) -> Iterator[str]:
         )
 
 
-def _cid(cid: str) -> str:
+def cid(text: str) -> str:
     """ "4.998" with four digits each, as the debugger pads it: "0004.0998"."""
-    return ".".join(part.rjust(4, "0") for part in cid.split(".")) if cid else "unknown"
+    return ".".join(part.rjust(4, "0") for part in text.split(".")) if text else "unknown"
