@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -58,6 +59,7 @@ EXIT_CODES = """\
   6  a wait ran out
   7  a file is no dump that can be read, or not whole; a missing file is 3
 130  interrupted or terminated; the host was put back, or 'lab host restore NAME' does it
+141  whoever read the output stopped reading it
 """
 
 
@@ -98,6 +100,24 @@ def _what_is_left(error: LabError) -> str:
     return f"what can still be read, by --incomplete: {error.defect.left}"
 
 
+def _flushed() -> None:
+    """What Python would find at its very end, too late for an answer."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _reader_gone()
+
+
+def _reader_gone() -> NoReturn:
+    """Whoever read our output has read enough (`| head`): end quietly, as a program that SIGPIPE ends.
+
+    The signal itself stays ignored: it would end us in the middle of a connection to a host.
+    """
+    with suppress(OSError, ValueError):  # so that nothing is flushed into the pipe any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)
+
+
 def main() -> None:
     """Run the command. Errors of this project become one sentence and their class's exit code.
 
@@ -122,11 +142,14 @@ def main() -> None:
         errors.print("[bold red]interrupted[/]")
         sys.exit(130)
     except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # how the libraries below answer one
+            _reader_gone()
         if ended.code == 130:
             errors.print("[bold red]interrupted[/]")
+        _flushed()
         raise
     except BrokenPipeError:
-        raise
+        _reader_gone()
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         errors.print(

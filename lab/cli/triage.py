@@ -69,13 +69,15 @@ def triage(
 
     Names the drivers that the dump speaks against, with the evidence. Single questions: 'lab dump'.
     """
+    if watch is None and (once or html_dir is not None):
+        raise ConfigurationError(
+            "--watch is missing: --once and --html-dir belong to it", help="Add --watch FOLDER."
+        )
     if sum((watch is not None, host is not None, dump is not None and host is None)) != 1:
         raise ConfigurationError(
             "exactly one of a dump, --watch FOLDER and --host HOST is needed",
             help="Give the path of a dump file.",
         )
-    if watch is None and (once or html_dir is not None):
-        raise ConfigurationError("--once and --html-dir belong to --watch", help="Add --watch FOLDER.")
     if watch is not None:
         from lab.cli.watch import watch as watch_folder
 

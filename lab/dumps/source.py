@@ -35,7 +35,10 @@ class FileSource:
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            raise ConfigurationError(f"cannot open {path}: {error.strerror}") from error
+            raise ConfigurationError(
+                f"cannot open {path}: {error.strerror}",
+                help="Check the path of the file and who may read it.",
+            ) from error
         status = os.fstat(self._file)
         if not stat.S_ISREG(status.st_mode):
             os.close(self._file)

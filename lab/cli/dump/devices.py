@@ -10,10 +10,12 @@ import typer
 from lab.analysis.gather.dispatch import saved_state
 from lab.cli.dump.answer import Answer, Kernel, answer
 from lab.cli.dump.place import address as place
-from lab.kernel.devices import device_stack
+from lab.cli.dump.place import meant
+from lab.kernel.devices import device_stack, read_device
 from lab.kernel.irp import Irp, read_irp
 from lab.kernel.unwind import walk
-from lab.model import ConfigurationError
+from lab.model import ConfigurationError, DumpError
+from lab.report import words
 from lab.report.debugger import devices as shown
 
 
@@ -26,7 +28,8 @@ def devstack(
 ) -> Answer:
     """The device stack that a device object belongs to, top first."""
     asked = place(kernel, device) if device is not None else saved_device(kernel)
-    found = device_stack(kernel, asked)
+    with meant("a device object"):
+        found = device_stack(kernel, asked)
     return answer(found, lambda devices: shown.devstack([(d.address, d.driver.name) for d in devices], asked))
 
 
@@ -46,7 +49,9 @@ def irp(
     address: Annotated[str, typer.Argument(help="The address of an IRP.")],
 ) -> Answer:
     """A request: its thread and the drivers that it has come to."""
-    return answer(read_irp(kernel, place(kernel, address)), lambda found: _irp(kernel, found))
+    with meant("an IRP"):
+        asked = read_irp(kernel, place(kernel, address))
+    return answer(asked, lambda found: _irp(kernel, found))
 
 
 def _irp(kernel: Kernel, found: Irp) -> Iterator[str]:
@@ -61,5 +66,15 @@ def _irp(kernel: Kernel, found: Irp) -> Iterator[str]:
         mark = ">" if each.current else " "
         objects = f"{each.device:016x}  {each.file:016x}"
         yield f"{mark}[{each.index:2}] {each.function:<40} {objects}  {completion}".rstrip()
+        if driver := _driver(kernel, each.device):
+            yield f"       {driver}"
         if each.file_name:
             yield f"       {each.file_name}"
+
+
+def _driver(kernel: Kernel, device: int) -> str:
+    """The driver that a device belongs to, "\\FileSystem\\Ntfs"; "" when the dump does not hold it."""
+    try:
+        return words.line(read_device(kernel, device).driver.name) if device else ""
+    except DumpError:
+        return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import takewhile
 from typing import Annotated
 
 import typer
@@ -11,6 +13,7 @@ from lab.cli.dump.place import address as place
 from lab.dumps import Dump, NotInDump, NotPresent
 from lab.kernel.modules import LoadedModule
 from lab.kernel.processors import read_processors
+from lab.model import ConfigurationError
 from lab.report import words
 from lab.report.debugger import memory as shown
 from lab.report.debugger import processors as running
@@ -20,6 +23,19 @@ MOST = 1 << 20
 """Most bytes that one question may ask for."""
 
 _PAGE = 0x1000
+_ROW = 16
+_AT_MOST = f"Ask for at most {MOST:#x} bytes at once."
+
+
+def _length(text: str) -> int:
+    """A count of bytes as an option has it: "16" or "0x10"."""
+    try:
+        value = int(str(text), 0)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no number of bytes: write 16 or 0x10") from None
+    if not 0 < value <= MOST:
+        raise typer.BadParameter(f"{text} is not in the range of 1 to {MOST:#x}")
+    return value
 
 
 def info(kernel: Kernel) -> Answer:
@@ -70,11 +86,15 @@ def processors(kernel: Kernel) -> Answer:
 def memory(
     kernel: Kernel,
     address: Annotated[str, typer.Argument(help="An address, or a symbol: nt!KiProcessorBlock.")],
-    length: Annotated[int, typer.Option("--length", "-n", min=1, max=MOST, help="Bytes.")] = 128,
+    length: Annotated[
+        int, typer.Option("--length", "-n", parser=_length, metavar="N", help="Bytes: 16 or 0x10.")
+    ] = 128,
     quads: Annotated[bool, typer.Option("--quads", "-q", help="64-bit values, as dq.")] = False,
     named: Annotated[bool, typer.Option("--with-symbols", help="64-bit values with names, as dqs.")] = False,
 ) -> Answer:
     """Virtual memory, as far as the dump holds it."""
+    if length > MOST:
+        raise ConfigurationError(f"{length:#x} bytes are too many for one question", help=_AT_MOST)
     start = place(kernel, address)
     data, why = _read(kernel, start, length)
     if named:
@@ -84,22 +104,51 @@ def memory(
     else:
         lines = list(shown.db(start, data))
     if why:
-        lines.append(f"{words.address(start + len(data))}  {why}")
-    return Answer({"address": start, "bytes": data.hex(), "missing": why}, tuple(lines))
+        lines.append(f"??: {why}")
+    first = bytes(byte for byte in takewhile(lambda byte: byte is not None, data) if byte is not None)
+    return Answer({"address": start, "bytes": first.hex(), "missing": why}, tuple(lines))
 
 
-def _read(kernel: Kernel, start: int, length: int) -> tuple[bytes, str]:
-    """(the bytes up to the first page that lacks, why it lacks). The first page must be there."""
-    data = b""
-    while len(data) < length:
-        at = start + len(data)
+def _read(kernel: Kernel, start: int, length: int) -> tuple[list[int | None], str]:
+    """(bytes, None for those that are not there; why the first of them is not). The first must be there."""
+    kernel.memory.read(start, 1)
+    data: list[int | None] = []
+    why = ""
+    for at, size in _chunks(start, length, _PAGE):
         try:
-            data += kernel.memory.read(at, min(length - len(data), _PAGE - at % _PAGE))
+            data += kernel.memory.read(at, size)
         except (NotInDump, NotPresent) as error:
-            if not data:
-                raise
-            return data, error.message
-    return data, ""
+            why = why or error.message
+            # Only small dumps hold parts of pages.
+            data += [None] * size if kernel.dump.triage is None else _rows(kernel, at, size)
+    return data, why
+
+
+def _rows(kernel: Kernel, start: int, length: int) -> Iterator[int | None]:
+    """The bytes of a page that is not whole."""
+    for at, size in _chunks(start, length, _ROW):
+        row = _there(kernel, at, size)
+        if row is None and size > 1 and (_there(kernel, at, 1) or _there(kernel, at + size - 1, 1)):
+            for each in range(at, at + size):
+                yield from _there(kernel, each, 1) or (None,)
+        else:
+            yield from row or (None,) * size
+
+
+def _there(kernel: Kernel, at: int, size: int) -> bytes | None:
+    try:
+        return kernel.memory.read(at, size)
+    except (NotInDump, NotPresent):
+        return None
+
+
+def _chunks(start: int, length: int, unit: int) -> Iterator[tuple[int, int]]:
+    """(address, size) of the parts of a range between multiples of `unit`."""
+    at = start
+    while at < start + length:
+        size = min(start + length - at, unit - at % unit)
+        yield at, size
+        at += size
 
 
 def _name(kernel: Kernel, value: int) -> str:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 
 from lab.cli.dump.answer import Answer, Kernel, answer
 from lab.cli.dump.place import address as place
-from lab.cli.dump.place import number
+from lab.cli.dump.place import meant, number
 from lab.dumps.context import Context
 from lab.kernel.processes import read_processes
 from lab.kernel.processors import processor_context
-from lab.kernel.threads import read_summary, stack_bounds
+from lab.kernel.threads import is_thread, read_summary, stack_bounds
 from lab.kernel.unwind import walk
 from lab.kernel.waiting import waiting_context
-from lab.model import ConfigurationError, Frame, ProcessFacts, ThreadSummary
+from lab.model import ConfigurationError, DumpError, Frame, ProcessFacts, ThreadSummary
 from lab.report.debugger import stack as kn
 from lab.report.debugger import threads as shown
 
@@ -47,6 +47,11 @@ def threads(
         lines = answer(found, lambda all_: shown.processes(all_, only_disabled=True)).lines
         return Answer(value, lines)
     return answer(found, shown.processes)
+
+
+def process_list(kernel: Kernel) -> Answer:
+    """Processes without their threads."""
+    return answer(tuple(replace(each, threads=()) for each in read_processes(kernel)), shown.processes)
 
 
 def _is(process: ProcessFacts, wanted: str) -> bool:
@@ -91,6 +96,15 @@ def stack(
     return answer(found, lambda value: _lines(value, registers))
 
 
+def stack_with_arguments(kernel: Kernel, processor: int | None = None) -> Answer:
+    """A stack as `kv`, `kb` and `kp` are asked for it."""
+    found = stack(kernel, processor=processor)
+    return Answer(found.value, (NO_ARGUMENTS, *found.lines))
+
+
+NO_ARGUMENTS = "(Arguments are not recovered: on x64 they are in registers that the callee may reuse.)"
+
+
 def crashing_thread(kernel: Kernel) -> Answer:
     """The thread that crashed, with its stack, as `!thread` shows it."""
     return stack(kernel, thread=f"{kernel.thread:#x}" if kernel.thread else None)
@@ -118,11 +132,23 @@ def _stack(kernel: Kernel, thread: str | None, processor: int | None) -> Stack:
         of = "the crashing thread"
         return Stack(of, None, tuple(walk(kernel, kernel.context)))
     address = place(kernel, thread)
+    if not address:
+        raise ConfigurationError(
+            "0 is no thread", help="'lab dump threads DUMP' lists the threads with their addresses."
+        )
+    with meant("a thread (KTHREAD)"):
+        return _of_thread(kernel, address)
+
+
+def _of_thread(kernel: Kernel, address: int) -> Stack:
     running = _running(kernel, address)
     if running is not None:
         number, context = running
         of = f"processor {number}, where it runs"
     else:
+        if not is_thread(kernel, address):
+            kernel.memory.read(address, 1)
+            raise DumpError(f"there is no thread at {address:#x}")
         context, how = waiting_context(kernel, address)
         of = f"its saved state: {how}"
     frames = tuple(walk(kernel, context, bounds=stack_bounds(kernel, address)))

@@ -10,6 +10,7 @@ from lab.model import CriticalRegionEntry, IrpLogEntry, VerifiedDriver, Verifier
 from lab.report.debugger.threads import count
 
 RULE = "=" * 70
+MISCELLANEOUS = 0x800
 
 
 def settings(facts: VerifierFacts) -> Iterator[str]:
@@ -45,7 +46,12 @@ def _driver(driver: VerifiedDriver) -> Iterator[str]:
 def region_log(facts: VerifierFacts, *, most: int | None = None, thread: int = 0) -> Iterator[str]:
     """The Enter/Leave Critical Region log, newest first: of one `thread`, at most `most` entries."""
     if not facts.log_allocated:
-        yield "Enter/Leave Critical Region log is not available: Miscellaneous checks (0x800) were not on."
+        why = (
+            "Miscellaneous checks (0x800) were on, but the dump holds no log"
+            if facts.level & MISCELLANEOUS
+            else "Miscellaneous checks (0x800) were not on"
+        )
+        yield f"Enter/Leave Critical Region log is not available: {why}."
         return
     log = [entry for entry in facts.log if entry.thread == thread] if thread else facts.log
     yield "Enter/Leave Critical Region log:"
@@ -72,10 +78,12 @@ def _balance(log: Sequence[CriticalRegionEntry]) -> Iterator[str]:
         yield f"      {caller}: {', '.join(ways)}, on {len(threads)} thread(s)"
 
 
-def irp_log(log: Sequence[IrpLogEntry], *, most: int | None = None, thread: int = 0) -> Iterator[str]:
-    """The IRP log, newest first: of one `thread`, at most `most` entries."""
+def irp_log(
+    log: Sequence[IrpLogEntry], *, most: int | None = None, thread: int = 0, nothing: str = ""
+) -> Iterator[str]:
+    """The IRP log, newest first: of one `thread`, at most `most` entries. `nothing`: why there are none."""
     if not log:
-        yield "The IRP log holds no entries: I/O verification (0x10) was not on, or this build keeps none."
+        yield f"The IRP log holds no entries{f': {nothing}' if nothing else ''}."
         return
     shown = [entry for entry in log if entry.thread == thread] if thread else log
     yield f"IRP log: {len(log)} entries" + (f", {len(shown)} by thread {thread:016x}" if thread else "")
