@@ -17,7 +17,7 @@ from lab.dumps.dump import open_dump
 from lab.dumps.source import Source
 from lab.kernel.opening import open_kernel
 from lab.kernel.target import Kernel
-from lab.model import Driver, DumpError, Triage
+from lab.model import Driver, DumpError, Triage, WantedSymbols
 from lab.symbols.port import SymbolStore
 
 
@@ -45,6 +45,7 @@ def triage(
             return of_header(dump, error)
         facts, notes = gather(kernel, by_image(known))
         evidence, said = apply(facts)
+        wanted = wanted_symbols(kernel, facts.stack, facts.processors)
         return Triage(
             dump=dump.facts(),
             bugcheck=facts.bugcheck,
@@ -56,15 +57,15 @@ def triage(
             dispatch=facts.dispatch,
             evidence=evidence,
             suspects=rank(facts, evidence),
-            notes=tuple(dict.fromkeys((*notes, *said, *map(sentence, _of_symbols(kernel))))),
+            notes=tuple(dict.fromkeys((*notes, *said, *map(sentence, _of_symbols(kernel, wanted))))),
             unloaded=facts.unloaded,
             processors=facts.processors,
             readings=kernel.readings,
-            wanted=wanted_symbols(kernel, facts.stack, facts.processors),
+            wanted=wanted,
             exception=facts.record,
         )
 
 
-def _of_symbols(kernel: Kernel) -> list[str]:
+def _of_symbols(kernel: Kernel, wanted: Sequence[WantedSymbols]) -> list[str]:
     """What symbol places had to say, but of symbols that are wanted: their entry has it, place by place."""
-    return [note for note in kernel.symbols.notes if not any(each.key in note for each in kernel.wanted)]
+    return [note for note in kernel.symbols.notes if not any(each.key in note for each in wanted)]
