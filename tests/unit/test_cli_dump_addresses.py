@@ -129,6 +129,12 @@ def test_a_name_without_its_module(lab: Lab, dumps: Dumps) -> None:
     assert lab("dump", "symbol", dumps.dump, "KeBugCheckEx").lines[0].endswith(" nt!KeBugCheckEx")
 
 
+def test_a_server_is_not_asked_for_every_modules_symbols(lab: Lab, dumps: Dumps) -> None:
+    ended = lab("dump", "symbol", dumps.dump, "Smb2ExecuteRead", "-y", "http://127.0.0.1:1/")
+    assert ended.code == 3 and "Write MODULE!NAME" in ended.err
+    assert "srv2" not in ended.err
+
+
 def test_modules_by_pattern(lab: Lab, dumps: Dumps) -> None:
     lines = lab("dump", "modules", dumps.dump, "S*").lines
     assert {line.split()[2] for line in lines[1:]} == {"srv2", "Suspect"}

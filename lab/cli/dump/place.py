@@ -39,7 +39,10 @@ def address(kernel: Kernel, text: str) -> int:
         )
     if not places:
         raise ConfigurationError(
-            f"no symbols at hand have {found[1]}", help="Give symbols with --symbols, or the address itself."
+            f"no symbols at hand have {found[1]}",
+            help="Write MODULE!NAME: a symbol server is not asked for every module's symbols."
+            if "!" not in found[1] and _by_server(kernel)
+            else "Give symbols with --symbols, or the address itself.",
         )
     return places[0][1] + int(found[2] or "0", 16)
 
@@ -54,7 +57,7 @@ def named(kernel: Kernel, name: str) -> tuple[tuple[str, int], ...]:
     if known is not None:
         module = kernel.module(prefix) if bang else kernel.nt
         return ((f"{kernel.short_name(module) if module else prefix}!{symbol}", known),)
-    if bang or any("://" in where for where in kernel.symbols.places):
+    if bang or _by_server(kernel):
         return ()
     found = []
     for module in kernel.modules:
@@ -63,6 +66,10 @@ def named(kernel: Kernel, name: str) -> tuple[tuple[str, int], ...]:
         if rva is not None:
             found.append((f"{kernel.short_name(module)}!{symbol}", module.base + rva))
     return tuple(found)
+
+
+def _by_server(kernel: Kernel) -> bool:
+    return any("://" in where for where in kernel.symbols.places)
 
 
 @contextmanager
