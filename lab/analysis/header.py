@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lab.analysis.gather.attempt import attempt, sentence
 from lab.analysis.signature import signature
-from lab.dumps.context import INTEGER_REGISTERS
 from lab.dumps.dump import Dump
 from lab.model import DumpError, Frame, Triage
 
@@ -44,5 +43,5 @@ def _frame(dump: Dump) -> Frame:
         module="",
         how="context",
         note=NO_STACK,
-        registers=tuple((name, context.register(name)) for name in (*INTEGER_REGISTERS, "rip")),
+        registers=context.named,
     )

@@ -32,6 +32,11 @@ class Context:
     def rsp(self) -> int:
         return self.integers[4]
 
+    @property
+    def named(self) -> tuple[tuple[str, int], ...]:
+        """The integer registers and rip, each with its name."""
+        return (*zip(INTEGER_REGISTERS, self.integers, strict=True), ("rip", self.rip))
+
     def register(self, name: str) -> int:
         """Value of "rax" ... "r15" or "rip"."""
         return self.rip if name == "rip" else self.integers[INTEGER_REGISTERS.index(name)]

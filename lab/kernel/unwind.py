@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lab.dumps.context import INTEGER_REGISTERS, Context
-from lab.dumps.memory import KERNEL_SPACE, Memory, u64
+from lab.dumps.memory import KERNEL_SPACE, Memory
 from lab.kernel.image import Function
 from lab.kernel.stack_scan import is_return, next_return
 from lab.kernel.target import Kernel
+from lab.kernel.threads import stack_bounds
 from lab.kernel.unwind_info import RSP
 from lab.kernel.virtual_unwind import NoImage, State, unwind
 from lab.model import DumpError, Frame
@@ -51,15 +52,7 @@ def start(context: Context) -> State:
 
 def thread_bounds(kernel: Kernel) -> tuple[int, int] | None:
     """(StackLimit, StackBase) of the crashing thread, None when the dump does not tell."""
-    thread = kernel.thread
-    if thread is None:
-        return None
-    try:
-        low = u64(kernel.memory, thread + kernel.offset("_KTHREAD", "StackLimit"))
-        high = u64(kernel.memory, thread + kernel.offset("_KTHREAD", "StackBase"))
-    except DumpError:
-        return None
-    return (low, high) if KERNEL_SPACE <= low < high <= low + (1 << 20) else None
+    return None if kernel.thread is None else stack_bounds(kernel, kernel.thread)
 
 
 def follow(

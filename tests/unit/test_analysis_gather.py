@@ -13,7 +13,7 @@ from kernel_bytes import BAD, NT, NTFS, OTHER, POOL, STACK, Bytes, device_object
 from lab.analysis import triage
 from lab.analysis.gather.attempt import attempt, quietly, sentence
 from lab.analysis.gather.dispatch import read_call
-from lab.analysis.gather.exception import read_exception, read_record, read_trap
+from lab.analysis.gather.exception import in_short, read_record, read_trap
 from lab.analysis.gather.modules import read_modules
 from lab.analysis.gather.parameters import named_driver, read_targets, text_at, with_users
 from lab.analysis.gather.pool import read_block, tag_text, users
@@ -191,13 +191,13 @@ class TestException:
         memory.fill(POOL, 0x98)
         memory.u32(POOL, 0xC0000094)
         memory.u64(POOL + 0x10, BAD + 4)
-        found = read_exception(kernel(memory), Bugcheck(0x7E, (0xC0000005, BAD, POOL, 0)))
+        found = in_short(read_record(kernel(memory), Bugcheck(0x7E, (0xC0000005, BAD, POOL, 0))))
         assert found is not None
         assert (found.code, found.address) == (0xC0000094, BAD + 4)
-        missing = read_exception(kernel(Bytes()), Bugcheck(0x7E, (0xFFFFFFFFC0000005, BAD, POOL, 0)))
+        missing = in_short(read_record(kernel(Bytes()), Bugcheck(0x7E, (0xFFFFFFFFC0000005, BAD, POOL, 0))))
         assert missing is not None
         assert (missing.code, missing.address) == (0xC0000005, BAD)
-        assert read_exception(kernel(Bytes()), Bugcheck(0x20)) is None
+        assert in_short(read_record(kernel(Bytes()), Bugcheck(0x20))) is None
 
     def test_the_whole_record_and_the_registers_of_the_fault(self) -> None:
         memory = Bytes()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from lab.analysis.facts import Facts
 from lab.analysis.gather.attempt import attempt, quietly, sentence
 from lab.analysis.gather.dispatch import read_call
-from lab.analysis.gather.exception import read_exception, read_record, read_trap
+from lab.analysis.gather.exception import in_short, read_record, read_trap
 from lab.analysis.gather.modules import read_modules, read_unloaded
 from lab.analysis.gather.parameters import named_driver, read_targets, with_users
 from lab.analysis.gather.wanted import without_id
@@ -48,6 +48,7 @@ def gather(kernel: Kernel, known: Mapping[str, Driver]) -> tuple[Facts, tuple[st
     touched = (*(frame.instruction for frame in stack), *bugcheck.parameters)
     named = targets.images | _callers(verifier) | {instance.image for instance in instances}
     modules = read_modules(kernel, known, touched, named, instances, notes)
+    record = read_record(kernel, bugcheck)
     foreign = frozenset(m.name.casefold() for m in modules if m.origin is not Origin.IN_BOX)
     facts = Facts(
         bugcheck=bugcheck,
@@ -56,8 +57,8 @@ def gather(kernel: Kernel, known: Mapping[str, Driver]) -> tuple[Facts, tuple[st
         stack=stack,
         verifier=verifier,
         dispatch=_with_origins(call.state, modules) if call and call.state else None,
-        exception=read_exception(kernel, bugcheck),
-        record=read_record(kernel, bugcheck),
+        exception=in_short(record),
+        record=record,
         trap=read_trap(kernel, bugcheck),
         named=named_driver(kernel),
         major=call.major if call else None,

@@ -6,7 +6,7 @@ import struct
 from dataclasses import replace
 
 from lab.analysis.facts import ExceptionFacts, TrapFacts
-from lab.dumps.context import CONTEXT_SIZE, INTEGER_REGISTERS, Context, parse_context
+from lab.dumps.context import CONTEXT_SIZE, Context, parse_context
 from lab.dumps.memory import KERNEL_SPACE, u64
 from lab.kernel.target import Kernel
 from lab.model import Bugcheck, DumpError, ExceptionRecord
@@ -49,15 +49,15 @@ _RECORD = struct.Struct("<IIQQI4x15Q")
 _RIP = 0x168  # KTRAP_FRAME.Rip, the same in every x64 build
 
 
-def read_exception(kernel: Kernel, bugcheck: Bugcheck) -> ExceptionFacts | None:
-    """The exception of the stop: its record when the dump holds it, else what the parameters say."""
-    record = read_record(kernel, bugcheck)
+def in_short(record: ExceptionRecord | None) -> ExceptionFacts | None:
+    """What the rules need of an exception."""
     return ExceptionFacts(record.code, record.address, record.where) if record is not None else None
 
 
 def read_record(kernel: Kernel, bugcheck: Bugcheck) -> ExceptionRecord | None:
-    """The exception of the stop in full, with the registers of the code that raised it where they are known.
+    """The exception of the stop: its record when the dump holds it, else what the parameters say.
 
+    With the registers of the code that raised it where they are known.
     None for a stop that is about no exception.
     """
     found = _from_memory(kernel, bugcheck) or _from_parameters(kernel, bugcheck)
@@ -66,8 +66,7 @@ def read_record(kernel: Kernel, bugcheck: Bugcheck) -> ExceptionRecord | None:
     context, where = _context(kernel, bugcheck, found.address)
     if context is None:
         return found
-    registers = (*zip(INTEGER_REGISTERS, context.integers, strict=True), ("rip", context.rip))
-    return replace(found, registers=(*registers, ("eflags", context.eflags)), registers_where=where)
+    return replace(found, registers=(*context.named, ("eflags", context.eflags)), registers_where=where)
 
 
 def _from_memory(kernel: Kernel, bugcheck: Bugcheck) -> ExceptionRecord | None:
