@@ -2,9 +2,9 @@
 
 from lab.model import CredentialsRefused
 from lab.smb.errors import AccessDenied, Busy, NotThere, Unreachable
-from lab.smb.load import Progress, run_load
+from lab.smb.legacy.load import Progress, run_load
+from lab.smb.legacy.session import FileInfo, Share, connect
 from lab.smb.profiles import PROFILES, Phase, Profile, find_profile
-from lab.smb.session import FileInfo, Share, connect
 from lab.smb.target import Secret, SmbTarget
 
 __all__ = [

@@ -18,7 +18,7 @@ from lab.smb import (
     connect,
     run_load,
 )
-from lab.smb.datafile import LENGTH, NAME, content
+from lab.smb.legacy.datafile import LENGTH, NAME, content
 
 
 def test_files_and_errors(smbd: Smbd) -> None:

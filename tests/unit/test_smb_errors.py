@@ -13,8 +13,8 @@ import pytest
 
 from lab.model import InfrastructureError
 from lab.smb import CredentialsRefused, SmbTarget, Unreachable, connect
-from lab.smb.errors import translated
-from lab.smb.wire import status_name
+from lab.smb.legacy.translate import translated
+from lab.smb.legacy.wire import status_name
 
 TARGET = SmbTarget("127.0.0.1", 445, "LAB\\ann", "secret", "Data", "ADMIN$")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from lab.smb.flight import Flight, Landing
-from lab.smb.tally import Tally, percentile, total
+from lab.smb.legacy.flight import Flight, Landing
+from lab.smb.legacy.tally import Tally, percentile, total
 
 
 def landing(seconds: float, status: str = "", data: bytes = b"x" * 4096, at: float = 10.0) -> Landing:

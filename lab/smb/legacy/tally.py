@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lab.smb.flight import Landing
+from lab.smb.legacy.flight import Landing
 
 LATENCY_STEP = 1e-5
 """Latencies are counted in steps of 0.01 ms: exact enough, and of bounded size on a load of days."""

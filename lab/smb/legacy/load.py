@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from lab.model import Clock, LoadPlan, LoadReport
-from lab.smb.datafile import prepare
-from lab.smb.lane import TICK, Lane, Run
+from lab.smb.legacy.datafile import prepare
+from lab.smb.legacy.lane import TICK, Lane, Run
+from lab.smb.legacy.tally import percentile, total
 from lab.smb.profiles import check, find_profile, schedule, slot_at
-from lab.smb.tally import percentile, total
 from lab.smb.target import SmbTarget
 
 CONNECT_SECONDS = 10.0

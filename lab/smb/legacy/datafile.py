@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from lab.smb.errors import NotThere
-from lab.smb.session import connect
+from lab.smb.legacy.session import connect
 from lab.smb.target import SmbTarget
 
 NAME = "bugcheck-lab.bin"

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from lab.smb import wire
-from lab.smb.errors import Unreachable, translated
-from lab.smb.file import RemoteFile
-from lab.smb.flight import Flights
+from lab.smb.errors import Unreachable
+from lab.smb.legacy import wire
+from lab.smb.legacy.file import RemoteFile
+from lab.smb.legacy.flight import Flights
+from lab.smb.legacy.translate import translated
 from lab.smb.target import SmbTarget, revealed
 
 FAREWELL_SECONDS = 1.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from lab.smb import wire
+from lab.smb.legacy import wire
 
 
 @dataclass(eq=False, slots=True)

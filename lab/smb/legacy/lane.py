@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lab.model import Clock, LabError
-from lab.smb.datafile import BLOCK, LENGTH, NAME
-from lab.smb.errors import Unreachable, translated
-from lab.smb.file import RemoteFile
-from lab.smb.flight import Flights
+from lab.smb.errors import Unreachable
+from lab.smb.legacy.datafile import BLOCK, LENGTH, NAME
+from lab.smb.legacy.file import RemoteFile
+from lab.smb.legacy.flight import Flights
+from lab.smb.legacy.session import FAREWELL_SECONDS, Share, connect
+from lab.smb.legacy.tally import Tally
+from lab.smb.legacy.translate import translated
 from lab.smb.profiles import Profile, Slot, slot_at
-from lab.smb.session import FAREWELL_SECONDS, Share, connect
-from lab.smb.tally import Tally
 from lab.smb.target import SmbTarget
 
 TICK = 0.05

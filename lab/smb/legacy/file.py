@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from lab.model import InfrastructureError
-from lab.smb.errors import Unreachable, translated
-from lab.smb.flight import Flights
+from lab.smb.errors import Unreachable
+from lab.smb.legacy.flight import Flights
+from lab.smb.legacy.translate import translated
 
 if TYPE_CHECKING:
-    from lab.smb.session import Share
+    from lab.smb.legacy.session import Share
 
 CHUNK = 64 * 1024
 """Bytes of one READ or WRITE: the most that costs one credit (MS-SMB2 3.2.4.1.5)."""
