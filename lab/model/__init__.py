@@ -25,6 +25,7 @@ from lab.model.guest import (
     VerifierPlan,
     VerifierState,
 )
+from lab.model.load import LoadPhase, LoadPlan, LoadReport, QueueSample
 from lab.model.relation import Relation, compare
 from lab.model.triage import (
     CriticalRegionEntry,
@@ -51,8 +52,6 @@ from lab.model.trial import (
     Crashed,
     Invalid,
     InvalidReason,
-    LoadPlan,
-    LoadReport,
     Outcome,
     Recipe,
     Survived,
@@ -89,6 +88,7 @@ __all__ = [
     "InvalidReason",
     "IrpLogEntry",
     "LabError",
+    "LoadPhase",
     "LoadPlan",
     "LoadReport",
     "Module",
@@ -98,6 +98,7 @@ __all__ = [
     "PowerState",
     "ProcessFacts",
     "ProcessorFacts",
+    "QueueSample",
     "Reading",
     "Recipe",
     "Refused",

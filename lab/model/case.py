@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lab.model.drivers import Driver
+from lab.model.load import LoadPlan
 from lab.model.triage import Signature, Triage
-from lab.model.trial import LoadPlan, Trial
+from lab.model.trial import Trial
 
 
 class VerdictKind(StrEnum):

@@ -8,32 +8,8 @@ from typing import Literal
 
 from lab.model.bugcheck import Bugcheck
 from lab.model.guest import VerifierPlan
+from lab.model.load import LoadPlan, LoadReport
 from lab.model.relation import Relation
-
-
-@dataclass(frozen=True)
-class LoadPlan:
-    """An SMB2 read load. Seconds are of the lab's clock."""
-
-    profile: str = "burst"
-    seconds: float = 8.0
-    seed: int = 0
-    connections: int = 4
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What the read load did. `latency_ms` holds percentiles (50, 95, 99)."""
-
-    profile: str
-    seconds: float  # from the first READ to the last answer or the end of the plan
-    reads_sent: int
-    reads_answered: int
-    bytes_read: int
-    failed: tuple[tuple[str, int], ...] = ()  # (NTSTATUS name, count)
-    latency_ms: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    target_died: bool = False
-    died_after: float | None = None  # seconds from start to the last answer
 
 
 @dataclass(frozen=True)
