@@ -28,7 +28,7 @@ from lab.twin.regionlog import RegionLog
 from lab.twin.registry import CrashSettings, Registry
 from lab.twin.stopping import ANY_THREAD, RunningKernel, crash_state, verified
 from lab.twin.thirdparty import NOISY, TAMPER_PROTECTED
-from lab.twin.workers import Defect, StopRequest, Workers
+from lab.twin.workers import Defect, QueueCounts, StopRequest, Workers
 
 IO_VERIFICATION = 0x10
 MISCELLANEOUS_CHECKS = 0x800
@@ -177,6 +177,12 @@ class Machine:
             if request is not None:
                 self._stop(request)
                 raise Down
+
+    def queue_counts(self) -> QueueCounts:
+        """The server's work queue, as it counts itself. Raises Down."""
+        with self.lock:
+            self._expect_up()
+            return self._workers.counts(self.clock.seconds())
 
     def running(self) -> RunningKernel:
         """The kernel that answers. Raises Down."""

@@ -306,6 +306,24 @@ def _get_log_position(machine: Machine) -> list[Row]:
     return [{"record": machine.events.newest}]
 
 
+def _get_server_queue(machine: Machine) -> list[Row]:
+    counts = machine.queue_counts()
+    return [
+        {
+            "reason": "",
+            "queues": [
+                {
+                    "name": "SMB2 NonBlocking 0",
+                    "activeThreads": counts.active,
+                    "availableThreads": counts.available,
+                    "queueLength": counts.length,
+                    "currentClients": counts.clients,
+                }
+            ],
+        }
+    ]
+
+
 def _restart_guest(machine: Machine, token: str) -> list[Row]:
     if not re.fullmatch(r"[A-Za-z0-9 ._:/#-]{1,200}", token):
         raise PowerShellError(f"'{token}' is not a token", "RuntimeException")
@@ -328,5 +346,6 @@ _SCRIPTS: Mapping[str, _Script] = {
     ),
     "Get-LabBugcheck": _Script(_get_bugcheck, {"AfterRecord": _int}),
     "Get-LabLogPosition": _Script(_get_log_position, {}),
+    "Get-LabServerQueue": _Script(_get_server_queue, {}),
     "Restart-LabGuest": _Script(_restart_guest, {"Token": _str}),
 }

@@ -51,6 +51,16 @@ class StopRequest:
     apc_now: int
 
 
+@dataclass(frozen=True)
+class QueueCounts:
+    """What the server counts of its work queue: threads at work and waiting for work, READs that wait."""
+
+    active: int
+    available: int
+    length: int
+    clients: int
+
+
 @dataclass(slots=True)
 class _Worker:
     key: int
@@ -103,12 +113,22 @@ class Workers:
             return None
         return self._critical_region(worker, defect, leaks=dice < leak)
 
+    def counts(self, now: float) -> QueueCounts:
+        """The queue as it is at that time: every READ in flight has a worker or waits for one."""
+        reads = self._in_flight(now)
+        active = min(reads, len(self._workers))
+        return QueueCounts(active, len(self._workers) - active, reads - active, len(self._busy))
+
+    def _in_flight(self, now: float) -> int:
+        """READs of all connections that were busy a moment ago."""
+        self._busy = {c: seen for c, seen in self._busy.items() if now - seen[0] <= _ACTIVE}
+        return sum(depth for _, depth in self._busy.values())
+
     def _wanted(self, now: float) -> int:
         """A thread for every READ in flight, within the limit. Looked at only while that is not reached."""
         if len(self._workers) >= self._most:
             return self._most
-        self._busy = {c: seen for c, seen in self._busy.items() if now - seen[0] <= _ACTIVE}
-        return min(self._most, sum(depth for _, depth in self._busy.values()))
+        return min(self._most, self._in_flight(now))
 
     def _dormant(self, defect: Defect, now: float) -> bool:
         window = int((now - self._started) / _WINDOW)

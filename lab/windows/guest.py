@@ -18,6 +18,7 @@ from lab.model import (
     GuestError,
     InfrastructureError,
     NotApplied,
+    QueueSample,
     TimedOut,
     VerifierPlan,
     VerifierState,
@@ -179,6 +180,22 @@ class Guest:
         return tuple(
             rows.bugcheck_event(script, row) for row in self._shell.run(script, AfterRecord=after_record)
         )
+
+    def server_queues(self) -> tuple[QueueSample, ...]:
+        """The server's own count of its work queues, now; `after` is 0, for the caller to fill in.
+
+        To be asked at most every few seconds: each look starts a script, and Microsoft warns that counters
+        of a file server cost under load. On a host that has just died it may take the time-out `script`.
+        Raises GuestError with the reason when this Windows has no such counters.
+        """
+        script = Script("Get-LabServerQueue")
+        reason, queues = rows.one(script, self._shell.run(script), rows.server_queues)
+        if not queues:
+            raise GuestError(
+                f"the guest does not count its server's queues: {reason}",
+                help="See that the Server service runs and that 'lodctr /q' lists PerfNet as enabled.",
+            )
+        return queues
 
     def restart(self, token: str) -> None:
         """Ask for a restart; `token` stands in the shutdown's comment, so that we know it for ours.

@@ -17,6 +17,7 @@ from lab.model import (
     Driver,
     DriverSetting,
     GuestError,
+    QueueSample,
     StartType,
     VerifierPlan,
     VerifierState,
@@ -226,3 +227,24 @@ def bugcheck_event(script: Script, row: Row) -> BugcheckEvent:
 
 def accepted(script: Script, row: Row) -> bool:
     return boolean(script, row, "accepted")
+
+
+MOST_QUEUES = 1024
+"""A server has a few for each processor; more is not Windows speaking."""
+
+
+def server_queues(script: Script, row: Row) -> tuple[str, tuple[QueueSample, ...]]:
+    """Why there are no counters ("" when there are), and each queue's sample."""
+    found = row.get("queues")
+    if not isinstance(found, list) or len(found) > MOST_QUEUES or not all(isinstance(q, dict) for q in found):
+        raise _wrong(script, "queues", found)
+    return text(script, row, "reason"), tuple(
+        QueueSample(
+            after=0.0,
+            queue=text(script, queue, "name"),
+            active_threads=integer(script, queue, "activeThreads"),
+            available_threads=integer(script, queue, "availableThreads"),
+            queue_length=integer(script, queue, "queueLength"),
+        )
+        for queue in found
+    )

@@ -19,6 +19,7 @@ SCRIPTS: dict[str, dict[str, object]] = {
     "Get-LabVerifier": {},
     "Get-LabCrashControl": {},
     "Get-LabLogPosition": {},
+    "Get-LabServerQueue": {},
     "Get-LabBugcheck": {"AfterRecord": 0},
 }
 

@@ -208,6 +208,14 @@ def test_the_verifier_is_pending_until_the_next_boot(start: Start) -> None:
     assert twin.script("Get-LabVerifier")[0]["activeFlags"] == 0
 
 
+def test_the_server_counts_its_queue(shared: Running) -> None:
+    (answer,) = shared.script("Get-LabServerQueue")
+    assert answer["reason"] == ""
+    (queue,) = answer["queues"]
+    assert queue.pop("name") == "SMB2 NonBlocking 0"
+    assert queue == {"activeThreads": 0, "availableThreads": 0, "queueLength": 0, "currentClients": 0}
+
+
 def test_crash_control_is_kept(shared: Running) -> None:
     before = shared.script("Get-LabCrashControl")[0]
     assert before["dumpFile"] == r"C:\Windows\MEMORY.DMP"

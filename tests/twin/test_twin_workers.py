@@ -6,7 +6,7 @@ from random import Random
 
 from lab.twin.crash import Stop
 from lab.twin.regionlog import CAPACITY, RegionLog
-from lab.twin.workers import IDLE_EXIT, Defect, StopRequest, Workers
+from lab.twin.workers import IDLE_EXIT, Defect, QueueCounts, StopRequest, Workers
 
 
 def pool(
@@ -39,6 +39,19 @@ def test_there_is_a_most_of_threads() -> None:
     workers, _ = pool(None)
     burst(workers, 400, connections=100)
     assert len(workers) == 40
+
+
+def test_the_queue_counts_what_is_in_flight_and_who_serves_it() -> None:
+    workers, _ = pool(None)
+    assert workers.counts(0.0) == QueueCounts(active=0, available=0, length=0, clients=0)
+    for connection in range(4):
+        for _ in range(30):
+            workers.read(connection, 15, 1.0)
+    assert workers.counts(1.0) == QueueCounts(active=40, available=0, length=24, clients=4)
+    later = 1.0 + IDLE_EXIT / 2
+    assert workers.counts(later) == QueueCounts(active=0, available=40, length=0, clients=0)
+    workers.tick(1.0 + IDLE_EXIT)
+    assert workers.counts(1.0 + IDLE_EXIT).available == 0
 
 
 def test_a_leak_stops_the_system_when_the_thread_exits_not_before() -> None:

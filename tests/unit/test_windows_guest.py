@@ -19,6 +19,7 @@ from lab.model import (
     InfrastructureError,
     NotApplied,
     Origin,
+    QueueSample,
     StartType,
     TimedOut,
     VerifierPlan,
@@ -265,6 +266,30 @@ def test_events() -> None:
     assert shell.seen[0] == ("Get-LabBugcheck", {"AfterRecord": 4})
     assert guest(shell).log_position() == 6
     assert guest(Scripted(Get_LabBugcheck=[])).bugchecks() == ()
+
+
+def queue_row(name: str, active: object, available: int = 3, length: int = 1) -> dict[str, Any]:
+    counts = {"activeThreads": active, "availableThreads": available, "queueLength": length}
+    return {"name": name, **counts, "currentClients": 2}
+
+
+def test_the_servers_queues_or_why_there_are_none() -> None:
+    rows = [queue_row("SMB2 NonBlocking 0", 17), queue_row("SMB2 Blocking 0", 0)]
+    shell = Scripted(Get_LabServerQueue=[{"reason": "", "queues": rows}])
+    first, second = guest(shell).server_queues()
+    assert first == QueueSample(0.0, "SMB2 NonBlocking 0", 17, 3, 1)
+    assert (second.queue, second.active_threads) == ("SMB2 Blocking 0", 0)
+    none = Scripted(Get_LabServerQueue=[{"reason": "Invalid class", "queues": []}])
+    with pytest.raises(GuestError, match="Invalid class"):
+        guest(none).server_queues()
+
+
+@pytest.mark.parametrize(
+    "queues", [None, {}, [3], [queue_row("x", None)], [queue_row("x", True)], [queue_row("x", 1)] * 1025]
+)
+def test_queues_of_the_wrong_shape(queues: object) -> None:
+    with pytest.raises(GuestError, match="Get-LabServerQueue"):
+        guest(Scripted(Get_LabServerQueue=[{"reason": "", "queues": queues}])).server_queues()
 
 
 def test_restart_carries_the_token() -> None:
