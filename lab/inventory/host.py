@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from lab.inventory.secrets import Secret
@@ -127,6 +127,22 @@ class GuestSettings(Settings):
     shell: Annotated[ShellSettings, Field(discriminator="kind", description="how scripts are run in it")]
 
 
+Dialect = Literal["2.0.2", "2.1", "3.0", "3.0.2", "3.1.1"]
+DIALECTS: tuple[Dialect, ...] = ("2.0.2", "2.1", "3.0", "3.0.2", "3.1.1")
+
+MOST_LOAD_SECONDS = 7 * 24 * 3600.0
+
+
+def _version_text(value: object) -> object:
+    """YAML takes an unquoted 2.1 or 3.0 for a number."""
+    return str(value) if isinstance(value, float) else value
+
+
+def _off(value: object) -> object:
+    """YAML 1.1 takes an unquoted off for false."""
+    return "off" if value is False else value
+
+
 class SmbSettings(Settings):
     """How the read load and the dump reach the guest. User and password default to the guest's."""
 
@@ -135,6 +151,45 @@ class SmbSettings(Settings):
     password: Annotated[Secret | None, Field(description="by reference; none takes the guest's")] = None
     data_share: Annotated[Text, Field(description="the share that is read to make load")] = "LabData"
     admin_share: Annotated[Text, Field(description="the share of %SystemRoot%, where dumps are")] = "ADMIN$"
+    dialects: Annotated[
+        tuple[Annotated[Dialect, BeforeValidator(_version_text)], ...],
+        Field(strict=False, description="SMB dialects to offer; the server takes the highest"),
+    ] = DIALECTS
+    signing: Annotated[
+        Literal["required", "if-asked"],
+        Field(description="sign every message, or only those that the server or the protocol wants signed"),
+    ] = "required"
+    encryption: Annotated[
+        Literal["required", "if-asked", "off"],
+        BeforeValidator(_off),
+        Field(
+            description="refuse a server that cannot, encrypt when server or share asks, or never offer it"
+        ),
+    ] = "if-asked"
+    authentication: Annotated[
+        Literal["negotiate", "ntlm", "kerberos"], Field(description="how to log on")
+    ] = "negotiate"
+    most_connections: Annotated[int, Field(ge=1, le=1024, description="connections of one load, at most")] = (
+        64
+    )
+    most_in_flight: Annotated[
+        int, Field(ge=1, le=65535, description="READs in flight of one load over all connections, at most")
+    ] = 8192
+    most_reads_per_second: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False, description="READs a second of one load, at most; none: no limit"),
+    ] = None
+    most_seconds: Annotated[
+        Seconds, Field(le=MOST_LOAD_SECONDS, description="length of one load, at most; default seven days")
+    ] = MOST_LOAD_SECONDS
+
+    @model_validator(mode="after")
+    def _can_speak(self) -> Self:
+        if not self.dialects:
+            raise PydanticCustomError("dialects", "dialects must name at least one")
+        if self.encryption == "required" and not {"3.0", "3.0.2", "3.1.1"} & set(self.dialects):
+            raise PydanticCustomError("encryption", "encryption needs dialect 3.0, 3.0.2 or 3.1.1")
+        return self
 
 
 class Timeouts(Settings):

@@ -11,6 +11,7 @@ from lab.inventory import (
     PsrpShell,
     RedfishMachine,
     Secret,
+    SmbSettings,
     json_schema,
     load,
     register_secret_source,
@@ -52,6 +53,44 @@ def test_defaults(tmp_path: Path) -> None:
     assert host.guest.shell.tcp_port == 5986  # TLS unless said otherwise
     assert (host.timeouts.boot, host.timeouts.dump) == (600, 900)
     assert (host.smb.data_share, host.smb.admin_share, host.smb_user) == ("LabData", "ADMIN$", "crash")
+
+
+def smb(folder: Path, settings: str) -> SmbSettings:
+    return load([write(folder, f"{GOOD}    smb: {settings}\n")]).host("web").smb
+
+
+def test_what_smb_offers_and_insists_on(tmp_path: Path) -> None:
+    plain = smb(tmp_path, "{}")
+    assert plain.dialects == ("2.0.2", "2.1", "3.0", "3.0.2", "3.1.1")
+    assert (plain.signing, plain.encryption, plain.authentication) == ("required", "if-asked", "negotiate")
+    # unquoted, YAML takes 2.1 and 3.0 for numbers and off for false
+    set_ = smb(tmp_path, "{dialects: [2.1, 3.0, 3.0.2], signing: if-asked, encryption: off}")
+    assert (set_.dialects, set_.signing, set_.encryption) == (("2.1", "3.0", "3.0.2"), "if-asked", "off")
+
+
+def test_caps_of_a_load(tmp_path: Path) -> None:
+    plain = smb(tmp_path, "{}")
+    assert (plain.most_connections, plain.most_in_flight, plain.most_reads_per_second) == (64, 8192, None)
+    assert plain.most_seconds == 7 * 24 * 3600
+    assert smb(tmp_path, "{most_reads_per_second: 500}").most_reads_per_second == 500
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("{dialects: []}", "hosts.web.smb: dialects must name at least one"),
+        ("{dialects: [1.0]}", "hosts.web.smb.dialects.0: must be '2.0.2', '2.1'"),
+        ("{signing: always}", "hosts.web.smb.signing: must be 'required' or 'if-asked'"),
+        ("{encryption: on}", "hosts.web.smb.encryption: must be 'required', 'if-asked' or 'off'"),
+        ("{dialects: [2.1], encryption: required}", "encryption needs dialect 3.0"),
+        ("{most_connections: 0}", "hosts.web.smb.most_connections: must be greater"),
+        ("{most_seconds: 1.0e+9}", "hosts.web.smb.most_seconds: must be less"),
+        ("{most_in_flights: 3}", "most_in_flights is not a known key; did you mean 'most_in_flight'"),
+    ],
+)
+def test_smb_settings_that_are_refused(tmp_path: Path, settings: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        smb(tmp_path, settings)
 
 
 MISTAKES = {
@@ -208,7 +247,7 @@ def test_the_schema_documents_every_key_of_a_host() -> None:
     host = schema["$defs"]["Host"]
     assert host["additionalProperties"] is False and "name" not in host["properties"]
     assert "expendable" in host["properties"] and "address" in host["required"]
-    for name in ("RedfishMachine", "PsrpShell", "SshShell", "Timeouts"):
+    for name in ("RedfishMachine", "PsrpShell", "SshShell", "SmbSettings", "Timeouts"):
         keys = schema["$defs"][name]["properties"]
         undocumented = [k for k, v in keys.items() if "description" not in v and k not in ("kind", "port")]
         assert undocumented == []
