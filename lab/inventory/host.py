@@ -162,16 +162,14 @@ class SmbSettings(Settings):
     encryption: Annotated[
         Literal["required", "if-asked", "off"],
         BeforeValidator(_off),
-        Field(
-            description="refuse a server that cannot, encrypt when server or share asks, or never offer it"
-        ),
+        Field(description="refuse servers that cannot, encrypt when server or share asks, or never offer it"),
     ] = "if-asked"
     authentication: Annotated[
         Literal["negotiate", "ntlm", "kerberos"], Field(description="how to log on")
     ] = "negotiate"
-    most_connections: Annotated[int, Field(ge=1, le=1024, description="connections of one load, at most")] = (
-        64
-    )
+    most_connections: Annotated[
+        int, Field(ge=1, le=1024, description="TCP connections of one load to this host, at most")
+    ] = 64
     most_in_flight: Annotated[
         int, Field(ge=1, le=65535, description="READs in flight of one load over all connections, at most")
     ] = 8192

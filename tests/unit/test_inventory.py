@@ -79,7 +79,7 @@ def test_caps_of_a_load(tmp_path: Path) -> None:
     ("settings", "says"),
     [
         ("{dialects: []}", "hosts.web.smb: dialects must name at least one"),
-        ("{dialects: [1.0]}", "hosts.web.smb.dialects.0: must be '2.0.2', '2.1'"),
+        ("{dialects: [1.0]}", "dialects\\[0\\]: must be '2.0.2', '2.1'"),
         ("{signing: always}", "hosts.web.smb.signing: must be 'required' or 'if-asked'"),
         ("{encryption: on}", "hosts.web.smb.encryption: must be 'required', 'if-asked' or 'off'"),
         ("{dialects: [2.1], encryption: required}", "encryption needs dialect 3.0"),
