@@ -1,12 +1,13 @@
 """A recipe carried out on one host, from the first setting to the captured dump, and undone again."""
 
 from lab.trials.as_found import left_as_found, put_back
-from lab.trials.bench import Bench, open_bench, target_of
+from lab.trials.bench import Bench, open_bench
 from lab.trials.investigate import investigate
 from lab.trials.prepare import open_case, prepare
 from lab.trials.restore import restore
 from lab.trials.run import run_trial
 from lab.trials.soak import judge, meaning, open_soak, soak
+from lab.trials.target import target_of, within_caps
 
 __all__ = [
     "Bench",
@@ -23,4 +24,5 @@ __all__ = [
     "run_trial",
     "soak",
     "target_of",
+    "within_caps",
 ]

@@ -14,6 +14,7 @@ from lab.machines import Machine, open_machine
 from lab.model import Clock, EntryKind, SystemClock
 from lab.smb import SmbTarget
 from lab.symbols import SymbolStore, symbol_store
+from lab.trials.target import target_of
 from lab.windows import Guest, open_guest
 
 
@@ -39,19 +40,6 @@ class Bench:
 
     def dumps(self) -> ShareSource:
         return ShareSource(self.target)
-
-
-def target_of(host: Host) -> SmbTarget:
-    """Where a host's shares are. Raises ConfigurationError when the password is missing, before any use."""
-    host.smb_password.reveal()
-    return SmbTarget(
-        host=host.address,
-        port=host.smb.port,
-        user=host.smb_user,
-        password=host.smb_password,
-        data_share=host.smb.data_share,
-        admin_share=host.smb.admin_share,
-    )
 
 
 @contextmanager
