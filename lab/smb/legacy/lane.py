@@ -15,7 +15,7 @@ from lab.smb.legacy.flight import Flights
 from lab.smb.legacy.session import FAREWELL_SECONDS, Share, connect
 from lab.smb.legacy.tally import Tally
 from lab.smb.legacy.translate import translated
-from lab.smb.profiles import Profile, Slot, slot_at
+from lab.smb.profiles import Profile, Schedule, Slot
 from lab.smb.target import SmbTarget
 
 TICK = 0.05
@@ -35,7 +35,7 @@ class Run:
 
     target: SmbTarget
     profile: Profile
-    slots: tuple[Slot, ...]
+    slots: Schedule
     seconds: float
     connections: int
     seed: int
@@ -107,7 +107,7 @@ class Lane:
                     break
                 if not self.alive and not self._recover():
                     return
-                self._step(slot_at(self.run.slots, elapsed), elapsed)
+                self._step(self.run.slots.at(elapsed), elapsed)
             self._drain()
         except Exception as error:  # a defect, or the disk of the server: the run must end and say so
             self.run.fail(error)
@@ -119,7 +119,7 @@ class Lane:
 
     def _step(self, slot: Slot, elapsed: float) -> None:
         assert self.flights is not None
-        if slot is not self._slot:
+        if slot != self._slot:
             self._slot, self._sent_in_slot = slot, 0
         try:
             due = self._fill(slot, elapsed)

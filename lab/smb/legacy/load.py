@@ -12,7 +12,7 @@ from lab.model import Clock, LoadPlan, LoadReport
 from lab.smb.legacy.datafile import prepare
 from lab.smb.legacy.lane import TICK, Lane, Run
 from lab.smb.legacy.tally import percentile, total
-from lab.smb.profiles import check, find_profile, schedule, slot_at
+from lab.smb.profiles import Schedule, find_profile, shaped
 from lab.smb.target import SmbTarget
 
 CONNECT_SECONDS = 10.0
@@ -62,13 +62,12 @@ def run_load(
     `lab.smb.errors` when the load cannot be started. A death before the first READ is such an error;
     a death after it is not an error but `target_died` in the report.
     """
-    profile = find_profile(plan.profile)
-    check(profile, plan.connections, plan.seconds)
+    profile = shaped(find_profile(plan.profile), plan)
     prepare(target, seconds=CONNECT_SECONDS)
     run = Run(
         target=target,
         profile=profile,
-        slots=schedule(profile, plan.seconds),
+        slots=Schedule(profile, plan.seconds),
         seconds=plan.seconds,
         connections=plan.connections,
         seed=plan.seed,
@@ -170,7 +169,7 @@ class _Watch:
             Progress(
                 seconds=elapsed,
                 of_seconds=self._run.seconds,
-                phase=slot_at(self._run.slots, elapsed).phase.name,
+                phase=self._run.slots.at(elapsed).phase.name,
                 reads_sent=sent,
                 reads_answered=answered,
                 reads_failed=sum(lane.tally.failures for lane in self._lanes),

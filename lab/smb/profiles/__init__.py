@@ -1,22 +1,43 @@
-"""Load profiles by name. A new profile is a new module here with a `PROFILE`, and a line below."""
+"""Load profiles by name. A new profile is a new module here with a `PROFILE`; it is found by itself."""
 
 from __future__ import annotations
 
-from lab.model import ConfigurationError
-from lab.smb.profiles import burst, steady
-from lab.smb.profiles.profile import Phase, Profile, Slot, check, schedule, slot_at
+from importlib import import_module
+from pkgutil import iter_modules
 
-PROFILES: dict[str, Profile] = {profile.name: profile for profile in (burst.PROFILE, steady.PROFILE)}
+from lab.model import ConfigurationError
+from lab.smb.profiles.plan import shaped
+from lab.smb.profiles.profile import Disturbance, Phase, Profile, Work
+from lab.smb.profiles.schedule import Schedule, Slot
+
+
+def _found() -> dict[str, Profile]:
+    modules = (import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__))
+    profiles = [module.PROFILE for module in modules if hasattr(module, "PROFILE")]
+    return {profile.name: profile for profile in sorted(profiles, key=lambda profile: profile.name)}
+
+
+PROFILES: dict[str, Profile] = _found()
 
 
 def find_profile(name: str) -> Profile:
     """The profile of that name. Raises ConfigurationError that lists all names."""
     if name not in PROFILES:
         raise ConfigurationError(
-            f"there is no load profile '{name}'; the profiles are {', '.join(sorted(PROFILES))}",
+            f"there is no load profile '{name}'; the profiles are {', '.join(PROFILES)}",
             help="Choose one of the profiles named above.",
         )
     return PROFILES[name]
 
 
-__all__ = ["PROFILES", "Phase", "Profile", "Slot", "check", "find_profile", "schedule", "slot_at"]
+__all__ = [
+    "PROFILES",
+    "Disturbance",
+    "Phase",
+    "Profile",
+    "Schedule",
+    "Slot",
+    "Work",
+    "find_profile",
+    "shaped",
+]

@@ -12,6 +12,8 @@ from lab.smb.profiles.profile import Phase, Profile
 PROFILE = Profile(
     name="burst",
     summary="128 random READs in flight for 0.8 s, then 1.7 s of silence, again and again",
+    exercises="Hypothesis: the queue grows, srv2 makes worker threads, they run Smb2ExecuteRead and exit "
+    "in the silence. The short period repeats that often in a short trial.",
     phases=(Phase("burst", seconds=0.8, in_flight=128), Phase("idle", seconds=1.7)),
     unbuffered=True,
 )
