@@ -124,10 +124,8 @@ class Created(NamedTuple):
 
 
 def parse_create(message: Buffer) -> Created:
-    fields: tuple[object, ...] = fixed(message, _CREATE_ANSWER, 89, "CREATE")
-    _, oplock, _, _, _, _, modified, _, _, length, attributes, _, file_id, _, _ = fields
-    assert isinstance(file_id, bytes) and isinstance(length, int) and isinstance(modified, int)
-    assert isinstance(attributes, int) and isinstance(oplock, int)
+    answer = fixed(message, _CREATE_ANSWER, 89, "CREATE")
+    _, oplock, _, _, _, _, modified, _, _, length, attributes, _, file_id, _, _ = answer
     return Created(file_id, length, modified, attributes, oplock)
 
 
@@ -156,7 +154,7 @@ def write_request(file_id: bytes, offset: int, data: Buffer) -> bytes:
 
 def parse_write(message: Buffer) -> int:
     """Bytes written."""
-    return fixed(message, _WRITE_ANSWER, 17, "WRITE")[2]
+    return int(fixed(message, _WRITE_ANSWER, 17, "WRITE")[2])
 
 
 def query_directory_request(file_id: bytes, *, pattern: str = "*", room: int = 65_536) -> bytes:

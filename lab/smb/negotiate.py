@@ -46,6 +46,11 @@ class Agreed:
         return self.dialect > 0x0202 and bool(self.capabilities & Capability.LARGE_MTU)
 
 
+def dialect_name(dialect: int) -> str:
+    """3.1.1 of 0x0311."""
+    return f"{dialect >> 8}.{dialect >> 4 & 15}" + (f".{dialect & 15}" if dialect & 15 else "")
+
+
 def security_mode(security: Security) -> int:
     return SIGNING_ENABLED | (SIGNING_REQUIRED if security.signing is Signing.REQUIRED else 0)
 
@@ -97,12 +102,8 @@ def _padded(contexts: Sequence[bytes]) -> Iterator[bytes]:
 def parse_negotiate(message: Buffer, security: Security, place: str) -> Agreed:
     """Raises NotOffered when the server has no dialect of ours, or cannot do what `security` insists on,
     and Malformed when it chose what was not offered."""
-    fields: tuple[object, ...] = fixed(message, _ANSWER, 65, "NEGOTIATE")
-    _, mode, dialect, count, guid, offered, transact, read, write, _, _, offset, length, contexts_at = fields
-    assert isinstance(mode, int) and isinstance(dialect, int) and isinstance(count, int)
-    assert isinstance(guid, bytes) and isinstance(offered, int) and isinstance(contexts_at, int)
-    assert isinstance(transact, int) and isinstance(read, int) and isinstance(write, int)
-    assert isinstance(offset, int) and isinstance(length, int)
+    answer = fixed(message, _ANSWER, 65, "NEGOTIATE")
+    _, mode, dialect, count, guid, offered, transact, read, write, _, _, offset, length, contexts_at = answer
     if dialect not in security.dialects:
         raise Malformed(f"{place} chose dialect {dialect:#06x}, which was not offered")
     if min(read, write, transact) < 4096:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum, IntFlag
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from lab.smb.errors import Malformed
 
@@ -154,11 +154,11 @@ def frame_length(framing: Buffer, most: int) -> int:
     return int(value)
 
 
-def fixed(message: Buffer, form: struct.Struct, size: int, what: str) -> tuple[int, ...]:
+def fixed(message: Buffer, form: struct.Struct, size: int, what: str) -> tuple[Any, ...]:
     """The fixed part of a response's body, which begins with its StructureSize `size`."""
     if len(message) < HEADER_SIZE + form.size:
         raise Malformed(f"{what}: an answer of {len(message)} bytes is too short")
-    fields: tuple[int, ...] = form.unpack_from(message, HEADER_SIZE)
+    fields = form.unpack_from(message, HEADER_SIZE)
     if fields[0] != size:
         raise Malformed(f"{what}: an answer of structure size {fields[0]} instead of {size}")
     return fields
