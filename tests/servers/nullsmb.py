@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from nullsmb_connection import Connection
 from nullsmb_files import Folder
 from nullsmb_modes import MODES
-from nullsmb_session import Settings
+from nullsmb_session import Settings, accept_proofs_as_sent
 from nullsmb_wire import BadFrame
 
 ROOM = 1 << 20
@@ -183,6 +183,7 @@ def main() -> None:
     chosen = parser.parse_args()
     settings = Settings(**{name: getattr(chosen, name) for name in vars(Settings())})
     rules = json.loads(chosen.script) + (MODES[chosen.mode] if chosen.mode else [])
+    accept_proofs_as_sent()
     root = Path(tempfile.mkdtemp(prefix="nullsmb-"))
     try:
         users = root / "users"

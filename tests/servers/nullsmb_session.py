@@ -7,6 +7,7 @@ import struct
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import spnego
 from nullsmb_files import filetime
@@ -38,7 +39,9 @@ from nullsmb_wire import (
     parse_negotiate,
     preauth_context,
 )
+from spnego._ntlm_raw.messages import TargetInfo
 
+ACCEPT_COMPLETED = bytes.fromhex("a1 07 30 05 a0 03 0a 01 00")
 LARGE_MTU, ENCRYPTION = 0x04, 0x40
 
 
@@ -64,7 +67,7 @@ class Settings:
 class Session:
     id: int
     preauth: bytes
-    context: object
+    context: Any
     keys: Keys | None = None
     signs: bool = False
     sealed: bool = False
@@ -162,14 +165,14 @@ class LogOn:
         answer.session_id = session.id
         session.preauth = chained(session.preauth, request.message)
         try:
-            reply = session.context.step(token) or b""  # type: ignore[attr-defined]
+            reply = session.context.step(token) or b""
         except (spnego.exceptions.SpnegoError, ValueError, struct.error):
-            import traceback; traceback.print_exc()
             del self.sessions[session.id]
             answer.status = LOGON_FAILURE
             return
         flags = 0
-        if session.context.complete:  # type: ignore[attr-defined]
+        if _inner_done(session.context):
+            reply = reply if session.context.complete else ACCEPT_COMPLETED
             self._finish(session, mode, answer)
             flags = 4 if session.sealed else 0
         else:
@@ -178,7 +181,7 @@ class LogOn:
         answer.body = struct.pack("<HHHH", 9, flags, 72, len(reply)) + reply
 
     def _finish(self, session: Session, mode: int, answer: Answer) -> None:
-        key = bytes(session.context.session_key)  # type: ignore[attr-defined]
+        key = bytes(session.context.session_key)
         session.context = None
         session.keys = session_keys(
             self.dialect, key, session.preauth, self.algorithm, self.cipher, session.id
@@ -198,3 +201,23 @@ def _acceptor(token: bytes = b"") -> spnego.ContextProxy:
     if token[:8] == b"NTLMSSP\0":
         return spnego.server(protocol="ntlm", options=spnego.NegotiateOptions.use_ntlm)
     return spnego.server(protocol="negotiate", options=spnego.NegotiateOptions.use_negotiate)
+
+
+def _inner_done(context: Any) -> bool:
+    """Whether NTLM itself is through. A mechListMIC, which some clients leave out, is not insisted on."""
+    return bool(context.complete or getattr(context, "_context", context).complete)
+
+
+def accept_proofs_as_sent() -> None:
+    """Let this process check an NTLM proof over the bytes the client sent (MS-NLMP 3.3.2), as Windows does.
+
+    pyspnego packs the client's pairs again and expects four zeros behind them, which not every client sends.
+    """
+    unpack = TargetInfo.unpack
+
+    def unpacked(data: bytes) -> TargetInfo:
+        pairs = unpack(data)
+        pairs.pack = lambda: data[:-4]  # pyspnego adds four zeros
+        return pairs
+
+    TargetInfo.unpack = staticmethod(unpacked)
