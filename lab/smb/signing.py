@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from lab.smb.wire import HEADER_SIZE, Buffer, Command
 
-SIGNATURE_AT, SIGNATURE_SIZE = 48, 16
-_ZEROS = bytes(SIGNATURE_SIZE)
+_SIGNATURE = slice(48, 64)
+_ZEROS = bytes(16)
 _CANCEL = int(Command.CANCEL)  # comparing with the IntEnum itself costs a tenth of a signature
 
 
@@ -43,25 +43,25 @@ class Signer(ABC):
         """The 16 bytes for the Signature field, which is zeros in `message`; all its flags are final."""
 
     def verify(self, message: Buffer) -> bool:
-        """Is the message's Signature the right one? The message stays as it was."""
-        if isinstance(message, bytearray):
-            return self.verify_span(message, 0, len(message))
-        whole = bytearray(message)
-        return self.verify_span(whole, 0, len(whole))
+        """Is the message's Signature the right one? The message stays as it was.
+
+        What can be written to is verified in place, its Signature being zeros for a moment: no other thread
+        may look at it.
+        """
+        view = memoryview(message)
+        if len(view) < HEADER_SIZE:
+            return False
+        if view.readonly:
+            view = memoryview(bytearray(view))
+        claimed = bytes(view[_SIGNATURE])
+        view[_SIGNATURE] = _ZEROS
+        right = self.signature(view)
+        view[_SIGNATURE] = claimed
+        return compare_digest(right, claimed)
 
     def verify_span(self, buffer: bytearray, start: int, end: int) -> bool:
-        """`verify` of the message at `buffer[start:end]`, without a copy.
-
-        For a moment its Signature is zeros: no other thread may look at it.
-        """
-        if not 0 <= start <= end - HEADER_SIZE <= len(buffer) - HEADER_SIZE:
-            return False  # too short for a header
-        at = start + SIGNATURE_AT
-        claimed = buffer[at : at + SIGNATURE_SIZE]
-        buffer[at : at + SIGNATURE_SIZE] = _ZEROS
-        right = self.signature(memoryview(buffer)[start:end])
-        buffer[at : at + SIGNATURE_SIZE] = claimed
-        return compare_digest(right, claimed)
+        """`verify` of the message at `buffer[start:end]`, in place."""
+        return 0 <= start <= end <= len(buffer) and self.verify(memoryview(buffer)[start:end])
 
 
 class _HmacSha256(Signer):
@@ -73,7 +73,7 @@ class _HmacSha256(Signer):
     def signature(self, message: Buffer) -> bytes:
         mac = self._keyed.copy()
         mac.update(message)
-        return mac.finalize()[:SIGNATURE_SIZE]
+        return mac.finalize()[:16]
 
 
 class _AesCmac(Signer):
