@@ -134,13 +134,27 @@ def test_a_plan_changes_what_it_names() -> None:
     plan = LoadPlan("burst", in_flight=1000, idle_seconds=30.0, size=65_536, rate=5000.0)
     mine = shaped(find_profile("burst"), plan)
     assert mine.phases == (
-        Phase("burst", 0.8, in_flight=1000, reads_per_second=5000.0),
-        Phase("idle", 30.0),
+        Phase("burst", 0.8, in_flight=1000, at_most=5000.0),
+        Phase("idle", 30.0, at_most=5000.0),
     )
     assert mine.size == 65_536 and mine.most == 1000
     assert shaped(find_profile("sawtooth"), LoadPlan(in_flight=100)).most == 100
     capped = replace(find_profile("steady"), phases=(Phase("a", 1.0, 8, reads_per_second=10.0),))
-    assert shaped(capped, LoadPlan(rate=50.0)).phases[0].reads_per_second == 10.0
+    assert shaped(capped, LoadPlan(rate=50.0)).phases[0].rate == 10.0
+    assert shaped(capped, LoadPlan(rate=5.0)).phases[0].rate == 5.0
+    wide = shaped(find_profile("burst"), LoadPlan(size=8 << 20))
+    assert wide.file_bytes == 32 << 20  # room for more than one place
+
+
+def test_wanted_reads_are_those_of_the_profile_and_not_of_a_cap() -> None:
+    own = (Phase("a", 1.0, 8, reads_per_second=10.0), Phase("idle", 1.0))
+    profile = replace(find_profile("steady"), phases=own)
+    assert Schedule(profile, 4.0).reads_wanted(4.0) == pytest.approx(20.0)
+    assert Schedule(profile, 4.0).reads_wanted(2.5) == pytest.approx(15.0)
+    slowed = shaped(profile, LoadPlan(rate=2.0))
+    assert Schedule(slowed, 4.0).reads_wanted(4.0) == pytest.approx(4.0)
+    capped = shaped(find_profile("steady"), LoadPlan(rate=2.0))
+    assert Schedule(capped, 4.0).reads_wanted(4.0) is None
 
 
 def test_an_unknown_profile_lists_the_names() -> None:
@@ -167,6 +181,7 @@ def test_an_unknown_profile_lists_the_names() -> None:
         (LoadPlan(size=16 << 20), "bytes a READ, not 16,777,216"),
         (LoadPlan(idle_seconds=0.0), "idle seconds, not 0"),
         (LoadPlan("steady", idle_seconds=5.0), "profile 'steady' has no idle phase to make 5 s long"),
+        (LoadPlan("sessions", in_flight=8), "profile 'sessions' has one request in flight on each"),
         (LoadPlan(verify_every=-1), "cannot check one in -1 answers"),
     ],
 )

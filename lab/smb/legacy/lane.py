@@ -142,7 +142,7 @@ class Lane:
             self._probe(elapsed)
             return TICK
         depth = self._part(slot.phase.in_flight)
-        rate = slot.phase.reads_per_second
+        rate = slot.phase.rate
         unbuffered = self.run.profile.unbuffered and self.share.unbuffered
         due = TICK
         while len(self.flights) < depth and self.flights.credits > 0:

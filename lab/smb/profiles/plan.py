@@ -17,6 +17,8 @@ MOST_READ_BYTES = 8 << 20
 """The largest READ that Windows takes (MS-SMB2 3.3.5.4)."""
 MOST_FILE_SET_BYTES = 4 << 30
 MOST_FILES = 10_000
+LEAST_PLACES = 4
+"""READs that the large file has room for, side by side, at least."""
 BLOCK = 4096
 """Sizes and offsets of READs are multiples of it: those of unbuffered ones must be (MS-FSA 2.1.5.3)."""
 
@@ -35,16 +37,19 @@ def shaped(profile: Profile, plan: LoadPlan) -> Profile:
         )
     phases = profile.phases
     if plan.in_flight is not None:
+        _one_at_a_time(profile)
         phases = tuple(_scaled(phase, plan.in_flight, profile.most) for phase in phases)
     if plan.idle_seconds is not None:
         phases = _idling(profile, phases, plan.idle_seconds)
     if plan.rate is not None:
         _within("rate", plan.rate, MOST_RATE, "READs a second", above=0.0)
-        phases = tuple(_slowed(phase, plan.rate) for phase in phases)
+        phases = tuple(replace(phase, at_most=plan.rate) for phase in phases)
+    size = profile.size if plan.size is None else plan.size
     mine = replace(
         profile,
         phases=phases,
-        size=profile.size if plan.size is None else plan.size,
+        size=size,
+        file_bytes=max(profile.file_bytes, LEAST_PLACES * size),
         longest_idle=max(profile.longest_idle, plan.idle_seconds or 0.0),
     )
     _check(mine)
@@ -89,6 +94,14 @@ def _scaled(phase: Phase, in_flight: int, most: int) -> Phase:
     return replace(phase, in_flight=part(phase.in_flight), rises_from=low)
 
 
+def _one_at_a_time(profile: Profile) -> None:
+    if profile.work is Work.SESSIONS:
+        raise ConfigurationError(
+            f"profile '{profile.name}' has one request in flight on each connection",
+            help="Change the number of connections instead.",
+        )
+
+
 def _idling(profile: Profile, phases: tuple[Phase, ...], seconds: float) -> tuple[Phase, ...]:
     if not any(phase.idle for phase in phases):
         raise ConfigurationError(
@@ -97,10 +110,3 @@ def _idling(profile: Profile, phases: tuple[Phase, ...], seconds: float) -> tupl
         )
     _within("idle time", seconds, MOST_SECONDS, "idle seconds", above=0.0)
     return tuple(replace(phase, seconds=seconds) if phase.idle else phase for phase in phases)
-
-
-def _slowed(phase: Phase, rate: float) -> Phase:
-    if phase.idle:
-        return phase
-    own = phase.reads_per_second
-    return replace(phase, reads_per_second=rate if own is None else min(own, rate))

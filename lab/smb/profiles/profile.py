@@ -28,7 +28,8 @@ class Phase:
 
     `seconds` is its length at the profile's own period; the period is stretched a little so that whole
     periods fill a plan. With `rises_from`, the READs in flight go evenly from there to `in_flight`.
-    `reads_per_second` caps the rate over all connections.
+    `reads_per_second` is the rate that the phase wants over all connections; `at_most` caps the rate of a
+    phase that takes what comes.
     """
 
     name: str
@@ -36,6 +37,12 @@ class Phase:
     in_flight: int = 0
     rises_from: int | None = None
     reads_per_second: float | None = None
+    at_most: float | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """READs a second that may be sent; None for no limit."""
+        return min((r for r in (self.reads_per_second, self.at_most) if r is not None), default=None)
 
     @property
     def idle(self) -> bool:

@@ -67,16 +67,24 @@ class Schedule:
 
     def active_seconds(self, elapsed: float) -> float:
         """Seconds of the first `elapsed` in which requests were wanted."""
+        return self._summed(elapsed, [0.0 if phase.idle else 1.0 for phase in self._phases])
+
+    def reads_wanted(self, elapsed: float) -> float | None:
+        """READs that the first `elapsed` seconds ask for; None when a phase takes what comes."""
+        active = [phase for phase in self._phases if not phase.idle]
+        if any(phase.reads_per_second is None for phase in active):
+            return None
+        return self._summed(elapsed, [0.0 if phase.idle else phase.rate or 0.0 for phase in self._phases])
+
+    def _summed(self, elapsed: float, a_second: list[float]) -> float:
+        """The sum over the first `elapsed` seconds of what each phase gives a second."""
         if elapsed <= 0:
             return 0.0
-        now = self.at(min(elapsed, self.seconds))
+        elapsed = min(elapsed, self.seconds)
+        now = self.at(elapsed)
         whole, rest = divmod(now.index, len(self._phases))
-        lengths = [
-            0.0 if phase.idle else self._edge(index + 1) - self._edge(index)
-            for index, phase in enumerate(self._phases)
-        ]
-        inside = 0.0 if now.phase.idle else min(elapsed, self.seconds) - now.start
-        return whole * sum(lengths) + sum(lengths[:rest]) + inside
+        sums = [value * (self._edge(index + 1) - self._edge(index)) for index, value in enumerate(a_second)]
+        return whole * sum(sums) + sum(sums[:rest]) + a_second[rest] * (elapsed - now.start)
 
     def _edge(self, index: int) -> float:
         if index >= len(self):
