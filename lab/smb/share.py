@@ -36,6 +36,7 @@ from lab.smb.messages import (
 from lab.smb.negotiate import SMB311
 from lab.smb.remote_file import RemoteFile
 from lab.smb.target import Security, SmbTarget
+from lab.smb.validate import validate_negotiation
 from lab.smb.wire import SHARE_ENCRYPT, Command
 
 FAREWELL_SECONDS = 1.0
@@ -229,6 +230,7 @@ def connect(
         connection.until = time.monotonic() + seconds
         session = log_on(connection, target)
         opened = _tree_connect(target, share, session)
+        validate_negotiation(session, opened.tree_id, target.security)
         connection.until = None
     except BaseException:
         connection.close()
