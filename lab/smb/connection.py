@@ -236,8 +236,8 @@ class Connection:
         self._send(message, waiting.signer, waiting.sealed_for)
 
     def collect(self, seconds: float) -> list[Reply]:
-        """Final answers that have come; waits up to `seconds` for the first one. May be empty."""
-        deadline = time.monotonic() + seconds
+        """Final answers that have come; waits up to `seconds`, at least 1 ms, for the first. May be empty."""
+        deadline = time.monotonic() + max(seconds, 0.001)
         while not self._arrived:
             try:
                 self._receive(deadline, fatal=False)

@@ -104,7 +104,7 @@ def create_request(
     `contexts` are whole create contexts (2.2.13.2).
     """
     path = name.encode("utf-16-le")
-    room = path + bytes(-len(path) % 8) or bytes(8)
+    room = path + (bytes(-len(path) % 8) if contexts else b"") or bytes(8)
     at = HEADER_SIZE + 56 + len(room) if contexts else 0
     attributes = 0x80 if options & Option.NO_FOLDER else 0
     start = _CREATE.pack(

@@ -52,7 +52,7 @@ def dialect_name(dialect: int) -> str:
 
 
 def security_mode(security: Security) -> int:
-    return SIGNING_ENABLED | (SIGNING_REQUIRED if security.signing is Signing.REQUIRED else 0)
+    return SIGNING_REQUIRED if security.signing is Signing.REQUIRED else SIGNING_ENABLED
 
 
 def capabilities(security: Security) -> int:
