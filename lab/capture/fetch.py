@@ -1,36 +1,34 @@
-"""Bring a dump into the vault, going on after a lost connection."""
+"""Bring a dump into the vault, by several connections, going on after any of them is lost."""
 
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeVar
 
-from lab.capture.incoming import Incoming
-from lab.capture.source import HEAD, DumpRef, DumpSource, RandomAccessFile, find, head_of
-from lab.capture.vault import CHUNK, Vault
-from lab.model import Clock, InfrastructureError, SystemClock, TimedOut
-from lab.smb import AccessDenied, CredentialsRefused, NotThere
+from lab.capture.partial import Partial
+from lab.capture.patience import GivenUp, Patience, Replaced, Stopped
+from lab.capture.readers import InPlace, Reader, ways
+from lab.capture.source import DumpRef, DumpSource, find, head_of
+from lab.capture.vault import Vault
+from lab.model import Clock, SystemClock
 
-TRIES = 6
-"""Lost connections in a row, without a byte between them, after which a fetch gives up."""
+PIECE = 4 << 20
+"""Bytes of one piece: what a reader asks for, writes and notes at once, and loses at worst."""
 
-PAUSE = 0.5
-"""Seconds before the second try; each further pause is one such longer."""
+GENTLE = 256 << 10
+"""Bytes of one piece while something more urgent is read in place."""
 
-T = TypeVar("T")
+READERS = 4
+"""Connections of a copy at most."""
 
+A_READER_EACH = 16 << 20
+"""Bytes for which a further connection is worth its log-on."""
 
-class Replaced(InfrastructureError):
-    """The dump is not the one any more that the fetch began with."""
-
-    def __init__(self, ref: DumpRef) -> None:
-        super().__init__(
-            f"{ref.name} was replaced or cut short while it was fetched",
-            help="Wait until the guest has finished writing its dump, then fetch it again.",
-        )
+_LOOK = 0.2  # seconds of real time between two looks at the progress
+_FAREWELL = 5.0  # seconds that readers get to end what they are doing
 
 
 def fetch(
@@ -41,130 +39,209 @@ def fetch(
     on_progress: Callable[[int, int], None] | None = None,
     clock: Clock | None = None,
     seconds: float | None = None,
+    readers: int = READERS,
 ) -> str:
     """Copy a whole dump into the vault; returns its SHA-256.
 
-    `on_progress` gets (bytes received, bytes in all). A partial file is kept by the dump's first bytes,
-    name and length, so that this call, or a later one in another process, goes on where the last one
-    stopped. Raises InfrastructureError when the source is lost for good, the dump was replaced or cut
-    short on the way, or the vault's disk is full, and TimedOut (`transfer`) after `seconds` (None: no
-    limit); what was received until then is kept, too.
+    `on_progress` gets (bytes received, bytes in all), in the caller's thread. What was received is kept
+    piece by piece with its hashes, so that this call, or a later one in another process, goes on where the
+    last one stopped; a dump that the vault has had from there already is not fetched again. Raises
+    InfrastructureError when the source is lost for good, the dump was replaced or cut short on the way, or
+    the vault's disk is full, and TimedOut (`transfer`) after `seconds` (None: no limit).
     """
-    clock = clock or SystemClock()
-    patiently = _Patience(ref, clock, clock.now(), seconds)
-    head = patiently(lambda: head_of(source, ref), 0)
-    with vault.incoming(_key(ref, head)) as incoming:
-        if incoming.offset > ref.length:
-            incoming.restart()
-        vault.need(ref.length - incoming.offset)
-        if on_progress is not None:
-            on_progress(incoming.offset, ref.length)
-        try:
-            _receive(source, ref, head, incoming, on_progress, patiently)
-            if patiently(lambda: _look(source, ref), incoming.offset) != (ref.length, head):
-                raise Replaced(ref)
-        except Replaced:
-            incoming.discard()
-            raise
-        return vault.adopt(incoming)
+    with Fetch(source, ref, vault, clock=clock, seconds=seconds, readers=readers) as fetching:
+        return fetching.finish(on_progress)
 
 
-def _receive(
-    source: DumpSource,
-    ref: DumpRef,
-    head: bytes,
-    incoming: Incoming,
-    on_progress: Callable[[int, int], None] | None,
-    patiently: _Patience,
-) -> None:
-    with _Reader(source, ref, head) as reader:
-        while incoming.offset < ref.length:
-            data = patiently(lambda: reader.read(incoming.offset), incoming.offset)
-            incoming.write(data)
-            if on_progress is not None:
-                on_progress(incoming.offset, ref.length)
+class Fetch:
+    """One dump on its way into the vault: `start` fetches in the background, `finish` waits for the end.
 
+    `in_place` gives the dump for reading at the same time; what is read there is part of the copy. Until
+    `finish` is called the copy is gentle: one connection, small pieces, and none is begun while a read in
+    place waits for its answer. Leaving the `with` block ends the copy and keeps what was received, unless the
+    dump was replaced.
+    """
 
-class _Reader:
-    """Reads a dump piece by piece; opens it again after a loss, and sees that it is still the same."""
+    def __init__(
+        self,
+        source: DumpSource,
+        ref: DumpRef,
+        vault: Vault,
+        *,
+        clock: Clock | None = None,
+        seconds: float | None = None,
+        readers: int = READERS,
+    ) -> None:
+        self._source, self.ref, self._vault = source, ref, vault
+        clock = clock or SystemClock()
+        self._stopped = threading.Event()
+        self._patiently = Patience(ref, clock, clock.now(), seconds, lambda: self.received, self._stopped)
+        self._another, most = ways(source)
+        self._readers = max(1, min(readers, most, ref.length // A_READER_EACH))
+        self._threads: list[threading.Thread] = []
+        self._state = threading.Condition()
+        self._reading = 0
+        self._gentle = True
+        self._failure: BaseException | None = None
+        self._partial: Partial | None = None
 
-    def __init__(self, source: DumpSource, ref: DumpRef, head: bytes) -> None:
-        self._source, self._ref, self._head = source, ref, head
-        self._file: RandomAccessFile | None = None
-
-    def __enter__(self) -> _Reader:
+    def __enter__(self) -> Fetch:
+        """Raises Replaced when the dump is not as `ref` says, and InfrastructureError as `fetch` does."""
+        self._head = self._patiently(self._first_bytes)
+        self._key = _key(self.ref, self._head)
+        self.sha256 = self._vault.known(self._key, self.ref.modified)
+        """Of the dump when the vault has it; None before that."""
+        if self.sha256 is None:
+            self._partial = self._vault.partial(self._key, self.ref.length, self.ref.modified)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._close()
+        self._stop()
+        if isinstance(error, Replaced):
+            self.discard()
+        if self._partial is not None:
+            self._partial.close()
 
-    def read(self, offset: int) -> bytes:
-        """The next piece, never empty. Raises Replaced, or the source's error for the caller to try again."""
-        try:
-            if self._file is None:
-                self._file = self._source.open(self._ref)
-                if self._file.read_at(0, HEAD) != self._head:
-                    raise Replaced(self._ref)
-            data = self._file.read_at(offset, min(CHUNK, self._ref.length - offset))
-        except InfrastructureError:
-            self._close()
-            raise
-        if not data:
-            raise Replaced(self._ref)
-        return data
+    @property
+    def received(self) -> int:
+        """Bytes that are here."""
+        return 0 if self._partial is None else self._partial.received
 
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    def in_place(self) -> InPlace:
+        """The dump as a file, read over a connection of its own as far as it is not here."""
+        assert self._partial is not None, "the vault has this dump: read that"
+        reader = Reader(self._another(), self.ref, self._head)
+        return InPlace(self._partial, reader, self._patiently, self._urgent, self._fail)
 
+    def start(self) -> None:
+        """Begin in the background. Raises InfrastructureError when the vault's disk has no room for it."""
+        if self._partial is None or self._threads:
+            return
+        self._vault.need(self.ref.length - self.received)
+        for number in range(self._readers):
+            self._run(self._read, self._partial, number)
+        self._run(self._hash, self._partial)
 
-@dataclass(frozen=True)
-class _Patience:
-    """Tries again after a loss of the source, with growing pauses, while there is time for the fetch."""
+    def finish(self, on_progress: Callable[[int, int], None] | None = None) -> str:
+        """At full speed to the end; returns the SHA-256. `on_progress` and errors are those of `fetch`."""
+        if self._partial is not None and self.sha256 is None:
+            with self._state:
+                self._gentle = False
+                self._state.notify_all()
+            self._watch(self._partial, on_progress or (lambda received, of: None))
+            if self._patiently(self._first_bytes) != self._head:
+                raise Replaced(self.ref)
+            self.sha256 = self._vault.adopt(self._partial, self._key, self.ref.modified)
+        assert self.sha256 is not None
+        return self.sha256
 
-    ref: DumpRef
-    clock: Clock
-    begun: float
-    seconds: float | None
+    def discard(self) -> None:
+        """Forget what was received: the dump is not worth having."""
+        if self._partial is not None and self.sha256 is None:
+            self._partial.discard()
 
-    def __call__(self, read: Callable[[], T], received: int) -> T:
-        for tries in range(1, TRIES):
-            self._look_at_the_clock(received)
-            try:
-                return read()
-            except (AccessDenied, CredentialsRefused, NotThere, Replaced):
-                raise
-            except InfrastructureError:
-                self.clock.sleep(PAUSE * tries)
-        self._look_at_the_clock(received)
-        try:
-            return read()
-        except Replaced:
-            raise
-        except InfrastructureError as error:
-            raise InfrastructureError(
-                f"fetching {self.ref.name} failed {TRIES} times after {received} of {self.ref.length} bytes: "
-                f"{error.message}",
-                help="Fetch it again when the host answers: what was received is kept.",
-            ) from error
+    def _first_bytes(self) -> bytes:
+        now = find(self._source, self.ref.name)
+        if now is None or (now.length, now.modified) != (self.ref.length, self.ref.modified):
+            raise Replaced(self.ref)
+        return head_of(self._source, self.ref)
 
-    def _look_at_the_clock(self, received: int) -> None:
-        if self.seconds is not None and self.clock.now() - self.begun >= self.seconds:
-            raise TimedOut(
-                "transfer",
-                self.seconds,
-                f"{received} of {self.ref.length} bytes of {self.ref.name}",
-                help="Raise the time-out 'transfer' or fetch it again: what was received is kept.",
+    def _watch(self, partial: Partial, tell: Callable[[int, int], None]) -> None:
+        """Start, and wait until the whole dump is here and hashed."""
+        told = partial.received
+        tell(told, self.ref.length)
+        self.start()
+        whole = False
+        while not whole:
+            self._wait_for_news(partial, told)
+            self._patiently.look_at_the_clock()
+            whole = partial.hashed == self.ref.length
+            if partial.received != told:
+                told = partial.received
+                tell(told, self.ref.length)
+
+    def _wait_for_news(self, partial: Partial, told: int) -> None:
+        length = self.ref.length
+        with self._state:
+            self._state.wait_for(
+                lambda: self._failure or partial.received != told or partial.hashed == length, _LOOK
             )
+            if self._failure is not None:
+                raise self._failure
 
+    # --- threads -----------------------------------------------------------------------------
 
-def _look(source: DumpSource, ref: DumpRef) -> tuple[int, bytes]:
-    """Length and first bytes of the dump as they are now."""
-    now = find(source, ref.name)
-    return (-1, b"") if now is None else (now.length, head_of(source, now))
+    def _run(self, work: Callable[[Partial, int], None], partial: Partial, number: int = 0) -> None:
+        def guarded() -> None:
+            try:
+                work(partial, number)
+            except Stopped:
+                pass
+            except GivenUp as error:
+                self._one_less(error)
+            except BaseException as error:
+                self._fail(error)
+
+        self._threads.append(threading.Thread(target=guarded, name=f"fetch-{number}", daemon=True))
+        self._threads[-1].start()
+
+    def _read(self, partial: Partial, number: int) -> None:
+        """One connection: take what is missing piece by piece, until nothing is."""
+        with Reader(self._another(), self.ref, self._head) as reader:
+            while taken := partial.take(self._turn(number)):
+                start, end = taken
+                try:
+                    data = self._patiently(lambda: reader.read(start, end - start))  # noqa: B023  called here
+                    partial.put(start, data)
+                finally:
+                    partial.give_back(start, end)
+                with self._state:
+                    self._state.notify_all()
+
+    def _turn(self, number: int) -> int:
+        """Wait until that reader may go on; how much it may take."""
+        with self._state:
+            self._state.wait_for(
+                lambda: self._stopped.is_set() or not self._gentle or (number == 0 and self._reading == 0)
+            )
+            return GENTLE if self._gentle else PIECE
+
+    def _hash(self, partial: Partial, number: int) -> None:
+        with self._state:
+            self._state.wait_for(lambda: self._stopped.is_set() or not self._gentle)
+        while partial.hashed < self.ref.length and not self._stopped.is_set():
+            partial.hash_on(_LOOK)
+            with self._state:
+                self._state.notify_all()
+
+    def _urgent(self, more: int) -> None:
+        with self._state:
+            self._reading += more
+            self._state.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._state:
+            self._failure = self._failure or error
+            self._state.notify_all()
+
+    def _one_less(self, error: GivenUp) -> None:
+        """A reader that lost its source too often leaves the rest to the others; the last one may not."""
+        with self._state:
+            self._readers -= 1
+            if self._readers == 0:
+                self._fail(error)
+
+    def _stop(self) -> None:
+        self._stopped.set()
+        if self._partial is not None:
+            self._partial.stop()
+        with self._state:
+            self._state.notify_all()
+        until = time.monotonic() + _FAREWELL
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 def _key(ref: DumpRef, head: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Dumps on the share whose root is %SystemRoot% (ADMIN$ on a Windows server)."""
+"""Dumps on a host's share: by default ADMIN$, whose root is %SystemRoot%."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ SMALL_FOLDER = "Minidump"
 
 
 class ShareSource:
-    """MEMORY.DMP and Minidump\\*.dmp over SMB2, read without a copy.
+    """MEMORY.DMP and Minidump\\*.dmp over SMB2, read without a copy; or one `file` of any `share`.
 
     Connects when first needed and again after a lost connection; a source may thus outlive a reboot
     of its host. For one thread at a time.
     """
 
-    def __init__(self, target: SmbTarget, *, seconds: float = 5.0) -> None:
+    def __init__(
+        self, target: SmbTarget, *, seconds: float = 5.0, share: str | None = None, file: str | None = None
+    ) -> None:
         self._target, self._seconds = target, seconds
+        self._name, self._file = share or target.admin_share, file
         self._share: Share | None = None
 
     def __enter__(self) -> ShareSource:
@@ -31,15 +34,20 @@ class ShareSource:
     ) -> None:
         self.close()
 
+    def another(self) -> ShareSource:
+        """The same dumps over a connection of its own."""
+        return ShareSource(self._target, seconds=self._seconds, share=self._name, file=self._file)
+
     def dumps(self) -> list[DumpRef]:
-        """The full dump first, then the small ones by name."""
+        """The full dump first, then the small ones by name; or the one file when it is there."""
         share = self._connected()
         try:
             found: list[FileInfo] = []
             with suppress(NotThere):
-                found.append(share.stat(FULL))
-            with suppress(NotThere):
-                found += [i for i in share.list(SMALL_FOLDER) if i.name.casefold().endswith(".dmp")]
+                found.append(share.stat(self._file or FULL))
+            if self._file is None:
+                with suppress(NotThere):
+                    found += [i for i in share.list(SMALL_FOLDER) if i.name.casefold().endswith(".dmp")]
         except Unreachable:
             self._drop()
             raise
@@ -62,7 +70,7 @@ class ShareSource:
     def _connected(self) -> Share:
         if self._share is None or not self._share.alive:
             self._drop()
-            self._share = connect(self._target, self._target.admin_share, seconds=self._seconds)
+            self._share = connect(self._target, self._name, seconds=self._seconds)
         return self._share
 
     def _drop(self) -> None:

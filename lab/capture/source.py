@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self, runtime_checkable
 
 HEAD = 0x3000
 """Bytes that identify a dump: its header, and the second header that tells its length."""
@@ -35,6 +35,15 @@ class DumpSource(Protocol):
     def dumps(self) -> list[DumpRef]: ...
     def open(self, ref: DumpRef) -> RandomAccessFile: ...
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Repeatable(Protocol):
+    """A dump source that may be opened several times at once."""
+
+    def another(self) -> Self:
+        """The same dumps, over a connection of its own, for another thread."""
+        ...
 
 
 def find(source: DumpSource, name: str) -> DumpRef | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.capture.incoming import Incoming
+from lab.capture.partial import Partial
 from lab.model import ConfigurationError, InfrastructureError
 
 CHUNK = 1 << 20
@@ -20,8 +22,8 @@ CHUNK = 1 << 20
 class Vault:
     """Dumps under `<root>/<aa>/<sha256>.dmp`; the same content is held once and never half-written.
 
-    Files come in under `<root>/partial` and get their name when they are whole. Readable by the owner
-    only: a dump holds whatever the machine's memory held.
+    Files come in under `<root>/partial` and get their name when they are whole; `<root>/known` has what a
+    fetched dump is a copy of. Readable by the owner only: a dump holds whatever the machine's memory held.
     """
 
     root: Path
@@ -45,14 +47,18 @@ class Vault:
         Nothing stays behind when the stream or the disk fails. Raises InfrastructureError for the disk;
         errors of the stream pass through.
         """
+        sha256, at = hashlib.sha256(), 0
         with Incoming(self.root / "partial" / f"stream-{secrets.token_hex(8)}.part") as incoming:
             try:
                 for chunk in chunks:
-                    incoming.write(chunk)
-                return self.adopt(incoming)
+                    incoming.write_at(at, chunk)
+                    sha256.update(chunk)
+                    at += len(chunk)
+                incoming.move_to(self._place(sha256.hexdigest()))
             except BaseException:
                 incoming.discard()
                 raise
+        return sha256.hexdigest()
 
     def add_file(self, file: Path) -> str:
         """Store a copy of a local file; returns its SHA-256. ConfigurationError when it cannot be read."""
@@ -64,15 +70,27 @@ class Vault:
             raise ConfigurationError(f"cannot read {file}: {reason}", help="Name a dump file.") from None
         return self.add_stream(_chunks(file))
 
-    def incoming(self, key: str) -> Incoming:
-        """The partial file of that key, locked; what an earlier try received is still in it."""
-        return Incoming(self.root / "partial" / f"{key}.part")
+    def partial(self, key: str, length: int, identity: str) -> Partial:
+        """The partial copy of that key, locked; what an earlier try received is still in it."""
+        return Partial(self.root / "partial" / key, length, identity)
 
-    def adopt(self, incoming: Incoming) -> str:
-        """Take a whole incoming file in; returns its SHA-256."""
-        sha256 = incoming.sha256
-        incoming.move_to(self._place(sha256))
-        return sha256
+    def adopt(self, partial: Partial, key: str, identity: str) -> str:
+        """Take a whole, hashed copy in, and remember what it is a copy of; returns its SHA-256."""
+        partial.move_to(self._place(partial.sha256))
+        note = self._note(key)
+        note.parent.mkdir(mode=0o700, exist_ok=True)
+        note.write_text(f"{partial.sha256} {identity}\n", "utf-8")
+        return partial.sha256
+
+    def known(self, key: str, identity: str) -> str | None:
+        """The SHA-256 of the dump that was taken in under that key and is still here; else None."""
+        try:
+            sha256, _, of = self._note(key).read_text("utf-8").strip().partition(" ")
+        except (OSError, UnicodeDecodeError):
+            return None
+        return (
+            sha256 if of == identity and re.fullmatch("[0-9a-f]{64}", sha256) and self.has(sha256) else None
+        )
 
     def need(self, size: int) -> None:
         """Raise InfrastructureError when the disk has not `size` bytes left."""
@@ -84,6 +102,9 @@ class Vault:
                 f"but the dump needs {size >> 20} MiB",
                 help="Free some space or choose another vault, then try again.",
             )
+
+    def _note(self, key: str) -> Path:
+        return self.root / "known" / key
 
     def _place(self, sha256: str) -> Path:
         if not re.fullmatch("[0-9a-f]{64}", sha256):

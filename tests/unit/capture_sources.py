@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -51,11 +52,12 @@ class MemorySource:
     reads: int = 0
     opened: int = 0
     bytes_read: int = 0
+    modified: str = "2026-01-01T00:00:00Z"
     on_read: Callable[[int], None] = lambda number: None
 
     def dumps(self) -> list[DumpRef]:
         self._up()
-        return [DumpRef(name, len(data), "2026-01-01T00:00:00Z") for name, data in self.files.items()]
+        return [DumpRef(name, len(data), self.modified) for name, data in self.files.items()]
 
     def open(self, ref: DumpRef) -> MemoryFile:
         self._up()
@@ -85,6 +87,61 @@ class MemoryFile:
         data = self.source.files[self.name][offset : offset + size]
         self.source.bytes_read += len(data)
         return data
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class ManySource:
+    """The same files, to be opened several times. `lose` says of (way, offset) whether that read is lost."""
+
+    files: dict[str, bytes]
+    lose: Callable[[int, int], bool] = lambda way, offset: False
+    on_read: Callable[[int, int, int], None] = lambda way, offset, size: None
+    way: int = 0
+    asked: list[tuple[int, int, int]] = field(default_factory=list)
+    ways: list[int] = field(default_factory=lambda: [0])
+    closed: list[int] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def another(self) -> ManySource:
+        with self.lock:
+            self.ways.append(len(self.ways))
+            return ManySource(
+                self.files,
+                self.lose,
+                self.on_read,
+                self.ways[-1],
+                self.asked,
+                self.ways,
+                self.closed,
+                self.lock,
+            )
+
+    def dumps(self) -> list[DumpRef]:
+        return [DumpRef(name, len(data), "2026-01-01T00:00:00Z") for name, data in self.files.items()]
+
+    def open(self, ref: DumpRef) -> ManyFile:
+        return ManyFile(self, ref.name)
+
+    def close(self) -> None:
+        self.closed.append(self.way)
+
+
+@dataclass
+class ManyFile:
+    source: ManySource
+    name: str
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        source = self.source
+        source.on_read(source.way, offset, size)
+        if source.lose(source.way, offset):
+            raise Unreachable("the connection was lost")
+        with source.lock:
+            source.asked.append((source.way, offset, size))
+        return source.files[self.name][offset : offset + size]
 
     def close(self) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.capture import Vault
+from lab.capture.incoming import Incoming
 from lab.model import ConfigurationError, InfrastructureError
 
 DATA = bytes(range(256)) * 9000
@@ -73,9 +75,56 @@ def test_a_vault_on_a_file_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_second_receiver_of_the_same_dump_is_refused(tmp_path: Path) -> None:
     vault = Vault(tmp_path)
-    with vault.incoming("key"), pytest.raises(InfrastructureError, match="another process is receiving"):
-        vault.incoming("key")
-    vault.incoming("key").close()
+    with (
+        vault.partial("key", 10, "x"),
+        pytest.raises(InfrastructureError, match="another process is receiving"),
+    ):
+        vault.partial("key", 10, "x")
+    vault.partial("key", 10, "x").close()
+
+
+def test_a_file_that_was_moved_away_before_it_was_locked_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, place = tmp_path / "x.part", tmp_path / "whole.dmp"
+    lock = fcntl.flock
+
+    def late(file: int, how: int) -> None:
+        if not place.exists():
+            path.rename(place)  # the process that had the lock has finished, and given the file its name
+        lock(file, how)
+
+    monkeypatch.setattr("lab.capture.incoming.fcntl.flock", late)
+    with Incoming(path) as incoming:
+        incoming.write_at(0, b"new")
+    assert place.read_bytes() == b"" and path.read_bytes() == b"new"
+
+
+def test_zeros_stay_holes_but_never_leave_what_was_there(tmp_path: Path) -> None:
+    with Incoming(tmp_path / "x") as incoming:
+        incoming.set_length(8 << 20)
+        incoming.write_at(1 << 20, bytes(2 << 20))
+        assert (tmp_path / "x").stat().st_blocks == 0
+        incoming.write_at(2 << 20, b"torn" * 1000)
+        incoming.write_at(2 << 20, bytes(1 << 20))
+        incoming.write_at(9 << 20, bytes(100))
+    assert (tmp_path / "x").read_bytes() == bytes((9 << 20) + 100)
+
+
+def test_what_was_fetched_is_known_as_long_as_it_is_here(tmp_path: Path) -> None:
+    vault = Vault(tmp_path)
+    with vault.partial("key", len(DATA), "x") as partial:
+        partial.put(0, DATA)
+        while partial.hashed < len(DATA):
+            partial.hash_on(1)
+        assert vault.known("key", "x") is None
+        assert vault.adopt(partial, "key", "x") == SHA
+    assert vault.known("key", "x") == SHA
+    assert vault.known("key", "y") is None and vault.known("yek", "x") is None
+    vault.path(SHA).unlink()
+    assert vault.known("key", "x") is None
+    (vault.root / "known" / "key").write_bytes(b"\xff ../../etc x")
+    assert vault.known("key", "x") is None
 
 
 @pytest.fixture
@@ -92,16 +141,16 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
         == 0
     )
     if not mounted:
-        real, left = os.write, [1 << 20]
+        real, left = os.pwrite, [1 << 20]
 
-        def write(file: int, data: bytes) -> int:
+        def write(file: int, data: bytes, offset: int) -> int:
             if left[0] <= 0:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            done = real(file, data[: left[0]])
+            done = real(file, data[: left[0]], offset)
             left[0] -= done
             return done
 
-        monkeypatch.setattr("lab.capture.incoming.os.write", write)
+        monkeypatch.setattr("lab.capture.incoming.os.pwrite", write)
     yield room
     if mounted:
         subprocess.run(["umount", str(room)], check=True)
