@@ -109,7 +109,7 @@ def survival(case: Case) -> Survival | None:
     else:
         parts = (("All trials", with_them), ("", []))
     groups = tuple(_group(case, label, part, edge, culprits) for label, part in parts if part)
-    ticks = tuple((round(100 * i * step / edge, 2), _tick(i * step)) for i in range(round(edge / step) + 1))
+    ticks = tuple((round(100 * i * step / edge, 2), tick(i * step)) for i in range(round(edge / step) + 1))
     return Survival(groups, ticks, _chance(with_them, without))
 
 
@@ -130,7 +130,8 @@ def _group(case: Case, label: str, trials: list[Trial], edge: float, culprits: t
     return Group(label, note, tuple(runs), mean, round(100 * (mean or 0.0) / edge, 2), exposure)
 
 
-def _tick(value: float) -> str:
+def tick(value: float) -> str:
+    """What an axis of seconds says there."""
     return f"{value:g} s" if value < 120 else words.seconds(value)
 
 
