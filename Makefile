@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types unit servers oracles fuzz bench-analyser clean help
+.PHONY: demo test lint types unit servers oracles fuzz bench-analyser bench-smb clean help
 
 help:
 	@echo "make demo   the whole story on the twin, one HTML report"
 	@echo "make test   lint, types, layers, unit, property, twin and real-server tests"
 	@echo "make fuzz   100,000 damaged dumps and symbol files against the analyser"
 	@echo "make bench-analyser   the analyser's speed, against its goals and other programs"
+	@echo "make bench-smb   SMB2 reads, against their goals and other clients; needs root"
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
@@ -52,5 +53,9 @@ fuzz: $(VENV)/.dev oracles
 bench-analyser: $(VENV)/.dev oracles
 	$(BIN)/python -m benchmarks.analyser
 
+bench-smb: $(VENV)/.dev servers
+	PYTHON=$(PYTHON) benchmarks/install.sh
+	$(BIN)/python -m benchmarks.smb
+
 clean:
-	rm -rf $(VENV) .venv-oracles .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-oracles .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -31,7 +31,10 @@ async def main(job: Job) -> None:
         _ok(await file.open(connection, "r"))
         handles.append((file.tree_id, file.file_id))
     count, offsets = Count(), job.offsets()
-    tasks = [asyncio.create_task(read(job, connection, handle, offsets, count)) for handle in islice(cycle(handles), job.depth)]
+    tasks = [
+        asyncio.create_task(read(job, connection, handle, offsets, count))
+        for handle in islice(cycle(handles), job.depth)
+    ]
     await asyncio.sleep(WARM_UP)
     meter = Meter(job, f"{connection.selected_dialect.value:#06x}")
     reads, total = count.reads, count.bytes
@@ -44,7 +47,9 @@ async def main(job: Job) -> None:
     await connection.disconnect()
 
 
-async def read(job: Job, connection: Any, handle: tuple[int, int], offsets: Iterator[int], count: Count) -> None:
+async def read(
+    job: Job, connection: Any, handle: tuple[int, int], offsets: Iterator[int], count: Count
+) -> None:
     tree, file = handle
     while True:
         data, _, error = await connection.read(tree, file, next(offsets), job.size)

@@ -1,4 +1,7 @@
-"""impacket: one READ at a time, which is all it can do. It seals whatever it sends over SMB 3; 2.1 leaves it plain."""
+"""impacket: one READ at a time, which is all it can do.
+
+Over SMB 3 it encrypts everything, asked or not; what is to go unencrypted goes over 2.1.
+"""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ WARM_UP = 0.3
 class Job:
     """READs of `size` bytes at random places of a file of `length`, `depth` in flight, for `seconds`.
 
-    `protection` is "none", "signed" (with every answer verified) or "sealed" (SMB3 encryption). `server` is the
-    process id of the server whose CPU time is taken too; 0: none. `easy` asks for what makes READs cheapest
-    for a client that has its difficulties with many READs at random places of one open file.
+    `protection` is "none", "signed" (with every answer verified) or "sealed" (SMB3 encryption). `server` is
+    the process id of the server whose CPU time is taken too; 0: none. `easy` asks for what makes READs
+    cheapest with a client that is not made for many READs at random places of one open file.
     """
 
     port: int

@@ -27,7 +27,7 @@ class Measured:
 
 
 class Meter:
-    """`start()` after the warm-up, `stop()` at the end; both cost some 100 µs, outside of what is measured."""
+    """`start()` after the warm-up, `stop()` at the end; what they do themselves is not in the figures."""
 
     def __init__(self, job: Job, transport: str = "") -> None:
         self._job, self.transport = job, transport
@@ -49,7 +49,7 @@ class Meter:
 
 
 def read_for_a_while(job: Job, lengths: Iterable[int], transport: str = "") -> None:
-    """Draw from `lengths`, which gives the length of each READ's answer as it comes: warm-up first, then count."""
+    """Draw from `lengths`, which gives the length of each READ's answer as it comes; count after the warm-up."""
     answers = iter(lengths)
     until = time.perf_counter() + WARM_UP
     while time.perf_counter() < until:

@@ -18,7 +18,9 @@ def main(job: Job) -> None:
     connection = model.Client(security_mode=mode).connect(job.host, job.port).negotiate()
     channel = connection.session_setup(f"WORKGROUP\\{job.user}%{job.password}")
     tree = channel.tree_connect(job.share)
-    file = channel.create(tree, job.file, access=smb2.GENERIC_READ, share=1, disposition=smb2.FILE_OPEN).result()
+    file = channel.create(
+        tree, job.file, access=smb2.GENERIC_READ, share=1, disposition=smb2.FILE_OPEN
+    ).result()
     dialect = int(connection.negotiate_response.dialect_revision)
     read_for_a_while(job, lengths(job, channel, file), f"{dialect:#06x}")
     connection.close()

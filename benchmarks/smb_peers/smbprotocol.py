@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from smbprotocol.connection import Connection, Dialects
+from smbprotocol import Dialects
+from smbprotocol.connection import Connection
 from smbprotocol.open import (
     CreateDisposition,
     CreateOptions,

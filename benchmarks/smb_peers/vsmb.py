@@ -1,4 +1,4 @@
-"""vsmb, a client in Rust: `depth` places a call, which it reads as CREATE and a compound of READ and CLOSE each.
+"""vsmb, a client in Rust: `depth` places a call. For each it sends CREATE, then READ and CLOSE as a compound.
 
 Its other calls are slower for small READs: they ask for the file's length before each. It signs always.
 """

@@ -141,6 +141,12 @@ class Smbd:
         self.kill()
         raise RuntimeError(f"smbd did not start: {(self._state / 'log.smbd').read_text()[-500:]}")
 
+    @property
+    def pid(self) -> int:
+        """Of the smbd that listens; each connection has a child of it."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End our smbd and all of its children, as a crash would."""
         if self._process is not None:
