@@ -90,13 +90,14 @@ class Client:
 class Server:
     def __init__(self, listener: socket.socket, make: Callable[..., Connection]) -> None:
         self._listener, self._make = listener, make
-        self._selector = selectors.DefaultSelector()
+        self._selector: selectors.BaseSelector
         self._timers: list[tuple[float, int, Client, Callable[[], None]]] = []
         self._order = count()
         self.counters: Counter[str] = Counter()
 
     def serve(self, control: int, answer: Callable[[], bool]) -> None:
         """Until `answer`, called whenever `control` is readable, says False."""
+        self._selector = selectors.DefaultSelector()  # each process has its own
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(control, selectors.EVENT_READ, answer)
         while True:

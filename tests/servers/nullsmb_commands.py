@@ -118,7 +118,7 @@ class Commands:
         answer.tree_id = self._numbers = self._numbers + 1
         trees[answer.tree_id] = share
         pipe = share == "ipc$"
-        flags = 0x8 if self._settings.encryption == "share" and share == "data" else 0
+        flags = 0x8000 if self._settings.encryption == "share" and share == "data" else 0
         answer.body = struct.pack("<HBBIII", 16, 2 if pipe else 1, 0, 0x30 | flags, 0, 0x001F_01FF)
 
     def _tree_disconnect(self, request: Request, answer: Answer) -> None:

@@ -85,6 +85,7 @@ class Connection:
                 if taken:
                     self.out.append(answers)
                     self.counters["READ"] += taken
+                    self.counters["READ by the batch"] += taken
                     self.counters["read bytes"] += taken * lane.length
                     at += taken * lane.stride
                     return at  # the tape must go out before it is written again

@@ -15,6 +15,7 @@ from nullsmb_wire import CANCEL, SEALED_MAGIC, BadFrame
 
 HMAC_SHA256, AES_CMAC, AES_GMAC = 0, 1, 2
 AES_128_CCM, AES_128_GCM, AES_256_CCM, AES_256_GCM = 1, 2, 3, 4
+_WHO = tuple(struct.pack("<I", who) for who in range(4))
 _TRANSFORM = struct.Struct("<4s16s16sIHHQ")
 
 
@@ -35,10 +36,10 @@ class Signer:
         if self._gcm is not None:
             command = message[12] | message[13] << 8
             who = (1 if from_server else 0) | (2 if command == CANCEL else 0)
-            return self._gcm.encrypt(bytes(message[24:32]) + struct.pack("<I", who), b"", bytes(message))
+            return self._gcm.encrypt(bytes(message[24:32]) + _WHO[who], b"", message)
         if self._algorithm == AES_CMAC:
             made = self._cmac.copy()
-            made.update(bytes(message))
+            made.update(message)
             return made.finalize()
         return hmac.digest(self._key, message, "sha256")[:16]
 

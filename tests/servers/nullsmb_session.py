@@ -165,7 +165,7 @@ class LogOn:
         answer.session_id = session.id
         session.preauth = chained(session.preauth, request.message)
         try:
-            reply = session.context.step(token) or b""
+            reply = _step(session.context, token)
         except (spnego.exceptions.SpnegoError, ValueError, struct.error):
             del self.sessions[session.id]
             answer.status = LOGON_FAILURE
@@ -201,6 +201,15 @@ def _acceptor(token: bytes = b"") -> spnego.ContextProxy:
     if token[:8] == b"NTLMSSP\0":
         return spnego.server(protocol="ntlm", options=spnego.NegotiateOptions.use_ntlm)
     return spnego.server(protocol="negotiate", options=spnego.NegotiateOptions.use_negotiate)
+
+
+def _step(context: Any, token: bytes) -> bytes:
+    try:
+        return context.step(token) or b""
+    except spnego.exceptions.OperationNotAvailableError:
+        if _inner_done(context):
+            return b""  # NTLM without signing cannot sign a mechListMIC, and there need not be one
+        raise
 
 
 def _inner_done(context: Any) -> bool:
