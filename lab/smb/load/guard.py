@@ -1,0 +1,94 @@
+"""Are the answers the server's? Checked for all of them, for one in so many, or not at all."""
+
+from __future__ import annotations
+
+from lab.smb.errors import Malformed
+from lab.smb.load.tape import Address
+from lab.smb.sealing import TRANSFORM_SIZE
+from lab.smb.wire import Flags, Header
+
+PEEK_FROM = 32 * 1024
+"""Bytes of a sealed frame from which decrypting its headers only is cheaper than opening it, which tells also
+whether it is authentic."""
+
+_PEEKED = 84
+_SESSION_DELETED, _SESSION_EXPIRED = 0xC000_0203, 0xC000_035C
+_WITHOUT_KEY = frozenset({_SESSION_DELETED, _SESSION_EXPIRED})  # the server cannot sign or seal these
+
+
+class Guard:
+    """Checks the answers of one session as LoadPlan.verify_every says; `verified` counts those checked.
+
+    That a final answer is signed, or sealed, where its request was is checked for each of them.
+    """
+
+    def __init__(self, address: Address, verify_every: int, place: str) -> None:
+        self.signer, self.sealer, self.every = address.signer, address.sealer, verify_every
+        self._place = place
+        self._until = 1
+        self.verified = 0
+
+    def due(self) -> bool:
+        """Whether the next answer is one of those to check; asked once an answer."""
+        if not self.every:
+            return False
+        self._until -= 1
+        if self._until:
+            return False
+        self._until = self.every
+        return True
+
+    def check(self, message: memoryview, head: Header, *, sealed: bool) -> None:
+        """A final answer must be protected as its request was (MS-SMB2 3.2.5.1.1, 3.2.5.1.3)."""
+        if sealed or (head.status in _WITHOUT_KEY and not head.flags & Flags.SIGNED):
+            return
+        if self.sealer:
+            raise Malformed(f"{self._place} answered an encrypted request in the clear")
+        if self.signer is None:
+            return
+        if not head.flags & Flags.SIGNED:
+            raise Malformed(f"{self._place} sent an unsigned answer")
+        if self.due():
+            if not self.signer.verify(message):
+                raise self._forged()
+            self.verified += 1
+
+    def check_run(self, data: bytearray, start: int, stride: int, count: int) -> None:
+        """The same for `count` frames of `stride` bytes, signed all of them, that lie end to end."""
+        if self.signer is None or not self.every:
+            return
+        first = self._until - 1
+        due = range(first, count, self.every)
+        for index in due:
+            frame = start + index * stride
+            if not self.signer.verify_span(data, frame + 4, frame + stride):
+                raise self._forged()
+        self.verified += len(due)
+        self._until = first + len(due) * self.every - count + 1
+
+    def open(self, frame: memoryview) -> bytes:
+        """The message of a sealed frame; of a large one that is not to be checked, only its beginning."""
+        if self.sealer is None:
+            raise self._unasked()
+        if len(frame) >= PEEK_FROM and not self.due():
+            return self.sealer.peek(frame, _PEEKED)
+        return self.open_whole(frame)
+
+    def open_whole(self, frame: memoryview) -> bytes:
+        """The whole message of a sealed frame, authenticated."""
+        if self.sealer is None:
+            raise self._unasked()
+        plain = self.sealer.unseal(frame)
+        self.verified += 1
+        return plain
+
+    def _unasked(self) -> Malformed:
+        return Malformed(f"{self._place} sent an encrypted answer to an unencrypted request")
+
+    def _forged(self) -> Malformed:
+        return Malformed(f"the signature of an answer of {self._place} is wrong")
+
+
+def sealed_length(frame: memoryview) -> int:
+    """Bytes of the message within a sealed frame."""
+    return len(frame) - TRANSFORM_SIZE

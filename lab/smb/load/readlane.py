@@ -1,0 +1,134 @@
+"""READs over one connection, as many in flight as wanted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from lab.model import ConfigurationError
+from lab.smb.load.answers import ANSWER_SIZE, Expected
+from lab.smb.load.guard import sealed_length
+from lab.smb.load.tape import LAP, Reads, Tape
+from lab.smb.load.wirelane import WireLane
+from lab.smb.messages import parse_read
+from lab.smb.remote_file import RemoteFile
+from lab.smb.share import Share
+from lab.smb.wire import SEALED, Command, Header
+
+
+class ReadLane(WireLane):
+    """READs of open `files` of `share`, file by file in turns, at the offsets that `reads` says.
+
+    An answer that carries all that was asked for is counted without a look at its payload.
+    """
+
+    def __init__(
+        self,
+        share: Share,
+        files: Sequence[RemoteFile],
+        reads: Reads,
+        *,
+        verify_every: int = 16,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Raises ConfigurationError when the server allows no READ of that size."""
+        most = share.connection.max_read
+        if not 0 < reads.size <= most:
+            raise ConfigurationError(
+                f"READs of {reads.size} bytes are not possible: {share.connection.place} allows 1 to {most}",
+                help="Give the load another size.",
+            )
+        super().__init__(
+            share, size=reads.size, answer=ANSWER_SIZE + reads.size, verify_every=verify_every, now=now
+        )
+        self._size = reads.size
+        self._expected = Expected(reads.size, signed=self._guard.signer is not None)
+        self._tape = Tape(
+            [(file.file_id, file.length) for file in files], reads, self._address, first_id=self._origin
+        )
+
+    def build(self) -> None:
+        self._tape.credits = self._credits_to_ask()
+        self._tape.build(LAP)
+
+    def release(self, count: int) -> int:
+        possible = self._possible(count)
+        if possible <= 0:
+            return 0
+        tape, now, done = self._tape, self._now(), 0
+        if not tape.ready:
+            tape.credits = self._credits_to_ask()
+        while done < possible and not self.blocked:
+            batch = tape.take(possible - done)
+            size = len(batch) // tape.stride
+            self._credits.take(size * self._charge)
+            self._flights.launch(size, now)
+            self._flying += size
+            self.tally.sent += size
+            done += size
+            self._send(batch)
+        if self.tally.first_sent is None:
+            self.tally.first_sent = now
+        return done
+
+    def _skip(self) -> None:
+        self._tape.take(1)
+
+    def _command(self, serial: int) -> int:
+        return Command.READ
+
+    def _run(self, now: float) -> int:
+        incoming, expected = self._incoming, self._expected
+        run = expected.run(incoming.data, incoming.start, incoming.end)
+        if run is None:
+            return 0
+        count = len(run.message_ids)
+        self._guard.check_run(incoming.data, incoming.start, expected.stride, count)
+        incoming.start += count * expected.stride
+        self._landed(run.message_ids, run.credits, now)
+        return count
+
+    def _landed(self, ids: tuple[int, ...], credits: int, now: float) -> None:
+        """Count successful, whole answers."""
+        count, first, charge = len(ids), ids[0], self._charge
+        serial = self._serial(first)
+        in_order = ids == tuple(range(first, first + count * charge, charge))
+        if in_order and self._flights.land_run(serial, count):
+            self._took(serial, count, now)
+        else:
+            for message_id in ids:
+                serial = self._serial(message_id)
+                if not self._flights.land_run(serial, 1):
+                    raise self._unknown(message_id)
+                self._took(serial, 1, now)
+        if self._put_off:
+            for message_id in ids:
+                self._put_off.pop(self._serial(message_id), None)
+        self._credits.grant(credits)
+        self._flying -= count
+        self.tally.answered += count
+        self.tally.bytes_read += count * self._size
+
+    def _frame(self, frame: memoryview, now: float) -> int:
+        if self._guard.sealer is None or frame[:4] != SEALED:
+            return super()._frame(frame, now)
+        length = sealed_length(frame)
+        plain = self._guard.open(frame)
+        run = self._expected.single(plain, length)
+        if run is None:
+            whole = plain if len(plain) == length else self._guard.open_whole(frame)
+            return self._parts(whole, now, sealed=True)
+        self._landed(run.message_ids, run.credits, now)
+        return 1
+
+    def _final(self, serial: int, head: Header, message: memoryview, now: float) -> int:
+        self._flying -= 1
+        self._took(serial, 1, now)
+        if head.status:
+            self.tally.failed[head.status] += 1
+            return 1
+        size = len(parse_read(message, self._size))
+        self.tally.answered += 1
+        self.tally.bytes_read += size
+        self.tally.short += size < self._size
+        return 1
