@@ -49,7 +49,7 @@ class Meter:
 
 
 def read_for_a_while(job: Job, lengths: Iterable[int], transport: str = "") -> None:
-    """Draw from `lengths`, which gives the length of each READ's answer as it comes; count after the warm-up."""
+    """Draw from `lengths`, the length of each READ's answer as it comes; count after the warm-up."""
     answers = iter(lengths)
     until = time.perf_counter() + WARM_UP
     while time.perf_counter() < until:
