@@ -51,13 +51,14 @@ def root(
 EXIT_CODES = """\
 [bold]Exit codes[/]
   0  done; for reproduce and demo: the culprit was found
-  1  done, but without a culprit (see the verdict)
+  1  done, but without a culprit (see the verdict); for load and soak: the host stopped
   2  the command line is wrong
   3  the input is wrong or was refused (inventory, host, options)
   4  infrastructure: unreachable, wrong credentials, power, lease
   5  the guest refused, or a setting did not take
   6  a wait ran out
   7  a file is no dump that can be read, or not whole; a missing file is 3
+  8  a read load did not reach the server as planned
 130  interrupted or terminated; the host was put back, or 'lab host restore NAME' does it
 141  whoever read the output stopped reading it
 """

@@ -71,6 +71,13 @@ class NotApplied(GuestError):
         self.final = final
 
 
+class LoadNotDelivered(LabError):
+    """A read load did not reach the server as planned, so it says nothing of the server."""
+
+    exit_code = 8
+    help = "See what failed above; ask for less, or look at the share, the disk and the network of the host."
+
+
 class TimedOut(LabError):
     """A named wait ran out. `wait` names it, `seconds` is its limit, `last_seen` what was seen last."""
 

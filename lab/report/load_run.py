@@ -136,9 +136,12 @@ def milliseconds(value: float) -> str:
 
 
 def _verified(run: LoadRun, number: Number) -> str:
-    every = run.plan.verify_every
-    how = {0: "the set-up’s only", 1: "all"}.get(every, f"one in {every}")
-    return f"{number(run.report.verified)} answers ({how})"
+    return f"{number(run.report.verified)} ({verification(run.plan.verify_every)})"
+
+
+def verification(every: int) -> str:
+    """The policy in words."""
+    return {0: "answers of the set-up only", 1: "all answers"}.get(every, f"one answer in {every}")
 
 
 @dataclass(frozen=True)

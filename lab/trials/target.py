@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lab.inventory import Host, SmbSettings
 from lab.model import LoadPlan, Refused
+from lab.smb.profiles import find_profile
 from lab.smb.target import Authentication, Encryption, Security, Signing, SmbTarget
 
 _DIALECTS = {"2.0.2": 0x0202, "2.1": 0x0210, "3.0": 0x0300, "3.0.2": 0x0302, "3.1.1": 0x0311}
@@ -39,11 +40,13 @@ def security_of(smb: SmbSettings) -> Security:
 
 
 def within_caps(host: Host, plan: LoadPlan) -> LoadPlan:
-    """The plan as this host's caps allow it: the rate is lowered to its cap.
+    """The plan as this host's caps allow it: the rate is lowered to its cap, and so are the READs in flight
+    where the plan leaves them to its profile.
 
-    Raises Refused when the plan asks for more connections, READs in flight or seconds than the host's
-    caps. A plan that leaves the READs in flight to its profile is for the load to hold against the cap.
+    Raises Refused when the plan itself asks for more connections, READs in flight or seconds than the
+    caps, and ConfigurationError for an unknown profile.
     """
+    profile = find_profile(plan.profile)
     smb = host.smb
     asked = (
         ("connections", plan.connections, smb.most_connections, "most_connections"),
@@ -56,5 +59,7 @@ def within_caps(host: Host, plan: LoadPlan) -> LoadPlan:
                 f"a load of {wanted:g} {what} is more than {host.name} may get: smb.{key} is {most:g}",
                 help=f"Ask for less, or raise smb.{key} of this host in the inventory.",
             )
+    if plan.in_flight is None and profile.most > smb.most_in_flight:
+        plan = replace(plan, in_flight=smb.most_in_flight)
     cap = smb.most_reads_per_second
     return plan if cap is None else replace(plan, rate=min(cap, plan.rate or cap))

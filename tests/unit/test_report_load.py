@@ -60,7 +60,7 @@ def test_every_read_is_accounted_for() -> None:
     assert facts_of["Failed"] == "36 × STATUS_INSUFFICIENT_RESOURCES"
     assert facts_of["Rate"] == "13330 READ/s over 12 s, 39990 in the busiest phase"
     assert facts_of["Latency"] == "half within 0.81 ms, 95 % within 4.20 ms, 99 % within 20 ms"
-    assert facts_of["Verified"] == "9998 answers (one in 16)"
+    assert facts_of["Verified"] == "9998 (one answer in 16)"
     assert (facts_of["Pending"], facts_of["Credit stalls"]) == ("31", "3")
     quiet = said(samples.nothing())
     assert quiet["Latency"] == "not known"
@@ -69,7 +69,7 @@ def test_every_read_is_accounted_for() -> None:
 
 def test_the_policy_of_verification_is_named() -> None:
     run = samples.delivered()
-    for every_, words in ((0, "the set-up’s only"), (1, "all"), (100, "one in 100")):
+    for every_, words in ((0, "answers of the set-up only"), (1, "all answers"), (100, "one answer in 100")):
         assert said(replace(run, plan=replace(run.plan, verify_every=every_)))["Verified"].endswith(
             f"({words})"
         )

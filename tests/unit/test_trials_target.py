@@ -8,6 +8,7 @@ import pytest
 
 from lab.inventory import Host, load
 from lab.model import ConfigurationError, LoadPlan, Refused
+from lab.smb.profiles import PROFILES
 from lab.smb.target import Authentication, Encryption, Signing
 from lab.trials import target_of, within_caps
 
@@ -72,6 +73,16 @@ CAPS = "most_connections: 4, most_in_flight: 100, most_seconds: 60, most_reads_p
 def test_more_than_a_host_may_get_is_refused(tmp_path: Path, plan: LoadPlan, says: str) -> None:
     with pytest.raises(Refused, match=says):
         within_caps(host(tmp_path, CAPS), plan)
+
+
+def test_a_profile_that_wants_more_in_flight_is_scaled_down(tmp_path: Path) -> None:
+    capped = host(tmp_path, CAPS)
+    assert PROFILES["burst"].most > 100 > PROFILES["steady"].most
+    assert within_caps(capped, LoadPlan("burst")).in_flight == 100
+    assert within_caps(capped, LoadPlan("steady")).in_flight is None
+    assert within_caps(capped, LoadPlan("burst", in_flight=7)).in_flight == 7
+    with pytest.raises(ConfigurationError, match="tsunami"):
+        within_caps(capped, LoadPlan("tsunami"))
 
 
 def test_the_rate_is_lowered_to_its_cap(tmp_path: Path) -> None:
