@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -31,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from nullsmb_connection import Connection
 from nullsmb_files import Folder
-from nullsmb_modes import MODES
+from nullsmb_modes import MODES, Rule
 from nullsmb_session import Settings, accept_proofs_as_sent
 from nullsmb_wire import BadFrame
 
@@ -87,8 +88,26 @@ class Client:
                 out[0] = out[0][sent:]
 
 
+@dataclass
+class Making:
+    """How new connections are served."""
+
+    settings: Settings
+    folder: Folder
+    rules: list[Rule]
+
+    def __call__(self, counters: Counter[str], later: Callable[..., None]) -> Connection:
+        return Connection(self.settings, self.folder, self.rules, counters, later)
+
+    def change(self, order: str) -> None:
+        """`order` is a JSON object with "rules" and changed "settings", from the next connection on."""
+        wanted = json.loads(order)
+        self.rules = wanted["rules"]
+        self.settings = replace(self.settings, **wanted["settings"])
+
+
 class Server:
-    def __init__(self, listener: socket.socket, make: Callable[..., Connection]) -> None:
+    def __init__(self, listener: socket.socket, make: Making) -> None:
         self._listener, self._make = listener, make
         self._selector: selectors.BaseSelector
         self._timers: list[tuple[float, int, Client, Callable[[], None]]] = []
@@ -196,7 +215,7 @@ def main() -> None:
         for each in chosen.file:
             name, _, size = each.rpartition("=")
             folder.prepare(name, int(size))
-        _serve(chosen, lambda *shared: Connection(settings, folder, rules, *shared), share)
+        _serve(chosen, Making(settings, folder, rules), share)
     finally:
         if os.getpid() == _PARENT:
             shutil.rmtree(root, ignore_errors=True)
@@ -214,7 +233,7 @@ def _domains() -> tuple[str, ...]:
     return ("", "WORKSTATION", ".", socket.gethostname(), "127.0.0.1")
 
 
-def _serve(chosen: argparse.Namespace, make: Callable[..., Connection], share: Path) -> None:
+def _serve(chosen: argparse.Namespace, make: Making, share: Path) -> None:
     listener = socket.create_server(("127.0.0.1", chosen.port), backlog=512)
     listener.setblocking(False)
     server = Server(listener, make)
@@ -232,8 +251,11 @@ def _serve(chosen: argparse.Namespace, make: Callable[..., Connection], share: P
     print(json.dumps({"port": listener.getsockname()[1], "share": str(share)}), flush=True)
 
     def answer() -> bool:
-        if not os.read(0, 4096):
+        order = os.read(0, 1 << 16)
+        if not order:
             return False
+        if order.strip():
+            make.change(order.decode())
         total = Counter(server.counters)
         for child in children:
             child.sendall(b"\n")
@@ -255,7 +277,7 @@ class NullServer:
     """The server in a process of its own, for `with`. Options are those of the program: max_read=65536, …"""
 
     def __init__(
-        self, mode: str = "", rules: list[dict[str, Any]] | None = None, files: dict[str, int] | None = None,
+        self, mode: str = "", rules: list[Rule] | None = None, files: dict[str, int] | None = None,
         **options: Any,
     ) -> None:  # fmt: skip
         arguments = ["--mode", mode, "--script", json.dumps(rules or [])]
@@ -281,8 +303,16 @@ class NullServer:
 
     def counts(self) -> Counter[str]:
         """What was counted so far: requests by command, "read bytes", "logons", "hung up: …", …"""
+        return self._told("")
+
+    def behave(self, mode: str = "", rules: list[Rule] | None = None, **settings: Any) -> None:
+        """Other odd behaviour, and changed settings, from the next connection on. For one process only."""
+        chosen = (rules or []) + (MODES[mode] if mode else [])
+        self._told(json.dumps({"rules": chosen, "settings": settings}))
+
+    def _told(self, line: str) -> Counter[str]:
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         return Counter(self._line())
 

@@ -12,6 +12,7 @@ from random import Random
 from nullsmb_commands import Commands
 from nullsmb_files import Failed, Folder
 from nullsmb_keys import sealed_session
+from nullsmb_modes import Rule
 from nullsmb_odd import Effect, Ended, Late, Odd, Raw, Sent
 from nullsmb_reads import Lane, Window
 from nullsmb_session import LogOn, Settings
@@ -50,7 +51,7 @@ class Connection:
         self,
         settings: Settings,
         folder: Folder,
-        rules: list[dict[str, object]],
+        rules: list[Rule],
         counters: Counter[str],
         later: Callable[[float, Callable[[], None]], None],
     ) -> None:

@@ -16,12 +16,12 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from nullsmb_modes import Rule
 from nullsmb_wire import BREAK, NAMES, PENDING, Answer, Request, failure_body, framed
 
 if TYPE_CHECKING:
     from nullsmb_connection import Connection
 
-Rule = dict[str, Any]
 NOBODY = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -118,10 +118,11 @@ def _shift(deed: Deed, **fields: int) -> list[Effect]:
     return [Sent(deed.answer)]
 
 
-def _patch(deed: Deed, at: int, value: int, format: str = "<I") -> list[Effect]:
-    """One number of the body. `at` counts from the body's start; signatures are made afterwards."""
+def _patch(deed: Deed, at: int | list[int], value: int, format: str = "<I") -> list[Effect]:
+    """A number of the body, or several. `at` counts from the body's start; signatures are made afterwards."""
     body = bytearray(deed.answer.body)
-    struct.pack_into(format, body, at, value)
+    for each in [at] if isinstance(at, int) else at:
+        struct.pack_into(format, body, each, value)
     deed.answer.body = bytes(body)
     return [Sent(deed.answer)]
 
@@ -266,14 +267,34 @@ def _negotiate_context(deed: Deed, kind: int, at: int, value: int, format: str =
     return [Sent(deed.answer)]
 
 
-def _directory(deed: Deed, following: int, size: int | None = None, status: int = 0) -> list[Effect]:
-    """One entry (FileIdBothDirectoryInformation) with a NextEntryOffset and name length of choice."""
-    name = "loop".encode("utf-16-le")
+def _directory(
+    deed: Deed, following: int | None = None, size: int | None = None, name: str = "loop", count: int = 1
+) -> list[Effect]:
+    """Entries (FileFullDirectoryInformation) with NextEntryOffset, name length and name of choice."""
+    text = name.encode("utf-16-le")
     times = (132_000_000_000_000_000,) * 4
-    entry = struct.pack("<II4QQQII", following, 0, *times, 1, 1, 0x20, len(name) if size is None else size)
-    entry += bytes(4 + 2 + 24 + 2 + 8) + name
-    deed.answer.status = status
-    deed.answer.body = struct.pack("<HHI", 9, 72, len(entry)) + entry
+    rest = struct.pack("<I4QQQIII", 0, *times, 1, 1, 0x20, len(text) if size is None else size, 0) + text
+    rest += bytes(-(4 + len(rest)) % 8)
+    entries = [struct.pack("<I", 4 + len(rest)) + rest] * (count - 1)
+    data = b"".join([*entries, struct.pack("<I", following or 0) + rest])
+    deed.answer.status = 0
+    deed.answer.body = struct.pack("<HHI", 9, 72, len(data)) + data
+    return [Sent(deed.answer)]
+
+
+def _scramble(deed: Deed, at: int, size: int = 1 << 20) -> list[Effect]:
+    """Random bytes in a part of the body."""
+    body = bytearray(deed.answer.body)
+    size = max(0, min(size, len(body) - at))
+    body[at : at + size] = deed.rng.randbytes(size)
+    deed.answer.body = bytes(body)
+    return [Sent(deed.answer)]
+
+
+def _long(deed: Deed, more: int) -> list[Effect]:
+    """A READ answer, right in itself, with more bytes than were asked for."""
+    data = deed.answer.body[16:] + b"M" * more
+    deed.answer.body = struct.pack("<HBBIII", 17, 80, 0, len(data), 0, 0) + data
     return [Sent(deed.answer)]
 
 
@@ -300,4 +321,6 @@ ACTIONS: dict[str, Callable[..., list[Effect]]] = {
     "flip": _flip,
     "negotiate context": _negotiate_context,
     "directory": _directory,
+    "scramble": _scramble,
+    "long": _long,
 }
