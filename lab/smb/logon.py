@@ -8,12 +8,13 @@ from typing import Any
 import spnego
 from spnego.exceptions import SpnegoError
 
-from lab.model import CredentialsRefused, InfrastructureError
+from lab.model import CredentialsRefused, InfrastructureError, LabError
 from lab.smb.connection import Connection
-from lab.smb.errors import Malformed, NotOffered, of_status
+from lab.smb.errors import AccessDenied, Malformed, NotOffered, of_status
 from lab.smb.keys import session_keys
 from lab.smb.messages import NOTHING, parse_session_setup, session_setup_request
 from lab.smb.negotiate import SMB3, SMB311, security_mode
+from lab.smb.ntstatus import STATUS_ACCESS_DENIED
 from lab.smb.sealing import Sealer
 from lab.smb.signing import Signer, new_signer
 from lab.smb.target import Authentication, Encryption, Signing, SmbTarget, revealed
@@ -78,7 +79,7 @@ def log_on(connection: Connection, target: SmbTarget) -> Session:
         body = session_setup_request(token or b"", security_mode(security))
         reply = connection.exchange(Command.SESSION_SETUP, body, session_id=session_id)
         if reply.status not in (0, _MORE):
-            raise of_status(reply.status, target.place, target.user, "the log-on")
+            raise _refused(reply.status, target, connection)
         session_id = reply.header.session_id
         flags, answer = parse_session_setup(reply.message)
         if preauth is not None:
@@ -99,9 +100,22 @@ def log_on(connection: Connection, target: SmbTarget) -> Session:
     _protect(session, target, context, preauth.value if preauth is not None else b"", flags)
     if not _signed_by(session, reply.message, must=connection.dialect == SMB311 or session.signs):
         connection.close()
-        raise Malformed(f"{target.place} did not prove that it knows the session's key")
+        raise Malformed(
+            f"{target.place} did not prove that it knows the session's key; "
+            "so it is when the negotiation was changed on its way"
+        )
     connection.know(session)
     return session
+
+
+def _refused(status: int, target: SmbTarget, connection: Connection) -> LabError:
+    if status == STATUS_ACCESS_DENIED and connection.agreed is not None and connection.agreed.cipher is None:
+        return AccessDenied(
+            f"{target.place} refused user '{target.user}' as a server does that requires encryption: "
+            "none was agreed on",
+            help="Offer encryption, and dialect 3.0 or later, in this host's smb settings.",
+        )
+    return of_status(status, target.place, target.user, "the log-on")
 
 
 def _protect(session: Session, target: SmbTarget, context: Any, preauth: bytes, flags: int) -> None:

@@ -33,7 +33,6 @@ from lab.smb.messages import (
     query_info_request,
     tree_connect_request,
 )
-from lab.smb.negotiate import SMB311
 from lab.smb.remote_file import RemoteFile
 from lab.smb.target import Security, SmbTarget
 from lab.smb.validate import validate_negotiation
@@ -244,8 +243,8 @@ def _tree_connect(target: SmbTarget, share: str, session: Session) -> Share:
         Command.TREE_CONNECT,
         tree_connect_request(rf"\\{target.host}\{share}"),
         session=session,
-        # 3.1.1 wants this one signed in any case (MS-SMB2 3.2.4.1.1).
-        sign=session.key if session.connection.dialect == SMB311 else None,
+        # 3.1.1 wants this one signed in any case (MS-SMB2 3.2.4.1.1); the others take it.
+        sign=session.key,
     )
     if reply.status:
         raise of_status(reply.status, target.place, target.user, what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from lab.smb import SmbTarget
 
@@ -166,6 +168,14 @@ class Smbd:
             "admin_share": "Admin",
         }
         return SmbTarget(**(values | change))  # type: ignore[arg-type]
+
+    def status(self) -> dict[str, Any]:
+        """What Samba itself says of its sessions ("sessions") and tree connections ("tcons")."""
+        told = subprocess.run(
+            [_program("smbstatus"), "-s", str(self._configuration), "--json"], capture_output=True, check=True
+        )
+        found: dict[str, Any] = json.loads(told.stdout)
+        return found
 
     def no_connections_left(self) -> bool:
         """True as soon as no process of ours serves a connection; False after 3 s."""
