@@ -21,6 +21,7 @@ class LoadPlan:
     size: int | None = None  # bytes of one READ
     rate: float | None = None  # READs a second over all connections, at most
     verify_every: int = 16  # check one in so many answers; 1: all; 0: those of the set-up only
+    keep_files: bool = True  # leave the large file on the share, for the next load
 
 
 @dataclass(frozen=True)

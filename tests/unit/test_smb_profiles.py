@@ -142,6 +142,7 @@ def test_a_plan_changes_what_it_names() -> None:
     capped = replace(find_profile("steady"), phases=(Phase("a", 1.0, 8, reads_per_second=10.0),))
     assert shaped(capped, LoadPlan(rate=50.0)).phases[0].rate == 10.0
     assert shaped(capped, LoadPlan(rate=5.0)).phases[0].rate == 5.0
+    assert shaped(find_profile("sessions"), LoadPlan(connections=9)).most == 9
     wide = shaped(find_profile("burst"), LoadPlan(size=8 << 20))
     assert wide.file_bytes == 32 << 20  # room for more than one place
 

@@ -36,9 +36,11 @@ def shaped(profile: Profile, plan: LoadPlan) -> Profile:
             help="Give 1 to check all answers, 0 to check those of the set-up only.",
         )
     phases = profile.phases
-    if plan.in_flight is not None:
-        _one_at_a_time(profile)
-        phases = tuple(_scaled(phase, plan.in_flight, profile.most) for phase in phases)
+    in_flight = plan.in_flight
+    if profile.work is Work.SESSIONS:
+        in_flight = _one_each(profile, plan)
+    if in_flight is not None:
+        phases = tuple(_scaled(phase, in_flight, profile.most) for phase in phases)
     if plan.idle_seconds is not None:
         phases = _idling(profile, phases, plan.idle_seconds)
     if plan.rate is not None:
@@ -94,12 +96,13 @@ def _scaled(phase: Phase, in_flight: int, most: int) -> Phase:
     return replace(phase, in_flight=part(phase.in_flight), rises_from=low)
 
 
-def _one_at_a_time(profile: Profile) -> None:
-    if profile.work is Work.SESSIONS:
+def _one_each(profile: Profile, plan: LoadPlan) -> int:
+    if plan.in_flight is not None:
         raise ConfigurationError(
             f"profile '{profile.name}' has one request in flight on each connection",
             help="Change the number of connections instead.",
         )
+    return plan.connections
 
 
 def _idling(profile: Profile, phases: tuple[Phase, ...], seconds: float) -> tuple[Phase, ...]:
