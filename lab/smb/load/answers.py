@@ -21,7 +21,6 @@ LONGEST_RUN = 32
 _ROW = "Q4xQQQ32xQ8x"  # framing, protocol; status, command, credits; flags, next; message id; body
 _MESSAGE = struct.Struct("<4s4xQQQ32xQ8x")
 _DATA_OFFSET = 80
-_SIGNED = int(Flags.SIGNED)
 _CREDITS_SHIFT = 48
 _STATUS_AND_COMMAND = (1 << _CREDITS_SHIFT) - 1
 
@@ -75,7 +74,7 @@ class Expected:
         if (
             protocol != PROTOCOL
             or body != self._body
-            or flags & ~_SIGNED != Flags.TO_CLIENT
+            or flags != self._flags
             or reply & _STATUS_AND_COMMAND != self._command
         ):
             return None

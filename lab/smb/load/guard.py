@@ -28,6 +28,11 @@ class Guard:
         self._until = 1
         self.verified = 0
 
+    @property
+    def next_is_due(self) -> bool:
+        """Whether the next answer will be checked."""
+        return bool(self.signer and self.every) and self._until == 1
+
     def due(self) -> bool:
         """Whether the next answer is one of those to check; asked once an answer."""
         if not self.every:

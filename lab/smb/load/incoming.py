@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from lab.smb.errors import Malformed
+from lab.smb.load.waiting import DISCARD
 from lab.smb.wire import FRAMING, HEADER_SIZE, LARGEST_FRAME
 
 _ROOM = 256 * 1024
@@ -26,20 +27,38 @@ class Incoming:
         self.view = memoryview(self.data)
         self.start, self.end = 0, len(rest)
         self.view[: len(rest)] = rest
+        self.dropping = 0
+        """Bytes that are still to come and are not wanted."""
 
-    def __len__(self) -> int:
-        return self.end - self.start
-
-    def receive(self, most: int | None = None) -> int:
-        """Take in what the socket has, up to `most` bytes; their number, 0 at the end of the stream.
+    def receive(self) -> int:
+        """Take in what the socket has; the number of bytes, 0 at the end of the stream.
 
         Raises BlockingIOError when there is nothing, OSError when the connection is lost.
         """
-        end = self.end if most is None else min(self.room, self.end + most)
-        space = self.view[self.end :] if most is None else self.view[self.end : end]
-        got = self._socket.recv_into(space)
+        if self.dropping:
+            got = self._socket.recv_into(self.view, min(self.dropping, self.room), DISCARD)
+            self.dropping -= got
+            return got
+        got = self._socket.recv_into(self.view[self.end :])
         self.end += got
         return got
+
+    def receive_head(self, size: int) -> int:
+        """The same for those bytes only that are missing to `size` bytes, or to the frame if it is longer."""
+        if self.dropping:
+            return self.receive()
+        if self.end - self.start >= 4:
+            size = max(size, 4 + FRAMING.unpack_from(self.data, self.start)[0])
+        missing = max(1, size - (self.end - self.start))
+        got = self._socket.recv_into(self.view[self.end : self.end + missing])
+        self.end += got
+        return got
+
+    def drop(self, head: int, size: int) -> None:
+        """Take `head` bytes, and the `size` bytes behind them: those that have not come yet are not kept."""
+        here = min(size, self.end - self.start - head)
+        self.start += head + here
+        self.dropping = size - here
 
     def settle(self) -> None:
         """Make room for more: what is left moves to the front, when it is little or no room is behind it."""

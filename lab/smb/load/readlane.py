@@ -6,14 +6,20 @@ import time
 from collections.abc import Callable, Sequence
 
 from lab.model import ConfigurationError
-from lab.smb.load.answers import ANSWER_SIZE, Expected
+from lab.smb.load.answers import ANSWER_SIZE, Expected, Run
 from lab.smb.load.guard import sealed_length
 from lab.smb.load.tape import LAP, Reads, Tape
+from lab.smb.load.waiting import DISCARD
 from lab.smb.load.wirelane import WireLane
-from lab.smb.messages import parse_read
 from lab.smb.remote_file import RemoteFile
 from lab.smb.share import Share
-from lab.smb.wire import SEALED, Command, Header
+from lab.smb.wire import FRAMING, SEALED, Command, Header, charge_of
+
+DROP_FROM = 256 * 1024
+"""Bytes of a READ that are rather dropped by the kernel, at the cost of one more call, than taken from it."""
+
+_ROUNDS = 32
+_READ = bytes((Command.READ,))
 
 
 class ReadLane(WireLane):
@@ -39,13 +45,21 @@ class ReadLane(WireLane):
                 help="Give the load another size.",
             )
         super().__init__(
-            share, size=reads.size, answer=ANSWER_SIZE + reads.size, verify_every=verify_every, now=now
+            share,
+            charge=charge_of(reads.size),
+            cost=charge_of(reads.size),
+            largest=reads.size,
+            answer=ANSWER_SIZE + reads.size,
+            verify_every=verify_every,
+            now=now,
         )
         self._size = reads.size
         self._expected = Expected(reads.size, signed=self._guard.signer is not None)
         self._tape = Tape(
             [(file.file_id, file.length) for file in files], reads, self._address, first_id=self._origin
         )
+        self._drops = bool(DISCARD) and reads.size >= DROP_FROM and not self._guard.sealer
+        self._dropped: Run | None = None  # counted as soon as its payload has come
 
     def build(self) -> None:
         self._tape.credits = self._credits_to_ask()
@@ -58,26 +72,39 @@ class ReadLane(WireLane):
         tape, now, done = self._tape, self._now(), 0
         if not tape.ready:
             tape.credits = self._credits_to_ask()
+        if self.tally.first_sent is None:
+            self.tally.first_sent = now
         while done < possible and not self.blocked:
             batch = tape.take(possible - done)
             size = len(batch) // tape.stride
             self._credits.take(size * self._charge)
-            self._flights.launch(size, now)
+            self._flights.launch(_READ * size, now)
             self._flying += size
             self.tally.sent += size
             done += size
             self._send(batch)
-        if self.tally.first_sent is None:
-            self.tally.first_sent = now
         return done
 
     def _skip(self) -> None:
         self._tape.take(1)
 
-    def _command(self, serial: int) -> int:
-        return Command.READ
+    def _take_in(self) -> int:
+        if not self._drops:
+            return super()._take_in()
+        incoming, finals, size = self._incoming, 0, 0
+        for _ in range(_ROUNDS):
+            got = self._received(lambda: incoming.receive_head(ANSWER_SIZE))
+            finals += self._parsed(self.heard)
+            incoming.settle()
+            size += got
+            if not got or incoming.dropping:
+                break
+        self._low_water.came(size)
+        return finals
 
     def _run(self, now: float) -> int:
+        if self._drops:
+            return self._run_dropped(now)
         incoming, expected = self._incoming, self._expected
         run = expected.run(incoming.data, incoming.start, incoming.end)
         if run is None:
@@ -87,6 +114,24 @@ class ReadLane(WireLane):
         incoming.start += count * expected.stride
         self._landed(run.message_ids, run.credits, now)
         return count
+
+    def _run_dropped(self, now: float) -> int:
+        """One answer, of which only the head is taken in; it is counted when all of it has come."""
+        incoming = self._incoming
+        if self._dropped is None:
+            head = incoming.view[incoming.start : min(incoming.end, incoming.start + ANSWER_SIZE)]
+            if len(head) < ANSWER_SIZE or self._guard.next_is_due:
+                return 0
+            self._dropped = self._expected.single(head[4:], FRAMING.unpack_from(head)[0])
+            if self._dropped is None:
+                return 0
+            self._guard.due()
+            incoming.drop(ANSWER_SIZE, self._size)
+        if incoming.dropping:
+            return 0
+        run, self._dropped = self._dropped, None
+        self._landed(run.message_ids, run.credits, now)
+        return 1
 
     def _landed(self, ids: tuple[int, ...], credits: int, now: float) -> None:
         """Count successful, whole answers."""
@@ -121,14 +166,7 @@ class ReadLane(WireLane):
         self._landed(run.message_ids, run.credits, now)
         return 1
 
-    def _final(self, serial: int, head: Header, message: memoryview, now: float) -> int:
+    def _final(self, head: Header, message: memoryview) -> int:
         self._flying -= 1
-        self._took(serial, 1, now)
-        if head.status:
-            self.tally.failed[head.status] += 1
-            return 1
-        size = len(parse_read(message, self._size))
-        self.tally.answered += 1
-        self.tally.bytes_read += size
-        self.tally.short += size < self._size
+        self._count_read(head, message, self._size)
         return 1
