@@ -38,6 +38,8 @@ NOTHING = struct.pack("<HH", 4, 0)
 
 DIRECTORY = 0x10
 """FILE_ATTRIBUTE_DIRECTORY."""
+_LONGEST_FILE = (1 << 63) - 1  # lengths are signed (MS-FSCC 2.4)
+_NEVER_IN_NAMES = frozenset("\\/\0")  # a name of several parts would lead out of its folder
 
 
 def session_setup_request(token: bytes, security_mode: int) -> bytes:
@@ -126,6 +128,8 @@ class Created(NamedTuple):
 def parse_create(message: Buffer) -> Created:
     answer = fixed(message, _CREATE_ANSWER, 89, "CREATE")
     _, oplock, _, _, _, _, modified, _, _, length, attributes, _, file_id, _, _ = answer
+    if length > _LONGEST_FILE:
+        raise Malformed(f"CREATE: a file of {length} bytes cannot be")
     return Created(file_id, length, modified, attributes, oplock)
 
 
@@ -185,6 +189,10 @@ def parse_query_directory(message: Buffer) -> Iterator[Entry]:
         if end > len(content) or size % 2 or (following and following < _ENTRY.size + size):
             raise Malformed(f"QUERY_DIRECTORY: the name of the entry at {at} does not fit")
         name = bytes(content[at + _ENTRY.size : end]).decode("utf-16-le", "replace")
+        if not name or set(name) & _NEVER_IN_NAMES or (name in (".", "..") and not attributes & DIRECTORY):
+            raise Malformed(f"QUERY_DIRECTORY: the entry at {at} has no file's name")
+        if length > _LONGEST_FILE:
+            raise Malformed(f"QUERY_DIRECTORY: a file of {length} bytes cannot be")
         yield Entry(name, length, modified, attributes)
         if not following:
             return

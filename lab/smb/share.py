@@ -42,7 +42,8 @@ FAREWELL_SECONDS = 1.0
 """How long a clean close may take in all before the connection is simply dropped."""
 
 MOST_ENTRIES = 100_000
-"""Entries of one folder that are taken in."""
+"""Entries of one folder, and the seconds to take them in; a folder beyond is an error, not half a list."""
+LISTING_SECONDS = 120.0
 
 _DISK = 1
 _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
@@ -199,7 +200,8 @@ class Share:
 
     def _entries(self, file_id: bytes, what: str) -> Iterator[Entry]:
         body, count = query_directory_request(file_id), 0
-        while count < MOST_ENTRIES:
+        until = time.monotonic() + LISTING_SECONDS
+        while count < MOST_ENTRIES and time.monotonic() < until:
             reply = self.connection.exchange(
                 Command.QUERY_DIRECTORY, body, session=self.session, tree_id=self.tree_id
             )
@@ -212,6 +214,7 @@ class Share:
                 raise Malformed(f"{self.target.place} listed {what} in an answer without an entry")
             yield from some
             count += len(some)
+        raise Malformed(f"{self.target.place} had not come to the end of {what} after {count} entries")
 
 
 def connect(
