@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from types import TracebackType
 
 from lab.capture.partial import Partial
@@ -15,11 +17,11 @@ from lab.capture.source import DumpRef, DumpSource, find, head_of
 from lab.capture.vault import Vault
 from lab.model import Clock, SystemClock
 
-PIECE = 4 << 20
-"""Bytes of one piece: what a reader asks for, writes and notes at once, and loses at worst."""
+SEGMENT = 8 << 20
+"""Bytes that a reader takes at a time; they come, are written and noted in smaller pieces."""
 
 GENTLE = 256 << 10
-"""Bytes of one piece while something more urgent is read in place."""
+"""The same while something more urgent is read in place."""
 
 READERS = 4
 """Connections of a copy at most."""
@@ -191,14 +193,22 @@ class Fetch:
         """One connection: take what is missing piece by piece, until nothing is."""
         with Reader(self._another(), self.ref, self._head) as reader:
             while taken := partial.take(self._turn(number)):
-                start, end = taken
                 try:
-                    data = self._patiently(lambda: reader.read(start, end - start))  # noqa: B023  called here
-                    partial.put(start, data)
+                    self._patiently(functools.partial(self._segment, reader, partial, *taken))
                 finally:
-                    partial.give_back(start, end)
-                with self._state:
-                    self._state.notify_all()
+                    partial.give_back(*taken)
+
+    def _segment(self, reader: Reader, partial: Partial, start: int, end: int) -> None:
+        """Fetch what is missing there: after a loss, what came before it is not."""
+        for at, stop in partial.missing(start, end):
+            with closing(reader.stream(at, stop - at)) as pieces:
+                for data in pieces:
+                    partial.put(at, data)
+                    at += len(data)
+                    if self._stopped.is_set():
+                        raise Stopped
+                    with self._state:
+                        self._state.notify_all()
 
     def _turn(self, number: int) -> int:
         """Wait until that reader may go on; how much it may take."""
@@ -206,7 +216,7 @@ class Fetch:
             self._state.wait_for(
                 lambda: self._stopped.is_set() or not self._gentle or (number == 0 and self._reading == 0)
             )
-            return GENTLE if self._gentle else PIECE
+            return GENTLE if self._gentle else SEGMENT
 
     def _hash(self, partial: Partial, number: int) -> None:
         with self._state:

@@ -11,15 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from lab.model import InfrastructureError, LabError
+from lab.model import InfrastructureError
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class VaultError(InfrastructureError):
+    """The vault cannot take something in: its disk is full, or not ours to write to."""
 
 
 class Incoming:
     """An open file that no other process has. Read and written by position, from any thread.
 
-    Raises InfrastructureError when the disk is full or not writable, or when another process is
+    Raises VaultError when the disk is full or not writable, InfrastructureError when another process is
     writing the same file.
     """
 
@@ -101,7 +105,7 @@ class Incoming:
         """The descriptor, which is not closed meanwhile: its number could by then be another file's."""
         with self._idle:
             if self._file < 0:
-                raise InfrastructureError(f"{self.path} is closed already")
+                raise VaultError(f"{self.path} is closed already")
             file = self._file
             self._busy += 1
         try:
@@ -140,14 +144,14 @@ def _hole(file: int, offset: int, size: int) -> bool:
         return error.errno == errno.ENXIO  # no data from there to the end
 
 
-def vault_error(error: OSError, path: Path) -> LabError:
+def vault_error(error: OSError, path: Path) -> VaultError:
     """A failed write in the vault, as one sentence."""
     if error.errno in _NO_SPACE:
-        return InfrastructureError(
+        return VaultError(
             f"the disk of the vault is full: {path.parent} takes nothing more",
             help="Free some space or choose another vault, then try again: what was received is kept.",
         )
-    return InfrastructureError(
+    return VaultError(
         f"cannot write to the vault at {path}: {os.strerror(error.errno or errno.EIO).lower()}",
         help="Make the vault's directory writable or choose another one.",
     )

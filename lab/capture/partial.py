@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from lab.capture.extents import Extents, Range
-from lab.capture.incoming import Incoming
-from lab.capture.pieces import LARGEST, Piece, Pieces, sha256_of
-from lab.model import InfrastructureError
+from lab.capture.incoming import Incoming, VaultError
+from lab.capture.pieces import LARGEST, Piece, Pieces
 
 
 class Partial:
@@ -67,9 +66,7 @@ class Partial:
         """
         for piece in self._claims_in(start, end):
             self._check(piece)
-        with self._changed:
-            missing = list(self._held.gaps(start, end))
-        for gap in missing:
+        for gap in self.missing(start, end):
             if start < gap[0]:
                 yield (start, gap[0]), self._file.read_at(start, gap[0] - start)
             yield gap, None
@@ -78,6 +75,11 @@ class Partial:
             yield (start, end), self._file.read_at(start, end - start)
 
     # --- what is to come ---------------------------------------------------------------------
+
+    def missing(self, start: int, end: int) -> list[Range]:
+        """What is not held from `start` to `end`."""
+        with self._changed:
+            return list(self._held.gaps(start, end))
 
     def take(self, most: int) -> Range | None:
         """The first missing range, at most `most` bytes of it: now taken.
@@ -104,13 +106,11 @@ class Partial:
                 self._spoken_for.remove(low, high)
             self._changed.notify_all()
 
-    def put(self, start: int, data: bytes) -> None:
+    def put(self, start: int, data: bytes | memoryview) -> None:
         """Take in bytes that were fetched; what is held already stays as it is."""
-        with self._changed:
-            wanted = list(self._held.gaps(start, start + len(data)))
-        for low, high in wanted:
+        for low, high in self.missing(start, start + len(data)):
             part = memoryview(data)[low - start : high - start]
-            piece = Piece(low, high - low, sha256_of(part))
+            piece = self._pieces.piece(low, part)
             self._file.write_at(low, part)
             with self._changed:
                 self._pieces.add(piece)
@@ -135,7 +135,7 @@ class Partial:
         while at < end:
             count = self._file.read_into(at, buffer[: end - at])
             if count == 0:
-                raise InfrastructureError(
+                raise VaultError(
                     f"{self._file.path} was cut short by another program", help="Fetch the dump again."
                 )
             at += count
@@ -177,7 +177,7 @@ class Partial:
 
     def _check(self, piece: Piece) -> bool:
         """A claim becomes held, or is dropped: its bytes are missing then. False when it was dropped."""
-        held = sha256_of(self._file.read_at(piece.offset, piece.length)) == piece.sha256
+        held = self._pieces.piece(piece.offset, self._file.read_at(piece.offset, piece.length)) == piece
         with self._changed:
             if self._claims.pop(piece.offset, None) is None:  # another thread was faster
                 return held

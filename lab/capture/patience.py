@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from lab.capture.incoming import VaultError
 from lab.capture.source import DumpRef
 from lab.model import Clock, InfrastructureError, TimedOut
 from lab.smb import AccessDenied, CredentialsRefused, NotThere
@@ -60,7 +61,7 @@ class Patience:
             self.look_at_the_clock()
             try:
                 return read()
-            except (AccessDenied, CredentialsRefused, NotThere, Replaced):
+            except (AccessDenied, CredentialsRefused, NotThere, Replaced, VaultError):
                 raise
             except InfrastructureError as error:
                 tries = tries + 1 if self.received() == seen else 1

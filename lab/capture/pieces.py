@@ -1,13 +1,16 @@
-"""The side file of a partial copy: which pieces are in it, each with its hash."""
+"""The side file of a partial copy: which pieces are in it, each with its checksum."""
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lab.capture.extents import Extents
 from lab.capture.incoming import vault_error
@@ -15,16 +18,17 @@ from lab.capture.incoming import vault_error
 LARGEST = 16 << 20
 """Bytes of the largest piece that is believed: it has to be read into memory to be checked."""
 
-_LINE = re.compile(rb"(\d{1,19}) (\d{1,8}) ([0-9a-f]{64})\n")
+_KEY = re.compile(rb"[0-9a-f]{32}\n")
+_LINE = re.compile(rb"(\d{1,19}) (\d{1,8}) ([0-9a-f]{32})\n")
 
 
 @dataclass(frozen=True)
 class Piece:
-    """`length` bytes at `offset`, and their SHA-256 in hexadecimal."""
+    """`length` bytes at `offset`, and their checksum in hexadecimal."""
 
     offset: int
     length: int
-    sha256: str
+    checksum: str
 
     @property
     def end(self) -> int:
@@ -32,10 +36,11 @@ class Piece:
 
 
 class Pieces:
-    """Lines of `offset length sha256` under a first line that says of which file.
+    """Lines of `offset length checksum` under one that says of which file, and one with the checksums' key.
 
     A line is added when its piece has been written. A process that is killed, or a machine that loses its
-    power, may leave a torn line, or a line whose piece never reached the disk: hence the hashes.
+    power, may leave a torn line, or a line whose piece never reached the disk: hence the checksums. They are
+    AES-GMACs: 128 bits at the speed of memory, where SHA-256 would cost more than the rest of a copy.
     """
 
     def __init__(self, path: Path, of: str) -> None:
@@ -46,15 +51,19 @@ class Pieces:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             with os.fdopen(os.dup(self._file), "rb") as before:
                 text = before.read()
-            self.same_file = text.startswith(first)
+            key = text[len(first) : len(first) + 33]
+            self.same_file = text.startswith(first) and _KEY.fullmatch(key) is not None
             if not self.same_file:
+                key = secrets.token_hex(16).encode() + b"\n"
+                text = first + key
                 os.ftruncate(self._file, 0)
-                self._write(first)
+                self._write(text)
             elif not text.endswith(b"\n"):
                 self._write(b"\n")
         except OSError as error:
             raise vault_error(error, path) from error
-        self._text = text[len(first) :] if self.same_file else b""
+        self._mac = AESGCM(bytes.fromhex(key.decode()))
+        self._text = text[len(first) + len(key) :]
 
     def claimed(self, length: int) -> Iterator[Piece]:
         """What earlier processes say is there of a file of `length` bytes, without overlaps."""
@@ -69,9 +78,14 @@ class Pieces:
                 seen.add(piece.offset, piece.end)
                 yield piece
 
+    def piece(self, offset: int, data: bytes | memoryview) -> Piece:
+        """Those bytes as a piece."""
+        checksum = self._mac.encrypt(offset.to_bytes(12, "little"), b"", data)
+        return Piece(offset, len(data), checksum.hex())
+
     def add(self, piece: Piece) -> None:
         try:
-            self._write(f"{piece.offset} {piece.length} {piece.sha256}\n".encode())
+            self._write(f"{piece.offset} {piece.length} {piece.checksum}\n".encode())
         except OSError as error:
             raise vault_error(error, self.path) from error
 
@@ -86,8 +100,4 @@ class Pieces:
     def _write(self, line: bytes) -> None:
         """One write a line: a process that is killed leaves whole lines."""
         if os.write(self._file, line) < len(line):
-            raise OSError(28, "No space left on device")
-
-
-def sha256_of(data: bytes | memoryview) -> str:
-    return hashlib.sha256(data).hexdigest()
+            raise OSError(errno.ENOSPC, "")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from types import TracebackType
 
 from lab.capture.partial import Partial
 from lab.capture.patience import Patience, Replaced
-from lab.capture.source import HEAD, DumpRef, DumpSource, RandomAccessFile, Repeatable
+from lab.capture.source import HEAD, DumpRef, DumpSource, RandomAccessFile, Repeatable, Streamed
 from lab.model import InfrastructureError
 
 
@@ -32,22 +33,38 @@ class Reader:
 
     def read(self, offset: int, size: int) -> bytes:
         """Those bytes, all of them. Raises Replaced, or the source's error for the caller to try again."""
+        return b"".join(self.stream(offset, size))
+
+    def stream(self, offset: int, size: int) -> Generator[bytes | memoryview]:
+        """The same in pieces; closed when not walked to its end."""
         try:
-            if self._file is None:
-                self._file = self._source.open(self._ref)
-                if self._file.read_at(0, HEAD) != self._head:
-                    raise Replaced(self._ref)
-            data = self._file.read_at(offset, size)
+            with closing(self._pieces(self._opened(), offset, size)) as pieces:
+                for data in pieces:
+                    size -= len(data)
+                    yield data
         except InfrastructureError:
             self._close_file()
             raise
-        if len(data) < size:
+        if size:
             raise Replaced(self._ref)
-        return data
 
     def close(self) -> None:
         self._close_file()
         self._source.close()
+
+    def _opened(self) -> RandomAccessFile:
+        if self._file is None:
+            self._file = self._source.open(self._ref)
+            if self._file.read_at(0, HEAD) != self._head:
+                raise Replaced(self._ref)
+        return self._file
+
+    @staticmethod
+    def _pieces(file: RandomAccessFile, offset: int, size: int) -> Generator[bytes | memoryview]:
+        if isinstance(file, Streamed):
+            yield from file.stream(offset, size)
+        else:
+            yield file.read_at(offset, size)
 
     def _close_file(self) -> None:
         if self._file is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
@@ -27,6 +28,15 @@ class RandomAccessFile(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Streamed(Protocol):
+    """A file that can also be read while its next bytes are on their way."""
+
+    def stream(self, offset: int, size: int) -> Iterator[bytes | memoryview]:
+        """The bytes that `read_at` would give, in pieces and in order. Closed when not walked to its end."""
+        ...
 
 
 class DumpSource(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from lab.capture import DumpRef
@@ -145,3 +145,23 @@ class ManyFile:
 
     def close(self) -> None:
         pass
+
+
+class StreamSource(MemorySource):
+    """The same with files that come in pieces of 100,000 bytes; `fail_reads` counts those. For one reader."""
+
+    def another(self) -> StreamSource:
+        return self
+
+    def open(self, ref: DumpRef) -> StreamFile:
+        self._up()
+        self.opened += 1
+        return StreamFile(self, ref.name)
+
+
+class StreamFile(MemoryFile):
+    def stream(self, offset: int, size: int) -> Iterator[bytes]:
+        end = offset + size
+        while offset < end and (data := self.read_at(offset, min(100_000, end - offset))):
+            yield data
+            offset += len(data)

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from capture_sources import HandClock, ManySource, MemorySource, dump
+from capture_sources import HandClock, ManySource, MemorySource, StreamSource, dump
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ REF = DumpRef(NAME, len(BIG), "2026-01-01T00:00:00Z")
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pieces and readers as for a dump a hundred times as large."""
     module = import_module("lab.capture.fetch")  # the function of that name hides it
-    monkeypatch.setattr(module, "PIECE", MIB)
+    monkeypatch.setattr(module, "SEGMENT", MIB)
     monkeypatch.setattr(module, "GENTLE", MIB // 16)
     monkeypatch.setattr(module, "A_READER_EACH", MIB // 4)
     yield
@@ -45,7 +45,7 @@ def partials(vault: Vault) -> list[Path]:
 def received(vault: Vault) -> int:
     """Bytes that the side file of the one partial copy tells of."""
     (side,) = (vault.root / "partial").glob("*.pieces")
-    return sum(int(line.split()[1]) for line in side.read_text().splitlines()[1:])
+    return sum(int(line.split()[1]) for line in side.read_text().splitlines()[2:])
 
 
 def test_a_fetched_dump_is_the_same_bytes(tmp_path: Path) -> None:
@@ -72,6 +72,24 @@ def test_a_lost_connection_is_gone_on_with(tmp_path: Path, failures: set[int]) -
     assert fetch(source, REF, vault, clock=HandClock()) == SHA
     assert vault.path(SHA).read_bytes() == BIG
     assert source.bytes_read <= len(BIG) + 0x3000 * (3 + len(failures))  # no piece was read twice
+
+
+def test_what_came_before_a_loss_is_not_fetched_again(tmp_path: Path) -> None:
+    vault, source = Vault(tmp_path), StreamSource({NAME: BIG}, fail_reads={7, 20, 21})
+    assert fetch(source, REF, vault, clock=HandClock(), readers=1) == SHA
+    assert source.bytes_read == len(BIG) + 0x3000 * (2 + 3)  # the head: before, after, and at each opening
+
+
+def test_a_stream_that_ends_too_soon_is_of_another_dump(tmp_path: Path) -> None:
+    source = StreamSource({NAME: BIG})
+
+    def cut(number: int) -> None:
+        if number == 9:
+            source.files[NAME] = BIG[:1_000_000]
+
+    source.on_read = cut
+    with pytest.raises(Replaced):
+        fetch(source, REF, Vault(tmp_path), readers=1)
 
 
 def test_a_later_call_goes_on_where_an_earlier_one_gave_up(tmp_path: Path) -> None:
