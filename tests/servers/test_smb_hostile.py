@@ -1,4 +1,4 @@
-"""Whatever a server answers, a client ends with the right bytes or a clear error, soon and in little memory."""
+"""Whatever a server answers, a client ends with the right bytes or a clear error, soon, in little memory."""
 
 from __future__ import annotations
 
