@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import spnego
-from spnego.exceptions import SpnegoError
-
-from lab.model import CredentialsRefused, InfrastructureError, LabError
+from lab.model import CredentialsRefused, LabError
+from lab.smb.authentication import Proof
 from lab.smb.connection import Connection
 from lab.smb.errors import AccessDenied, Malformed, NotOffered, of_status
 from lab.smb.keys import session_keys
@@ -17,7 +12,7 @@ from lab.smb.negotiate import SMB3, SMB311, security_mode
 from lab.smb.ntstatus import STATUS_ACCESS_DENIED
 from lab.smb.sealing import Sealer
 from lab.smb.signing import Signer, new_signer
-from lab.smb.target import Authentication, Encryption, Signing, SmbTarget, revealed
+from lab.smb.target import Encryption, Signing, SmbTarget
 from lab.smb.wire import (
     SESSION_ENCRYPT,
     SESSION_GUEST,
@@ -70,13 +65,13 @@ def log_on(connection: Connection, target: SmbTarget) -> Session:
     Raises CredentialsRefused when the server does not let the user in, or only as a guest, and
     NotOffered when encryption is insisted on and cannot be had.
     """
-    context = _authentication(target)
+    proof = Proof(target)
     preauth = connection.preauth.copy() if connection.preauth is not None else None
     security, session_id = target.security, 0
     assert connection.agreed is not None
-    token = _step(context, connection.agreed.token or None, target)
+    token = proof.begin(connection.agreed.token)
     for _ in range(_ROUNDS):
-        body = session_setup_request(token or b"", security_mode(security))
+        body = session_setup_request(token, security_mode(security))
         reply = connection.exchange(Command.SESSION_SETUP, body, session_id=session_id)
         if reply.status not in (0, _MORE):
             raise _refused(reply.status, target, connection)
@@ -86,8 +81,8 @@ def log_on(connection: Connection, target: SmbTarget) -> Session:
             preauth.update(connection.last[0])
             if reply.status == _MORE:
                 preauth.update(connection.last[1])
-        if answer and not context.complete:
-            token = _step(context, answer, target)
+        if answer and not proof.complete:
+            token = proof.answer(answer)
         if reply.status == 0:
             break
     else:
@@ -97,7 +92,7 @@ def log_on(connection: Connection, target: SmbTarget) -> Session:
             f"{target.place} took user '{target.user}' for a guest, which cannot sign its messages"
         )
     session = Session(connection, session_id)
-    _protect(session, target, context, preauth.value if preauth is not None else b"", flags)
+    _protect(session, target, proof, preauth.value if preauth is not None else b"", flags)
     if not _signed_by(session, reply.message, must=connection.dialect == SMB311 or session.signs):
         connection.close()
         raise Malformed(
@@ -118,10 +113,10 @@ def _refused(status: int, target: SmbTarget, connection: Connection) -> LabError
     return of_status(status, target.place, target.user, "the log-on")
 
 
-def _protect(session: Session, target: SmbTarget, context: Any, preauth: bytes, flags: int) -> None:
+def _protect(session: Session, target: SmbTarget, proof: Proof, preauth: bytes, flags: int) -> None:
     agreed, security = session.connection.agreed, target.security
     assert agreed is not None
-    keys = session_keys(agreed.dialect, _session_key(context, target), preauth, agreed.cipher)
+    keys = session_keys(agreed.dialect, proof.session_key(), preauth, agreed.cipher)
     session.key = new_signer(agreed.signing, keys.signing)
     session.signs = security.signing is Signing.REQUIRED or bool(agreed.security_mode & SIGNING_REQUIRED)
     if agreed.dialect >= SMB3 and agreed.cipher is not None:
@@ -135,54 +130,3 @@ def _signed_by(session: Session, message: memoryview, *, must: bool) -> bool:
     if not message[16] & Flags.SIGNED:
         return not must
     return session.key is not None and session.key.verify(message)
-
-
-def _authentication(target: SmbTarget) -> Any:
-    """A context of pyspnego, before its first step."""
-    make: Callable[..., Any] = spnego.client
-    protocol = target.security.authentication
-    try:
-        return make(
-            target.user,
-            revealed(target.password) or None,
-            hostname=target.host,
-            service="cifs",
-            protocol=protocol.value,
-            options=spnego.NegotiateOptions.session_key,
-        )
-    except SpnegoError as error:
-        raise _cannot(target, error) from None
-    except ImportError:
-        raise _without_kerberos(target) from None
-
-
-def _step(context: Any, token: bytes | None, target: SmbTarget) -> bytes | None:
-    try:
-        out: bytes | None = context.step(in_token=token)
-    except SpnegoError as error:
-        raise _cannot(target, error) from None
-    except Exception as error:  # whatever a strange token makes its parser raise
-        raise Malformed(
-            f"{target.place} sent a log-on token that cannot be read ({type(error).__name__})"
-        ) from None
-    return out
-
-
-def _session_key(context: Any, target: SmbTarget) -> bytes:
-    if not context.complete:
-        raise Malformed(f"{target.place} ended the log-on before it proved who it is")
-    return bytes(context.session_key)
-
-
-def _cannot(target: SmbTarget, error: SpnegoError) -> InfrastructureError:
-    why = " ".join(str(error.message).split())
-    if target.security.authentication is Authentication.KERBEROS and "not available" in why:
-        return _without_kerberos(target)
-    return CredentialsRefused(f"cannot log on as '{target.user}' to {target.place}: {why}")
-
-
-def _without_kerberos(target: SmbTarget) -> InfrastructureError:
-    return InfrastructureError(
-        f"Kerberos is not installed here, and {target.place} is to be logged on to by it",
-        help="Install it with: pip install 'bugcheck-lab[kerberos]'",
-    )
