@@ -2,18 +2,44 @@
 # Installs the independent servers that tests/servers talk to, and tools that other tests compare with: PDBs
 # (llvm-pdbutil) and cabinets. Needs root; without it those tests skip.
 set -eu
+cd "$(dirname "$0")/../.."
+python=.venv/bin/python
+
+has() {
+    command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]
+}
+
 missing=""
-command -v smbd >/dev/null 2>&1 || [ -x /usr/sbin/smbd ] || missing="$missing samba"
-command -v sshd >/dev/null 2>&1 || [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
-command -v llvm-pdbutil-19 >/dev/null 2>&1 || missing="$missing llvm-19"
-command -v gcab >/dev/null 2>&1 || missing="$missing gcab"
-command -v cabextract >/dev/null 2>&1 || missing="$missing cabextract"
-[ -z "$missing" ] && exit 0
-if [ "$(id -u)" -ne 0 ]; then
-    echo "not root: tests against$missing will be skipped"
-    exit 0
+has smbd || missing="$missing samba"
+has sshd || missing="$missing openssh-server"
+has llvm-pdbutil-19 || missing="$missing llvm-19"
+has gcab || missing="$missing gcab"
+has cabextract || missing="$missing cabextract"
+has krb5kdc || missing="$missing krb5-kdc"
+has kadmin.local || missing="$missing krb5-admin-server"
+has kinit || missing="$missing krb5-user"
+kerberos=yes
+"$python" -c "import gssapi, krb5" 2>/dev/null || kerberos=""
+if [ -z "$kerberos" ]; then # these packages of Python are built here
+    has krb5-config || missing="$missing libkrb5-dev"
+    has gcc || missing="$missing gcc libc6-dev"
+    "$python" -c "import os, sysconfig; os.stat(sysconfig.get_path('include') + '/Python.h')" 2>/dev/null ||
+        missing="$missing python3-dev"
 fi
-command -v apt-get >/dev/null 2>&1 || { echo "no apt-get: tests against$missing will be skipped"; exit 0; }
-apt-get update -qq
-# shellcheck disable=SC2086
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "not root: tests against$missing will be skipped"
+    elif ! has apt-get; then
+        echo "no apt-get: tests against$missing will be skipped"
+    else
+        apt-get update -qq
+        # shellcheck disable=SC2086
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    fi
+fi
+
+if [ -z "$kerberos" ] && [ -x "$python" ]; then
+    "$python" -m pip install --quiet --disable-pip-version-check "pyspnego[kerberos]>=0.11" ||
+        echo "pyspnego[kerberos] cannot be built: tests against Kerberos will be skipped"
+fi
