@@ -36,7 +36,7 @@ class Signer:
         if self._gcm is not None:
             command = message[12] | message[13] << 8
             who = (1 if from_server else 0) | (2 if command == CANCEL else 0)
-            return self._gcm.encrypt(bytes(message[24:32]) + _WHO[who], b"", message)
+            return self._gcm.encrypt(b"%b%b" % (message[24:32], _WHO[who]), b"", message)
         if self._algorithm == AES_CMAC:
             made = self._cmac.copy()
             made.update(message)
