@@ -32,6 +32,7 @@ class LoadRun:
     report: LoadReport
     summary: str = ""
     exercises: str = ""
+    options: str = ""  # of `lab load`, beside those that the plan gives: " --signing if-asked"
     started: str = ""
     interrupted: bool = False
     queues_missing: str = ""
@@ -84,7 +85,8 @@ def command(run: LoadRun) -> str:
     ):
         if value is not None:
             said.append(f"--{option} {value:g}" if isinstance(value, float) else f"--{option} {value}")
-    return " ".join([*said, f"--verify {policy(plan.verify_every)}", f"--seed {plan.seed}"])
+    said += [f"--verify {policy(plan.verify_every)}", f"--seed {plan.seed}"]
+    return " ".join(said if plan.keep_files else [*said, "--remove-files"]) + run.options
 
 
 def policy(verify_every: int) -> str:
@@ -97,7 +99,7 @@ def facts(run: LoadRun, number: Number = words.grouped) -> tuple[Fact, ...]:
     report = run.report
     balance = [f"{number(report.reads_answered)} answered"]
     balance += [f"{number(failures)} failed"] if (failures := sum(n for _, n in report.failed)) else []
-    balance += [f"{number(report.lost)} lost with their connection"] if report.lost else []
+    balance += [f"{number(report.lost)} lost without an answer"] if report.lost else []
     amount = words.size(report.bytes_read)
     speed = words.size(round(report.bytes_read / report.seconds)) if report.seconds > 0 else "0 bytes"
     found = [
@@ -110,7 +112,7 @@ def facts(run: LoadRun, number: Number = words.grouped) -> tuple[Fact, ...]:
         Fact("Short", f"{number(report.short)} READs answered with fewer bytes") if report.short else None,
         Fact("Credit stalls", number(report.credit_stalls)) if report.credit_stalls else None,
         Fact("Reconnects", number(report.reconnects)) if report.reconnects else None,
-        *(Fact(words.line(name).capitalize(), number(count)) for name, count in report.operations),
+        Fact("Beside", _operations(report, number)) if report.operations else None,
         Fact("Verified", _verified(run, number)),
         Fact("Transport", words.line(report.transport)) if report.transport else None,
     ]
@@ -135,7 +137,13 @@ def milliseconds(value: float) -> str:
     return f"{value:.2f}\u00a0ms" if value < 10 else f"{value:.0f}\u00a0ms"
 
 
+def _operations(report: LoadReport, number: Number) -> str:
+    return ", ".join(f"{number(count)} × {words.line(name)}" for name, count in report.operations)
+
+
 def _verified(run: LoadRun, number: Number) -> str:
+    if not run.report.verified and run.report.transport.endswith("unsigned"):
+        return "nothing: the answers are not signed"
     return f"{number(run.report.verified)} ({verification(run.plan.verify_every)})"
 
 

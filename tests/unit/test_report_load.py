@@ -56,7 +56,7 @@ def test_a_death_is_a_delivered_load_and_an_interrupted_one_is_no_failure() -> N
 
 def test_every_read_is_accounted_for() -> None:
     facts_of = said(samples.delivered())
-    assert facts_of["READs"] == "160006 sent: 159966 answered, 36 failed, 4 lost with their connection"
+    assert facts_of["READs"] == "160006 sent: 159966 answered, 36 failed, 4 lost without an answer"
     assert facts_of["Failed"] == "36 × STATUS_INSUFFICIENT_RESOURCES"
     assert facts_of["Rate"] == "13330 READ/s over 12 s, 39990 in the busiest phase"
     assert facts_of["Latency"] == "half within 0.81 ms, 95 % within 4.20 ms, 99 % within 20 ms"
