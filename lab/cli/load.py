@@ -33,11 +33,8 @@ from lab.model import (
 from lab.report.load_run import Ended, LoadRun, commas, headline
 from lab.report.load_text import load_text
 from lab.report.whole import write_whole
-from lab.smb import PROFILES, SmbTarget, find_profile
-from lab.smb.load.report import Progress
-from lab.smb.load.run import run_load
+from lab.smb import PROFILES, Encryption, Progress, Security, Signing, SmbTarget, find_profile, run_load
 from lab.smb.profiles import shaped
-from lab.smb.target import Encryption, Security, Signing
 from lab.trials import target_of, within_caps
 from lab.trials.target import security_of
 from lab.windows import open_guest

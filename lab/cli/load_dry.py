@@ -11,7 +11,7 @@ from lab.report import words
 from lab.report.facts import Fact
 from lab.report.load_run import verification
 from lab.smb.load.fileset import FileSet, file_set
-from lab.smb.load.queues import EVERY
+from lab.smb.load.run import QUEUES_EVERY
 from lab.smb.profiles import Profile, Schedule, Slot, Work, shaped
 from lab.smb.target import Security
 
@@ -85,7 +85,9 @@ def _facts(
         Fact("Sends", f"{rate}, at most {profile.most:,} in flight over {plan.connections} connections"),
         *(Fact("Beside", f"{what} every {every:g} s") for what, every in profile.disturbances),
         Fact("Verifies", verification(plan.verify_every)),
-        Fact("Asks", f"the server's queues every {EVERY:g} s, by {shell.kind} on port {shell.tcp_port}")
+        Fact(
+            "Asks", f"the server's queues every {QUEUES_EVERY:g} s, by {shell.kind} on port {shell.tcp_port}"
+        )
         if queues
         else None,
         Fact("Lasts", f"{plan.seconds:g} s, less when the target dies or on Ctrl-C"),
