@@ -137,7 +137,7 @@ class ChurnLane(WireLane):
         self._turn = (self._turn - len(self._ready)) % len(self._compounds)
         self._ready.clear()
 
-    def _final(self, head: Header, message: memoryview) -> int:
+    def _done(self, head: Header, message: memoryview) -> int:
         if head.command == Command.READ:
             self._count_read(head, message, self._size)
             return 0

@@ -51,9 +51,17 @@ class Listener(ABC):
         self._incoming = Incoming(self._socket, largest=room, typical=answer, rest=rest)
         self._low_water = LowWater(self._socket)
 
-    @abstractmethod
     def _final(self, head: Header, message: memoryview) -> int:
         """Count a final answer; 1 when one of `in_flight` is done by it."""
+        if head.command == Command.ECHO:
+            self._echoes -= 1
+            self.tally.operations["echoes"] += 1
+            return 0
+        return self._done(head, message)
+
+    @abstractmethod
+    def _done(self, head: Header, message: memoryview) -> int:
+        """The same for one that is no ECHO's."""
 
     def _run(self, now: float) -> int:
         """Take a run of usual answers from what has come in; their number."""
@@ -132,15 +140,12 @@ class Listener(ABC):
             self._credits.grant(head.credits)
             return 0
         self._guard.check(message, head, sealed=sealed)
+        done = self._final(head, message)  # before it counts as landed: it may be malformed
         self._credits.grant(head.credits)
         self._flights.land(serial)
         self._put_off.pop(serial, None)
         self._took(serial, 1, now)
-        if head.command == Command.ECHO:
-            self._echoes -= 1
-            self.tally.operations["echoes"] += 1
-            return 0
-        return self._final(head, message)
+        return done
 
     def _serial(self, message_id: int) -> int:
         """The request's number; -1 when no request of ours has that message id."""

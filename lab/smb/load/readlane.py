@@ -86,7 +86,7 @@ class ReadLane(WireLane):
         return done
 
     def _skip(self) -> None:
-        self._tape.take(1)
+        self._tape.skip()
 
     def _take_in(self) -> int:
         if not self._drops:
@@ -103,6 +103,8 @@ class ReadLane(WireLane):
         return finals
 
     def _run(self, now: float) -> int:
+        if self._guard.sealer:
+            return 0
         if self._drops:
             return self._run_dropped(now)
         incoming, expected = self._incoming, self._expected
@@ -139,17 +141,20 @@ class ReadLane(WireLane):
         serial = self._serial(first)
         in_order = ids == tuple(range(first, first + count * charge, charge))
         if in_order and self._flights.land_run(serial, count):
-            self._took(serial, count, now)
+            self._count(serial, count, now)
         else:
             for message_id in ids:
                 serial = self._serial(message_id)
                 if not self._flights.land_run(serial, 1):
                     raise self._unknown(message_id)
-                self._took(serial, 1, now)
+                self._count(serial, 1, now)
         if self._put_off:
             for message_id in ids:
                 self._put_off.pop(self._serial(message_id), None)
         self._credits.grant(credits)
+
+    def _count(self, serial: int, count: int, now: float) -> None:
+        self._took(serial, count, now)
         self._flying -= count
         self.tally.answered += count
         self.tally.bytes_read += count * self._size
@@ -166,7 +171,7 @@ class ReadLane(WireLane):
         self._landed(run.message_ids, run.credits, now)
         return 1
 
-    def _final(self, head: Header, message: memoryview) -> int:
-        self._flying -= 1
+    def _done(self, head: Header, message: memoryview) -> int:
         self._count_read(head, message, self._size)
+        self._flying -= 1
         return 1
