@@ -2,7 +2,8 @@
 
 from lab.model import CredentialsRefused
 from lab.smb.errors import AccessDenied, Busy, Malformed, NotOffered, NotThere, ShareFull, Unreachable
-from lab.smb.legacy.load import Progress, run_load
+from lab.smb.load.report import Progress
+from lab.smb.load.run import run_load
 from lab.smb.profiles import PROFILES, Phase, Profile, find_profile
 from lab.smb.share import FileInfo, Share, connect
 from lab.smb.target import Authentication, Encryption, Secret, Security, Signing, SmbTarget

@@ -108,12 +108,44 @@ class Smbd:
         self._configuration = folder / "smb.conf"
         self._process: subprocess.Popen[bytes] | None = None
         self.configure("")
+        self.set_password(PASSWORD)
+
+    def set_password(self, password: str) -> None:
+        """The user's password from now on; sessions that stand are not touched."""
         subprocess.run(
             [_program("smbpasswd"), "-c", str(self._configuration), "-L", "-s", "-a", USER],
-            input=f"{PASSWORD}\n{PASSWORD}\n".encode(),
+            input=f"{password}\n{password}\n".encode(),
             check=True,
             capture_output=True,
         )
+
+    def drop_share(self, name: str) -> None:
+        """Take a share out of the configuration and throw its users out, as an administrator would."""
+        text = self._configuration.read_text()
+        start = text.index(f"[{name}]")
+        end = text.find("[", start + 1)
+        self._configuration.write_text(text[:start] + (text[end:] if end > 0 else ""))
+        for message in (["reload-config"], ["close-share", name]):
+            subprocess.run(
+                [_program("smbcontrol"), "-s", str(self._configuration), "smbd", *message],
+                check=True,
+                capture_output=True,
+            )
+
+    def freeze(self) -> None:
+        """Stop our smbd and its children where they are; the kernel goes on taking connections for them."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
+    def freeze_one_connection(self) -> int:
+        """Stop one of the processes that serve a connection; its id."""
+        pid = self.children_serving()[0]
+        os.kill(pid, signal.SIGSTOP)
+        return pid
 
     def configure(self, extra: str) -> None:
         """Write the configuration with more lines for [global]; holds from the next start."""

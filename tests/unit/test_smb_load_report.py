@@ -48,7 +48,7 @@ def sample(queue: str = "SMB2 NonBlocking 0") -> QueueSample:
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 40), st.integers(1, 2500))
 def test_queue_samples_are_thinned_evenly(queues: int, looks: int) -> None:
-    watch = QueueWatch(None, lambda: 0.0)
+    watch = QueueWatch(None, lambda: 0.0, every=1.0)
     for look in range(looks):
         watch.take([replace(sample(str(queue)), after=float(look)) for queue in range(queues)])
     kept = watch.stop()

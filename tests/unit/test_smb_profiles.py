@@ -180,6 +180,7 @@ def test_an_unknown_profile_lists_the_names() -> None:
         (LoadPlan(size=1000), "4,096 to 8,388,608 bytes a READ, not 1,000"),
         (LoadPlan(size=5000), "READs of 5000 bytes are not multiples of 4096"),
         (LoadPlan(size=16 << 20), "bytes a READ, not 16,777,216"),
+        (LoadPlan("churn", size=128 << 10), "4,096 to 65,536 bytes a READ, not 131,072"),
         (LoadPlan(idle_seconds=0.0), "idle seconds, not 0"),
         (LoadPlan("steady", idle_seconds=5.0), "profile 'steady' has no idle phase to make 5 s long"),
         (LoadPlan("sessions", in_flight=8), "profile 'sessions' has one request in flight on each"),
@@ -198,7 +199,7 @@ def test_caps_are_checked_before_anything_is_connected(plan: LoadPlan, says: str
         ({"phases": (Phase("all", 0.0, in_flight=1),)}, "seconds of phase 'all', not 0"),
         ({"file_bytes": MOST_FILE_SET_BYTES + 1}, "bytes of files, not 4,294,967,297"),
         ({"work": Work.FILES, "files": 10_001}, "1 to 10,000 files, not 10,001"),
-        ({"work": Work.FILES, "files": 10_000, "size": 8 << 20}, "bytes of files, not 83,886,080,000"),
+        ({"work": Work.FILES, "files": 10_000, "size": 8 << 20}, "65,536 bytes a READ, not 8,388,608"),
     ],
 )
 def test_a_profile_beyond_the_caps_is_refused(change: dict[str, object], says: str) -> None:

@@ -8,10 +8,6 @@ from dataclasses import replace
 
 from lab.model import QueueSample
 
-EVERY = 2.0
-"""Seconds between two looks: each starts a script in the guest, and counters of a file server cost under
-load, as Microsoft warns."""
-
 MOST_SAMPLES = 2000
 LAST_LOOK = 5.0
 """Seconds that a look under way at the end of a load may still take."""
@@ -22,7 +18,7 @@ Look = Callable[[], Sequence[QueueSample]]
 class QueueWatch:
     """Looks in a thread of its own, so that a slow or failing shell never touches the load."""
 
-    def __init__(self, look: Look | None, elapsed: Callable[[], float], *, every: float = EVERY) -> None:
+    def __init__(self, look: Look | None, elapsed: Callable[[], float], *, every: float) -> None:
         self._look, self._elapsed, self._every = look, elapsed, every
         self._rounds: list[list[QueueSample]] = []
         self._keep_every = 1  # one look in so many is kept

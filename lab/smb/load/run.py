@@ -29,6 +29,9 @@ CONNECT_SECONDS = 10.0
 CLEAN_UP_SECONDS = 5.0
 TICK = 0.05
 """Seconds between two looks at a running load."""
+QUEUES_EVERY = 2.0
+"""Seconds between two looks at the server's queues: each starts a script in the guest, and counters of a file
+server cost under load, as Microsoft warns."""
 AT_ONCE = 16
 """Connections that are opened, or closed, at a time."""
 
@@ -121,7 +124,7 @@ class _Load:
         queues: Look | None,
     ) -> LoadReport:
         observer = Observer(self._company, self._schedule, on_progress)
-        looks = QueueWatch(queues, lambda: self._clock.now() - self._start)
+        looks = QueueWatch(queues, lambda: self._clock.now() - self._start, every=QUEUES_EVERY)
         try:
             _in_parallel([partial(self._opener.open, place, CONNECT_SECONDS) for place in self._places])
             try:

@@ -140,20 +140,38 @@ class Tape:
         else:
             lap = _Lap(bytearray(self._template), memoryview(b""))
         plain, step, frame, draw = lap.plain, self._step, self._frame, self._random.random
-        ends = self._laid_to + self._frames * self.charge
-        ids = self._words.pack(*range(self._laid_to, ends, self.charge))
         offsets = self._words.pack(*[int(draw() * places) * step for places in self._places])
         for byte in range(8):
-            plain[_MESSAGE_ID + byte :: frame] = ids[byte::8]
             plain[_OFFSET + byte :: frame] = offsets[byte::8]
         for byte, value in enumerate(self.credits.to_bytes(2, "little")):
             plain[_CREDITS + byte :: frame] = bytes((value,)) * self._frames
-        if self._address.signer:
-            self._sign(plain, self._address.signer)
-        lap.wire = memoryview(self._framed_wire(plain))
-        self._laid_to = ends
+        self._number(lap, self._laid_to)
+        self._laid_to += self._frames * self.charge
         self.laps_laid += 1
         self._ready.append(lap)
+
+    def skip(self) -> None:
+        """The next request's message ids go to another one. What is laid out keeps its offsets: the same plan
+        reads the same places, whatever else is asked in between."""
+        self.next_id += self.charge
+        self._laid_to += self.charge
+        first = self.next_id
+        for lap in self._ready:
+            first -= lap.taken * self.charge
+            self._number(lap, first)
+            first += self._frames * self.charge
+
+    def _number(self, lap: _Lap, first: int) -> None:
+        """Give a lap's requests their message ids from `first` on, and sign or seal them."""
+        plain, frame = lap.plain, self._frame
+        ids = self._words.pack(*range(first, first + self._frames * self.charge, self.charge))
+        for byte in range(8):
+            plain[_MESSAGE_ID + byte :: frame] = ids[byte::8]
+        if self._address.signer:
+            for byte in range(16):
+                plain[_SIGNATURE + byte :: frame] = bytes(self._frames)
+            self._sign(plain, self._address.signer)
+        lap.wire = memoryview(self._framed_wire(plain))
 
     def _sign(self, plain: bytearray, signer: Signer) -> None:
         view, signature = memoryview(plain), signer.signature

@@ -19,6 +19,8 @@ MOST_FILE_SET_BYTES = 4 << 30
 MOST_FILES = 10_000
 LEAST_PLACES = 4
 """READs that the large file has room for, side by side, at least."""
+MOST_COMPOUND_READ_BYTES = 1 << 16
+"""What one credit pays for (3.2.4.1.5): a READ within a compound."""
 BLOCK = 4096
 """Sizes and offsets of READs are multiples of it: those of unbuffered ones must be (MS-FSA 2.1.5.3)."""
 
@@ -62,7 +64,8 @@ def _check(profile: Profile) -> None:
     for phase in profile.phases:
         _within("seconds", phase.seconds, MOST_SECONDS, f"seconds of phase '{phase.name}'", above=0.0)
     _within("in flight", profile.most, MOST_IN_FLIGHT, "READs in flight", least=1)
-    _within("size", profile.size, MOST_READ_BYTES, "bytes a READ", least=BLOCK)
+    most = MOST_COMPOUND_READ_BYTES if profile.work is Work.FILES else MOST_READ_BYTES
+    _within("size", profile.size, most, "bytes a READ", least=BLOCK)
     if profile.size % BLOCK:
         raise ConfigurationError(
             f"READs of {profile.size} bytes are not multiples of {BLOCK}",
