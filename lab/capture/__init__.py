@@ -1,6 +1,7 @@
 """How a dump gets here: where dumps lie, when one is whole, fetching it, and the store of dumps."""
 
 from lab.capture.fetch import Fetch, fetch
+from lab.capture.incoming import VaultError
 from lab.capture.patience import Replaced
 from lab.capture.readers import InPlace
 from lab.capture.share import ShareSource
@@ -19,6 +20,7 @@ __all__ = [
     "Replaced",
     "ShareSource",
     "Vault",
+    "VaultError",
     "fetch",
     "find",
     "header_of",

@@ -17,14 +17,13 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class VaultError(InfrastructureError):
-    """The vault cannot take something in: its disk is full, or not ours to write to."""
+    """The vault cannot take a dump in: its disk is full or not ours, or another process is at it."""
 
 
 class Incoming:
     """An open file that no other process has. Read and written by position, from any thread.
 
-    Raises VaultError when the disk is full or not writable, InfrastructureError when another process is
-    writing the same file.
+    Raises VaultError when the disk is full or not writable, or when another process is writing the same file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +34,7 @@ class Incoming:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = _locked(path)
         except BlockingIOError:
-            raise InfrastructureError(
+            raise VaultError(
                 f"another process is receiving the same dump into {path}",
                 help="Wait until it has finished.",
             ) from None

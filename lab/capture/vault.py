@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.capture.incoming import Incoming
+from lab.capture.incoming import Incoming, VaultError
 from lab.capture.partial import Partial
-from lab.model import ConfigurationError, InfrastructureError
+from lab.model import ConfigurationError
 
 CHUNK = 1 << 20
 
@@ -44,7 +44,7 @@ class Vault:
     def add_stream(self, chunks: Iterable[bytes]) -> str:
         """Store what the stream yields; returns its SHA-256.
 
-        Nothing stays behind when the stream or the disk fails. Raises InfrastructureError for the disk;
+        Nothing stays behind when the stream or the disk fails. Raises VaultError for the disk;
         errors of the stream pass through.
         """
         sha256, at = hashlib.sha256(), 0
@@ -93,11 +93,11 @@ class Vault:
         )
 
     def need(self, size: int) -> None:
-        """Raise InfrastructureError when the disk has not `size` bytes left."""
+        """Raise VaultError when the disk has not `size` bytes left."""
         near = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
         free = shutil.disk_usage(near).free
         if free < size:
-            raise InfrastructureError(
+            raise VaultError(
                 f"the disk of the vault {self.root} has {free >> 20} MiB left, "
                 f"but the dump needs {size >> 20} MiB",
                 help="Free some space or choose another vault, then try again.",

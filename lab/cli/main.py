@@ -27,6 +27,7 @@ COMMANDS = {
     "load": ("lab.cli.load", "load"),
     "soak": ("lab.cli.soak", "soak"),
     "dump": ("lab.cli.dump", "app"),
+    "fetch": ("lab.cli.fetch", "fetch"),
     "case": ("lab.cli.case", "app"),
     "host": ("lab.cli.host", "app"),
     "twin": ("lab.cli.twin", "app"),

@@ -12,7 +12,9 @@ from rich.markup import escape
 from lab.analysis import triage as analyse
 from lab.cli.console import errors, out, show, working
 from lab.cli.options import (
+    DEFAULT_DATA,
     DEFAULT_INVENTORY,
+    Data,
     Incomplete,
     Inventories,
     Json,
@@ -21,6 +23,7 @@ from lab.cli.options import (
     SymbolSpecs,
 )
 from lab.cli.symbols import store_for
+from lab.cli.unc import is_on_a_share
 from lab.dumps import open_dump
 from lab.dumps.source import FileSource, Source
 from lab.model import ConfigurationError
@@ -35,7 +38,11 @@ from lab.symbols import SymbolStore
 def triage(
     dump: Annotated[
         str | None,
-        typer.Argument(metavar="DUMP", help="A kernel dump (MEMORY.DMP, minidump), or with --host its name."),
+        typer.Argument(
+            metavar="DUMP",
+            help="A kernel dump (MEMORY.DMP, minidump); //HOST/SHARE/PATH with a host of the inventory; "
+            "or with --host its name.",
+        ),
     ] = None,
     symbols: SymbolSpecs = [],  # noqa: B006  typer copies it
     symbol_cache: SymbolCache = None,
@@ -63,7 +70,15 @@ def triage(
             "--host", metavar="HOST", help="The newest dump of a host of the inventory, read in place."
         ),
     ] = None,
+    copy: Annotated[
+        bool | None,
+        typer.Option(
+            "--copy/--no-copy",
+            help="Copy a host's dump into the vault, too. By default one that is named //HOST/SHARE/PATH.",
+        ),
+    ] = None,
     inventory: Inventories = DEFAULT_INVENTORY,
+    data: Data = DEFAULT_DATA,
 ) -> None:
     """Read a dump like the debugger's !analyze, kn, !verifier 200, !devstack, !fltkd.volume, without Windows.
 
@@ -84,14 +99,22 @@ def triage(
         store = store_for(symbols, symbol_cache, offline)
         watch_folder(watch, html_dir, store, interval=interval, once=once, incomplete=incomplete)
         return
-    if host is not None:
-        from lab.cli.remote import dump_of_host  # the lab's hosts cost a second to import
+    if host is not None or (dump is not None and is_on_a_share(dump)):
+        from flows.bench import vault_at  # the lab's hosts cost a second to import
+        from lab.capture import Vault
+        from lab.cli.remote import Reading, remote_dump
 
-        with dump_of_host(inventory, host, dump) as remote:
-            errors.print(f"[dim]reading {escape(remote.name)} in place[/]", soft_wrap=True)
+        copied = host is None if copy is None else copy
+        vault = Vault(vault_at(data)) if copied else None
+        with remote_dump(inventory, host, dump) as remote, Reading(remote, vault) as reading:
             store = store_for(symbols, symbol_cache, offline, of_host=remote.symbols)
-            _tell(remote.open, remote.name, store, incomplete, json, html)
+            _tell(reading.open, remote.name, store, incomplete, json, html)
+            reading.finish()
         return
+    if copy is not None:
+        raise ConfigurationError(
+            "--copy and --no-copy belong to a dump of a host", help="Leave it out, or name //HOST/SHARE/PATH."
+        )
     assert dump is not None
     path = Path(dump)
     if _is_user_dump(path):

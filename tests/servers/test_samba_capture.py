@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 from capture_sources import dump
 
-from lab.capture import ShareSource, Vault, fetch, header_of, wait_until_whole
+from lab.capture import Replaced, ShareSource, Vault, fetch, header_of, wait_until_whole
+from lab.capture.partial import Partial
 from lab.model import SystemClock, TimedOut
 
 CLOCK = SystemClock()
@@ -74,30 +79,63 @@ def test_a_dump_that_is_being_written_is_waited_for(smbd: Smbd, source: ShareSou
     assert ref.length == len(whole)
 
 
+@pytest.fixture
+def four_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several connections for a dump of a few MiB, as for one of a GiB."""
+    module = import_module("lab.capture.fetch")  # the function of that name hides it
+    monkeypatch.setattr(module, "A_READER_EACH", 1 << 20)
+    monkeypatch.setattr(module, "SEGMENT", 2 << 20)
+
+
+@pytest.mark.usefixtures("four_readers")
 def test_a_fetch_goes_on_after_the_server_was_gone(smbd: Smbd, source: ShareSource, tmp_path: Path) -> None:
-    whole = big(24)
+    whole = big(48)
     (smbd.admin / "MEMORY.DMP").write_bytes(whole)
     ref = source.dumps()[0]
-    restarted: list[int] = []
-    starter: list[threading.Thread] = []
+    starter: list[threading.Timer] = []
 
     def restart(at: int, of: int) -> None:
-        if at > (8 << 20) and not restarted:
-            restarted.append(at)
+        if at > (8 << 20) and not starter:
             smbd.kill()
             starter.append(threading.Timer(0.7, smbd.start))
             starter[0].start()
 
     sha = fetch(source, ref, Vault(tmp_path), on_progress=restart)
     starter[0].join()
-    assert restarted and sha == hashlib.sha256(whole).hexdigest()
+    assert sha == hashlib.sha256(whole).hexdigest()
     assert Vault(tmp_path).path(sha).read_bytes() == whole
 
 
-def test_a_killed_process_leaves_a_partial_file_that_the_next_one_uses(
-    smbd: Smbd, source: ShareSource, tmp_path: Path
+@pytest.mark.usefixtures("four_readers")
+def test_the_other_connections_go_on_without_those_that_are_lost(
+    smbd: Smbd, source: ShareSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = big(8)
+    whole = big(48)
+    (smbd.admin / "MEMORY.DMP").write_bytes(whole)
+    ref = source.dumps()[0]
+    put, killed = Partial.put, threading.Event()
+
+    def held_up(self: Partial, start: int, data: bytes) -> None:
+        if self.received > 4 << 20:
+            assert killed.wait(30)
+        put(self, start, data)
+
+    def kill(at: int, of: int) -> None:
+        if at > (4 << 20) and not killed.is_set():
+            serving = smbd.children_serving()
+            assert len(serving) > 2, "several readers, and the source itself"
+            for pid in serving[2:]:
+                os.kill(pid, signal.SIGKILL)
+            killed.set()
+
+    monkeypatch.setattr(Partial, "put", held_up)
+    sha = fetch(source, ref, Vault(tmp_path), on_progress=kill)
+    assert killed.is_set() and sha == hashlib.sha256(whole).hexdigest()
+
+
+@pytest.mark.usefixtures("four_readers")
+def test_an_interrupted_fetch_is_gone_on_with(smbd: Smbd, source: ShareSource, tmp_path: Path) -> None:
+    whole = big(24)
     (smbd.admin / "MEMORY.DMP").write_bytes(whole)
     ref = source.dumps()[0]
 
@@ -107,6 +145,92 @@ def test_a_killed_process_leaves_a_partial_file_that_the_next_one_uses(
 
     with pytest.raises(KeyboardInterrupt):
         fetch(source, ref, Vault(tmp_path), on_progress=stop)
+    source.close()
+    assert smbd.no_connections_left(), "every reader has closed its connection"
     seen: list[int] = []
     sha = fetch(source, ref, Vault(tmp_path), on_progress=lambda at, of: seen.append(at))
-    assert seen[0] >= 3 << 20 and sha == hashlib.sha256(whole).hexdigest()
+    assert seen[0] > 3 << 20 and sha == hashlib.sha256(whole).hexdigest()
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from lab.capture import ShareSource, Vault, fetch
+from lab.capture.partial import Partial
+from lab.smb import SmbTarget
+
+put, done = Partial.put, []
+
+def some(self, start, data):
+    if len(done) >= 10:
+        print("now", flush=True)
+        time.sleep(600)
+    put(self, start, data)
+    done.append(start)
+
+Partial.put = some
+host, port, user, password, vault = sys.argv[1:]
+with ShareSource(SmbTarget(host, int(port), user, password, "Data", "Admin")) as source:
+    fetch(source, source.dumps()[0], Vault(Path(vault)))
+"""
+
+
+def test_a_killed_process_leaves_what_the_next_one_uses(
+    smbd: Smbd, source: ShareSource, tmp_path: Path
+) -> None:
+    """kill -9 in mid-copy, and what a loss of power may do besides: a line torn, a page not written."""
+    whole = big(64)
+    (smbd.admin / "MEMORY.DMP").write_bytes(whole)
+    ref = source.dumps()[0]
+    target = smbd.target()
+    arguments = [target.host, str(target.port), target.user, str(target.password), str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, *arguments], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stdout.readline() == b"now\n"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    (side,) = (tmp_path / "partial").glob("*.pieces")
+    lines = side.read_bytes().splitlines(keepends=True)
+    assert len(lines) >= 2 + 10
+    side.write_bytes(b"".join(lines)[:-9])
+    offset, length = map(int, lines[2].split()[:2])
+    with side.with_suffix(".part").open("r+b") as part:
+        part.seek(offset + length // 2)
+        part.write(bytes(4096))
+    claimed = sum(int(line.split()[1]) for line in lines[2:-1])
+    seen: list[int] = []
+    sha = fetch(source, ref, Vault(tmp_path), on_progress=lambda at, of: seen.append(at))
+    assert seen[0] == claimed and sha == hashlib.sha256(whole).hexdigest()
+    assert Vault(tmp_path).path(sha).read_bytes() == whole
+    assert list((tmp_path / "partial").iterdir()) == []
+
+
+def test_a_dump_that_is_written_to_while_it_is_fetched(
+    smbd: Smbd, source: ShareSource, tmp_path: Path
+) -> None:
+    place = smbd.admin / "MEMORY.DMP"
+    place.write_bytes(big(24))
+    os.utime(place, (1e9, 1e9))
+    ref = source.dumps()[0]
+
+    def change(at: int, of: int) -> None:
+        if at > 0:
+            with place.open("r+b") as file:
+                file.seek(20 << 20)
+                file.write(b"another crash")
+
+    with pytest.raises(Replaced):
+        fetch(source, ref, Vault(tmp_path), on_progress=change)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_file_of_any_share(smbd: Smbd, tmp_path: Path) -> None:
+    (smbd.data / "kept").mkdir()
+    (smbd.data / "kept" / "old.dmp").write_bytes(dump())
+    with ShareSource(smbd.target(), share="Data", file="kept\\old.dmp") as source:
+        (ref,) = source.dumps()
+        assert fetch(source, ref, Vault(tmp_path)) == hashlib.sha256(dump()).hexdigest()
+    with ShareSource(smbd.target(), share="Data", file="none\\old.dmp") as source:
+        assert source.dumps() == []

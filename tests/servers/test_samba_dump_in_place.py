@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from smbd import Smbd
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.crashes import dispatch_crash
+from benchmarks.repack import BITMAP_KERNEL, read_pages, stretched, write_bitmap
 from lab.analysis import triage
-from lab.capture import ShareSource
+from lab.capture import Fetch, ShareSource, Vault
 from lab.capture.source import RandomAccessFile
 from lab.dumps import DefectiveDump, RemoteSource, open_dump
 from lab.model import InfrastructureError, Triage
@@ -70,6 +75,28 @@ def test_triage_over_the_network_equals_triage_of_a_copy(smbd: Smbd, tmp_path: P
         assert ref.length > FILLER * 4096
         assert counted.bytes < 0.015 * ref.length, f"{counted.bytes} of {ref.length} bytes were read"
         assert counted.requests < 100
+
+
+def test_of_a_dump_of_four_gib_hardly_anything_is_read(smbd: Smbd, tmp_path: Path) -> None:
+    """As on a server with 16 GiB of memory: a bitmap of half a MiB, a million pages behind it."""
+    small = tmp_path / "small.dmp"
+    write_dump(dispatch_crash(20348), small, filler_pages=0)
+    pages = stretched(read_pages(small), 16 << 30)
+    write_bitmap(pages, smbd.admin / "MEMORY.DMP", BITMAP_KERNEL, lambda f: f * 2654435761 >> 30 & 3 == 0)
+    with ShareSource(smbd.target()) as share:
+        (ref,) = share.dumps()
+        assert ref.length > 4 << 30
+        with Fetch(share, ref, Vault(tmp_path / "vault")) as fetch:
+            counted = Counted(fetch.in_place())
+            found = triage(RemoteSource(counted, ref.length), name=ref.name)
+            assert [suspect.image for suspect in found.suspects][:1] == ["BadDriver.sys"]
+            assert counted.bytes == fetch.received
+        assert counted.bytes < 0.001 * ref.length, f"{counted.bytes} bytes were read"
+        assert counted.requests < 60
+        with Fetch(share, ref, Vault(tmp_path / "vault")) as fetch:
+            file = fetch.in_place()
+            assert triage(RemoteSource(file, ref.length), name=ref.name) == found
+            assert file.bytes_read == 0, "what was read once is here"
 
 
 def test_opening_alone_reads_next_to_nothing(smbd: Smbd) -> None:
