@@ -10,7 +10,7 @@ from types import TracebackType
 
 from rich.markup import escape
 
-from lab.capture import DumpRef, Fetch, InPlace, RandomAccessFile, ShareSource, Vault, VaultError
+from lab.capture import DumpRef, Fetch, RandomAccessFile, ShareSource, Vault, VaultError
 from lab.cli.console import errors
 from lab.cli.copying import finished, size
 from lab.cli.unc import parts
@@ -115,7 +115,7 @@ class Reading:
         self._stack = ExitStack()
         self._fetch: Fetch | None = None
         self._trouble: VaultError | None = None
-        self._file: _Counted | InPlace | None = None  # None: the vault has the dump
+        self._file: _Counted | None = None  # None: the vault has the dump
 
     def __enter__(self) -> Reading:
         remote, name = self._remote, escape(self._remote.name)
@@ -130,7 +130,9 @@ class Reading:
             errors.print(f"[dim]{name} is in the vault: reading {escape(str(path))}[/]", soft_wrap=True)
             self._source: Source = FileSource(path)
         else:
-            self._file = self._fetch.in_place() if self._fetch else _Counted(remote.share.open(remote.ref))
+            self._file = _Counted(
+                self._fetch.in_place() if self._fetch is not None else remote.share.open(remote.ref)
+            )
             self._source = RemoteSource(self._file, remote.ref.length)
             copied = ", copying it in the background" if self._fetch else ""
             errors.print(f"[dim]reading {name} in place{copied}[/]", soft_wrap=True)
