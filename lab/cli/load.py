@@ -153,14 +153,17 @@ def _carried_out(run: LoadRun, target: SmbTarget, shell: HostShell | None) -> Lo
                 queues=shell.queues if shell else None,
                 restarted=shell.restarted if shell else None,
             )
+            doubtful = not report.target_died and bool(report.undelivered or report.reconnects)
+            restarted = doubtful and shell is not None and shell.restarted()
         finally:
             if shell is not None:
                 shell.close()
-    missing = shell.failure if shell else "its queues were not asked for"
+    missing = (shell.failure or "no look came back in time") if shell else "its queues were not asked for"
     return replace(
         run,
         report=report,
         interrupted=stop.is_set(),
+        restarted=restarted,
         queues_missing="" if report.queues else missing,
     )
 

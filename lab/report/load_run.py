@@ -35,11 +35,12 @@ class LoadRun:
     options: str = ""  # of `lab load`, beside those that the plan gives: " --signing if-asked"
     started: str = ""
     interrupted: bool = False
+    restarted: bool = False  # another boot answers than before, though the load saw no death
     queues_missing: str = ""
 
     @property
     def ended(self) -> Ended:
-        if self.report.target_died:
+        if self.report.target_died or self.restarted:
             return Ended.DIED
         if self.interrupted:
             return Ended.INTERRUPTED
@@ -63,6 +64,8 @@ def headline(run: LoadRun, number: Number = words.grouped) -> str:
     """How the load ended, as one sentence without a full stop. Instants are to 10 ms."""
     report, answered = run.report, number(run.report.reads_answered)
     reads = "READ" if report.reads_answered == 1 else "READs"
+    if run.ended is Ended.DIED and not report.target_died:
+        return f"The target was started anew during the load of {answered} {reads}"
     if run.ended is Ended.DIED:
         return f"The target died {report.died_after or 0.0:.2f} s into the load, after {answered} {reads}"
     if run.ended is Ended.INTERRUPTED:

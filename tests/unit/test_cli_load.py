@@ -311,6 +311,20 @@ def test_another_boot_is_a_restart_and_an_unknown_one_is_not() -> None:
         assert shell.restarted() is restarted, boots
 
 
+def test_a_restart_that_the_load_did_not_see_is_told(
+    lab: Lab, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded(samples.undelivered().report)
+    monkeypatch.setattr(HostShell, "note_boot", lambda self: setattr(self, "_boot", "7"))
+    for boot, code in (("7", 8), ("8", 1)):
+        guest = Guest(boot)
+        monkeypatch.setattr(command, "open_guest", lambda _, guest=guest: guest)
+        ended = lab("load", "srv1")
+        assert ended.code == code
+        assert ended.lines[0].startswith("The target was started anew") is (boot == "8")
+        assert guest.closed
+
+
 def test_a_shell_in_which_a_script_hangs_is_left_alone() -> None:
     entered, leave = threading.Event(), threading.Event()
 

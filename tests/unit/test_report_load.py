@@ -52,6 +52,11 @@ def test_a_death_is_a_delivered_load_and_an_interrupted_one_is_no_failure() -> N
     assert replace(died, report=replace(died.report, undelivered="x"), interrupted=True).ended is Ended.DIED
     assert replace(missed, interrupted=True).ended is Ended.INTERRUPTED
     assert missed.ended is Ended.UNDELIVERED
+    anew = replace(missed, restarted=True)
+    assert (anew.ended, headline(anew)) == (
+        Ended.DIED,
+        "The target was started anew during the load of 12 READs",
+    )
 
 
 def test_every_read_is_accounted_for() -> None:
