@@ -7,10 +7,36 @@ from typing import Any
 
 from lab.inventory import Host
 from lab.machines import fixed, redfish
-from lab.machines.port import Machine, Restorable
+from lab.machines.port import (
+    BootDevice,
+    BootsFromMedia,
+    Checkpoint,
+    Console,
+    Interference,
+    Machine,
+    OutOfBandStop,
+    Restorable,
+    Screen,
+    SerialConsole,
+    Witness,
+)
 from lab.model import Clock, ConfigurationError, SystemClock
 
-__all__ = ["BACK_ENDS", "Machine", "Restorable", "open_machine"]
+__all__ = [
+    "BACK_ENDS",
+    "BootDevice",
+    "BootsFromMedia",
+    "Checkpoint",
+    "Console",
+    "Interference",
+    "Machine",
+    "OutOfBandStop",
+    "Restorable",
+    "Screen",
+    "SerialConsole",
+    "Witness",
+    "open_machine",
+]
 
 BACK_ENDS: dict[str, Callable[[Any, Host, Clock], Machine]] = {
     "fixed": fixed.open_machine,
