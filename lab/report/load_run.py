@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from lab.model import LoadPlan, LoadReport
+from lab.model import LoadPhase, LoadPlan, LoadReport
 from lab.report import words
 from lab.report.facts import Fact
 
@@ -122,9 +122,17 @@ def facts(run: LoadRun, number: Number = words.grouped) -> tuple[Fact, ...]:
     return tuple(fact for fact in found if fact is not None)
 
 
+def lived(report: LoadReport) -> tuple[LoadPhase, ...]:
+    """The phases until the last answer of a target that died: its last one is as long as it lived."""
+    died = report.died_after
+    if not report.target_died or died is None:
+        return report.phases
+    return tuple(replace(p, seconds=min(p.seconds, died - p.start)) for p in report.phases if p.start < died)
+
+
 def _rate(run: LoadRun, number: Number) -> str:
     said = f"{number(round(run.rate))} READ/s over {words.seconds(run.report.seconds)}"
-    busiest = max((p.answered / p.seconds for p in run.report.phases if p.seconds > 0), default=0.0)
+    busiest = max((p.answered / p.seconds for p in lived(run.report) if p.seconds > 0), default=0.0)
     return f"{said}, {number(round(busiest))} in the busiest phase" if busiest > 1.05 * run.rate else said
 
 

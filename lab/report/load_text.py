@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.report import words
 from lab.report.facts import Fact
-from lab.report.load_run import Ended, LoadRun, command, commas, facts, queues
+from lab.report.load_run import Ended, LoadRun, command, commas, facts, lived, queues
 
 COLUMNS = 60
 LEVELS = " ▁▂▃▄▅▆▇█"
@@ -42,7 +42,7 @@ def _pictures(run: LoadRun) -> list[Fact]:
     length = max([report.seconds, *(phase.start + phase.seconds for phase in report.phases)])
     if length <= 0 or len(report.phases) < 2:
         return []
-    reads = [(p.start, p.start + p.seconds, p.answered / p.seconds) for p in report.phases if p.seconds > 0]
+    reads = [(p.start, p.start + p.seconds, p.answered / p.seconds) for p in lived(report) if p.seconds > 0]
     found = [Fact("READ/s", _bars(reads, length))]
     if report.queues:
         looks = sorted({sample.after for sample in report.queues})

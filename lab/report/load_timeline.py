@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lab.model import LoadPhase, LoadReport, QueueSample
 from lab.report import words
+from lab.report.load_run import lived
 from lab.report.survival import tick
 
 MOST_CELLS = 240
@@ -75,8 +76,9 @@ class Timeline:
 
 def timeline(report: LoadReport) -> Timeline | None:
     """The picture, or None when there is nothing to draw."""
-    cells = _cells(report.phases)
-    ends = [cell.end for cell in cells] + [sample.after for sample in report.queues]
+    died = report.died_after if report.target_died else None
+    cells = _cells(lived(report))
+    ends = [p.start + p.seconds for p in report.phases] + [sample.after for sample in report.queues]
     edge = max([report.seconds, *ends], default=0.0)
     if edge <= 0 or not cells:
         return None
@@ -90,7 +92,6 @@ def timeline(report: LoadReport) -> Timeline | None:
             _samples("threads", "Server: active threads", _summed(report.queues, "active_threads"), edge),
             _samples("queue", "Server: queue length", _summed(report.queues, "queue_length"), edge),
         ]
-    died = report.died_after if report.target_died else None
     return Timeline(
         tuple(bands),
         tuple((_share(i * step, edge), tick(i * step)) for i in range(int(edge / step) + 1)),

@@ -140,6 +140,8 @@ def test_the_page_of_a_death_marks_it_in_every_band() -> None:
     view = page(samples.died())
     assert view.kind == "driver" and view.timeline is not None
     assert view.timeline.death == pytest.approx(100 * 6.42 / 7.0, abs=0.01)
+    assert max(start + width for start, width, _ in view.timeline.marks) == pytest.approx(view.timeline.death)
+    assert "6.00 to 6.42 s, burst: 95" in view.timeline.marks[-1][2], "the rate until the death"
     assert PAGES["died"].count('class="death"') == len(view.timeline.bands) == 4
     assert "died 6.42 s" in PAGES["died"]
     assert 'class="death"' not in PAGES["delivered"]
