@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Sequence
 
 from lab.model import LabError
-from lab.smb.errors import Malformed, Unreachable
 from lab.smb.load.company import Company
 from lab.smb.load.disturb import Disturber
 from lab.smb.load.engine import THREADS, Pace, Step, drive, drive_all
@@ -86,7 +85,7 @@ class Crew:
             try:
                 drive(lane, self._paces[place.index], self._over, now=self._now)
                 return
-            except (Unreachable, Malformed) as error:
+            except LabError as error:
                 self._company.lost(place, error)
                 self._company.make_again(place)
 

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 
-from lab.smb.errors import Malformed, Unreachable
+from lab.model import LabError
 from lab.smb.load.tally import STEP, Tally
 from lab.smb.load.tape import Reads
 from lab.smb.messages import parse_read, read_request
@@ -66,7 +66,7 @@ class SessionLane:
                 self._read(share)
             finally:
                 share.close(politely=share.alive)
-        except (Unreachable, Malformed):
+        except LabError:
             self.alive = False
             raise
         finally:
