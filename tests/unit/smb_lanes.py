@@ -126,9 +126,12 @@ class Server:
         return int(FRAMING.unpack_from(self._received)[0])
 
     def send(self, *messages: bytes) -> None:
-        """Returns at once: what the socket has no room for follows as the lane reads."""
+        """Returns at once: what a socket may have no room for follows as the lane reads."""
         data = b"".join(self.framed(each) for each in messages)
         self._sending.join()
+        if len(data) < 1 << 15:
+            self._send(data)
+            return
         self._sending = threading.Thread(target=self._send, args=(data,), daemon=True)
         self._sending.start()
 
