@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 import spnego
-from spnego.exceptions import SpnegoError
+from spnego.exceptions import BadMechanismError, InvalidTokenError, SpnegoError
 
 from lab.model import CredentialsRefused, InfrastructureError, LabError
-from lab.smb.errors import Malformed
+from lab.smb.errors import Malformed, NotOffered
 from lab.smb.target import Authentication, SmbTarget, revealed
 
 _NO_KDC = "Cannot contact any KDC"
@@ -29,6 +30,7 @@ class Proof:
     def __init__(self, target: SmbTarget) -> None:
         """Raises InfrastructureError where Kerberos is wanted and not to be had, and CredentialsRefused."""
         self._target = target
+        self._protocol = _protocol(target)
         make: Callable[..., Any] = spnego.client
         try:
             self._context = make(
@@ -36,7 +38,7 @@ class Proof:
                 revealed(target.password) or None,
                 hostname=target.host,
                 service="cifs",
-                protocol=target.security.authentication.value,
+                protocol=self._protocol.value,
                 options=spnego.NegotiateOptions.session_key,
             )
         except ImportError:
@@ -52,19 +54,23 @@ class Proof:
     def begin(self, hint: bytes) -> bytes:
         """The first token; `hint` is what the server said in NEGOTIATE that it takes."""
         # Kerberos and NTLM on their own go without SPNEGO around them, which the hint is of.
-        choose = self._target.security.authentication is Authentication.NEGOTIATE
-        return self.answer(hint if choose else b"")
+        return self.answer(hint if self._protocol is Authentication.NEGOTIATE else b"")
 
     def answer(self, token: bytes) -> bytes:
         """What to say to the server's token."""
         try:
             return self._context.step(in_token=token or None) or b""
-        except SpnegoError as error:
-            raise self._cannot(error) from None
-        except Exception as error:  # whatever a strange token makes its parser raise
-            raise Malformed(
-                f"{self._target.place} sent a log-on token that cannot be read ({type(error).__name__})"
+        except BadMechanismError:
+            raise NotOffered(
+                f"{self._target.place} takes no way of logging on that there is here",
+                help="Let the server take NTLM, or install Kerberos: pip install 'bugcheck-lab[kerberos]'",
             ) from None
+        except SpnegoError as error:
+            if not isinstance(error, InvalidTokenError):
+                raise self._cannot(error) from None
+        except Exception:  # whatever a strange token makes its parser raise
+            pass
+        raise Malformed(f"{self._target.place} sent a log-on token that cannot be read")
 
     def session_key(self) -> bytes:
         """The key that both ends now have. Malformed when the server has not proven itself."""
@@ -74,8 +80,7 @@ class Proof:
 
     def _cannot(self, error: Exception) -> LabError:
         why, target = _plain(error), self._target
-        kerberos = target.security.authentication is Authentication.KERBEROS
-        if kerberos and "not available" in why:
+        if self._protocol is Authentication.KERBEROS and "not available" in why:
             return self._without_kerberos()
         if _NO_KDC in why:
             return InfrastructureError(
@@ -91,12 +96,34 @@ class Proof:
         )
 
 
+def _protocol(target: SmbTarget) -> Authentication:
+    """NTLM in place of NEGOTIATE where no ticket is to be had: for a server that is named by its address (as
+    Windows has it, too), and for an account of the server itself.
+
+    The Kerberos library would only find that out after seconds, where DNS does not answer it.
+    """
+    wanted = target.security.authentication
+    if wanted is Authentication.NEGOTIATE and (
+        _is_address(target.host) or (revealed(target.password) and not set("@\\") & set(target.user))
+    ):
+        return Authentication.NTLM
+    return wanted
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _plain(error: Exception) -> str:
     """The cause alone, without codes and what the libraries wrap around it."""
     text = " ".join(str(getattr(error, "message", None) or error).split())
     minor = re.search(r"Minor \(\d+\): (.+?)(?:, Context:|$)", text)
     if minor and minor[1] != "Success":
         text = minor[1]
-    text = re.sub(r" -\d{7,}$", "", text)
+    text = re.sub(r"^SpnegoError \(\d+\): |, Context: .*$| -\d{7,}$", "", text)
     meaning = next((meaning for words, meaning in _MEANS.items() if words in text), "")
     return f"{meaning} ({text})" if meaning else text

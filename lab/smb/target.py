@@ -35,7 +35,11 @@ class Encryption(StrEnum):
 
 
 class Authentication(StrEnum):
-    """How to log on. NEGOTIATE takes Kerberos where a ticket can be had, else NTLM (SPNEGO, RFC 4178)."""
+    """How to log on. NEGOTIATE takes Kerberos where a ticket can be had, else NTLM (SPNEGO, RFC 4178).
+
+    There is none for a server named by its address, nor for a user without domain or realm whose password is
+    given: that is an account of the server itself. Both can be had by asking for KERBEROS.
+    """
 
     NEGOTIATE = "negotiate"
     NTLM = "ntlm"

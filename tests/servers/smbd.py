@@ -188,6 +188,15 @@ class Smbd:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+            self._wait_until_deaf()
+
+    def _wait_until_deaf(self) -> None:
+        """A child that is not gone yet still holds the listening socket: the next smbd could not have it."""
+        deadline = time.monotonic() + 3
+        with suppress(OSError):
+            while time.monotonic() < deadline:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                time.sleep(0.02)
 
     def target(self, **change: object) -> SmbTarget:
         """This server as a target, with some of its fields changed."""

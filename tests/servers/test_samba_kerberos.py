@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,11 +113,11 @@ def test_a_password_is_enough_to_get_a_ticket(kdc: Kdc, target: SmbTarget, smbd:
 
 
 def test_where_no_ticket_can_be_had_negotiate_takes_ntlm(kdc: Kdc, target: SmbTarget, smbd: Smbd) -> None:
-    with connect(smbd.target(), "Data") as share:  # by address: no service of that name in the realm
-        assert read(share) == CONTENT
+    domain_user = rf"{socket.gethostname()}\{USER}"
     kdc.stop()
-    with connect(smbd.target(host="localhost"), "Data") as share:
-        assert read(share) == CONTENT
+    for host, user in (("localhost", domain_user), ("localhost", USER), ("127.0.0.1", domain_user)):
+        with connect(smbd.target(host=host, user=user), "Data") as share:
+            assert read(share) == CONTENT
     assert kdc.tickets_issued() == 0
 
 
