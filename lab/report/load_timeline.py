@@ -74,10 +74,10 @@ class Timeline:
     death_text: str
 
 
-def timeline(report: LoadReport) -> Timeline | None:
-    """The picture, or None when there is nothing to draw."""
+def timeline(report: LoadReport, most_cells: int = MOST_CELLS) -> Timeline | None:
+    """The picture with so many stretches of time at most, or None when there is nothing to draw."""
     died = report.died_after if report.target_died else None
-    cells = _cells(lived(report))
+    cells = _cells(lived(report), most_cells)
     ends = [p.start + p.seconds for p in report.phases] + [sample.after for sample in report.queues]
     edge = max([report.seconds, *ends], default=0.0)
     if edge <= 0 or not cells:
@@ -104,7 +104,7 @@ def timeline(report: LoadReport) -> Timeline | None:
 def _tick_step(edge: float) -> float:
     """A distance of ticks that people count in, so that there are at most seven."""
     scale = 10.0 ** math.floor(math.log10(edge))
-    below_a_minute = [scale * factor for factor in (0.2, 0.5, 1.0)] if edge < 120 else []
+    below_a_minute = [scale * factor for factor in (0.2, 0.5, 1.0, 2.0)] if edge < 120 else []
     nice = [*below_a_minute, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 4 * 3600, 8 * 3600, 86400]
     return next((step for step in nice if edge / step <= 6), 86400 * math.ceil(edge / 86400 / 6))
 
@@ -113,10 +113,10 @@ def _share(seconds: float, edge: float) -> float:
     return round(100 * seconds / edge, 3)
 
 
-def _cells(phases: Sequence[LoadPhase]) -> list[Cell]:
-    if len(phases) <= MOST_CELLS:
+def _cells(phases: Sequence[LoadPhase], most: int) -> list[Cell]:
+    if len(phases) <= most:
         return [_cell([phase]) for phase in phases if phase.seconds > 0]
-    width = max(phase.start + phase.seconds for phase in phases) / MOST_CELLS
+    width = max(phase.start + phase.seconds for phase in phases) / most
     together: dict[int, list[LoadPhase]] = {}
     for phase in phases:
         together.setdefault(int(phase.start / width) if width > 0 else 0, []).append(phase)

@@ -8,6 +8,10 @@ from lab.model import Case, Entry, EntryKind, Origin, Signature, Trial, compare
 from lab.report import advice, crash, drivers, ladder, matrix, survival, verdict, words
 from lab.report.cleaned import cleaned
 from lab.report.facts import Fact
+from lab.report.load_timeline import Timeline, timeline
+
+CELLS_OF_A_TRIAL = 60
+"""Stretches of time in the picture of a trial's load: a case has many trials."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class TrialRow:
     latency: str
     failed: str
     took: str
+    timeline: Timeline | None
     host: str
     started: str
 
@@ -140,7 +145,7 @@ def _row(case: Case, trial: Trial) -> TrialRow:
         rate = words.grouped(round(load.reads_answered / load.seconds)) if load.seconds > 0 else "–"
         data = words.size(load.bytes_read)
         latency = " / ".join(f"{value:.3g}" for value in load.latency_ms)
-        unanswered = load.reads_sent - load.reads_answered
+        unanswered = load.reads_sent - load.reads_answered - sum(number for _, number in load.failed)
         kinds = [f"{name} × {number}" for name, number in load.failed]
         kinds += [f"{unanswered} unanswered"] if unanswered else []
         failed = ", ".join(kinds) or "none"
@@ -157,6 +162,7 @@ def _row(case: Case, trial: Trial) -> TrialRow:
         latency=latency,
         failed=failed,
         took=words.seconds(trial.seconds),
+        timeline=None if load is None else timeline(load, CELLS_OF_A_TRIAL),
         host=trial.host,
         started=words.moment(trial.started),
     )

@@ -8,10 +8,11 @@ from dataclasses import replace
 import load_samples as samples
 import pytest
 from html_outline import Outline
-from report_samples import HOSTILE
+from report_samples import HOSTILE, minifilter_case
 
 from lab.model import LoadPlan
 from lab.report.cleaned import cleaned
+from lab.report.html import render_html
 from lab.report.load_html import PHASES_SHOWN, page, render_load_html
 from lab.report.load_run import Ended, LoadRun, command, facts, headline, queues
 from lab.report.load_text import COLUMNS, load_text
@@ -178,3 +179,27 @@ def test_the_picture_is_drawn_to_scale() -> None:
 
 def test_equal_loads_give_equal_pages() -> None:
     assert render_load_html(samples.died()) == PAGES["died"]
+
+
+def test_a_case_shows_the_load_of_each_trial_in_time() -> None:
+    case = minifilter_case()
+    plain = render_html(case)
+    assert 'class="timeline"' not in plain, "loads without phases have no picture"
+    trials = tuple(replace(t, load=samples.died().report if t.load else None) for t in case.trials)
+    outline = Outline(shown := render_html(replace(case, trials=trials)))
+    assert outline.faults == [] and outline.open == []
+    assert shown.count('class="timeline"') == sum(t.load is not None for t in trials) > 1
+    assert shown.count("died 6.42 s") == shown.count('class="timeline"')
+    many = replace(case, trials=(replace(case.trials[0], load=samples.long().report),))
+    assert len(render_html(many)) - len(plain) < 40_000
+
+
+@pytest.mark.parametrize(
+    "seconds", [0.07, 0.5, 1, 2.2, 6.9, 7, 12, 59, 61, 99, 119, 121, 700, 5e3, 9e4, 6e5, 3e6]
+)
+def test_an_axis_has_some_ticks_and_not_too_many(seconds: float) -> None:
+    report = replace(samples.delivered().report, seconds=seconds, queues=(), phases=samples.phases()[:1])
+    report = replace(report, phases=(replace(report.phases[0], seconds=seconds),))
+    picture = timeline(report)
+    assert picture is not None and 3 <= len(picture.ticks) <= 7
+    assert picture.ticks[0] == (0.0, "0 s") and picture.ticks[-1][0] <= 100
