@@ -10,9 +10,10 @@ from lab.model import LoadPlan
 from lab.report import words
 from lab.report.facts import Fact
 from lab.report.load_run import verification
+from lab.smb.load.disturb import BREAK_NAME
 from lab.smb.load.fileset import FileSet, file_set
 from lab.smb.load.run import QUEUES_EVERY
-from lab.smb.profiles import Profile, Schedule, Slot, Work, shaped
+from lab.smb.profiles import Disturbance, Profile, Schedule, Slot, Work, shaped
 from lab.smb.target import Security
 
 PHASES_SHOWN = 24
@@ -81,6 +82,9 @@ def _facts(
         Fact("Profile", f"{profile.name}: {profile.summary}"),
         Fact("Exercises", profile.exercises),
         Fact("Writes", f"{_files(smb.data_share, files)}; what is there whole is left as it is"),
+        Fact("Writes", f"{smb.data_share}\\{BREAK_NAME}, empty, for oplock breaks; removed at the end")
+        if any(what is Disturbance.BREAK for what, _ in profile.disturbances)
+        else None,
         Fact("Repeats", f"{_REPEATED[profile.work]}, {_reads(profile)}"),
         Fact("Sends", f"{rate}, at most {profile.most:,} in flight over {plan.connections} connections"),
         *(Fact("Beside", f"{what} every {every:g} s") for what, every in profile.disturbances),

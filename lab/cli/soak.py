@@ -20,7 +20,7 @@ from lab.trials import open_soak
 def soak(
     host: Annotated[str, typer.Argument(help="An expendable host of the inventory.")],
     minutes: Annotated[float, typer.Option(min=0.05, max=7 * 24 * 60)] = 60.0,
-    profile: Annotated[str, typer.Option(help="steady or burst.")] = "burst",
+    profile: Annotated[str, typer.Option(help="A load profile; lab load --list names all.")] = "burst",
     seed: Annotated[int, typer.Option()] = 0,
     inventory: Inventories = DEFAULT_INVENTORY,
     data: Data = DEFAULT_DATA,
