@@ -27,7 +27,7 @@ def reproduce(
         str | None, typer.Option("--bugcheck", help="Without a dump: the code to look for, e.g. 0x20.")
     ] = None,
     case: Annotated[str | None, typer.Option("--case", help="Go on with a case of the journal.")] = None,
-    profile: Annotated[str, typer.Option(help="Load profile: steady or burst.")] = "burst",
+    profile: Annotated[str, typer.Option(help="A load profile; lab load --list names all.")] = "burst",
     load_seconds: Annotated[
         float, typer.Option(min=1, max=86400, help="One load's length; the longest is 6 times it.")
     ] = 600.0,
