@@ -17,7 +17,8 @@ from smbd import Smbd, missing
 
 from lab.model import LabError
 from lab.smb.errors import AccessDenied, Malformed, NotOffered, Unreachable
-from lab.smb.ntstatus import STATUS_PENDING
+from lab.smb.messages import Access, Disposition, Option, create_request, parse_create
+from lab.smb.ntstatus import STATUS_CANCELLED, STATUS_PENDING
 from lab.smb.sealing import BadSeal, Cipher
 from lab.smb.share import Share, connect
 from lab.smb.signing import SigningAlgorithm
@@ -214,6 +215,45 @@ def test_it_follows_what_the_server_has(
         expect(share, smbd, 0x0311, signing, None)
     with connect(smbd.target(security=Security(encryption=Encryption.REQUIRED)), "Data") as share:
         expect(share, smbd, 0x0311, None, Cipher[sealing.replace("-", "_")])
+
+
+PROTECTIONS = [
+    *(
+        pytest.param(
+            Security(dialects=(dialect,), signing_algorithms=(each,)), id=f"{dialect:#06x}-{each.name}"
+        )
+        for dialect in DIALECTS
+        for each in algorithms(dialect)
+    ),
+    *(
+        pytest.param(
+            Security(dialects=(dialect,), encryption=Encryption.REQUIRED, ciphers=(each,)),
+            id=f"{dialect:#06x}-{each.name}",
+        )
+        for dialect in DIALECTS
+        for each in ciphers(dialect)
+    ),
+]
+
+
+@pytest.mark.parametrize("security", PROTECTIONS)
+def test_a_cancel_is_protected_as_everything_else(servers: Callable[[str], Smbd], security: Security) -> None:
+    smbd = servers("")
+    with connect(smbd.target(security=security), "Data") as share:
+        connection, session = share.connection, share.session
+        opened = parse_create(
+            share.exchange(
+                Command.CREATE,
+                create_request("", Access.LIST, Disposition.OPEN, Option.FOLDER),
+                "the root",
+            ).message
+        )
+        body = struct.pack("<HHI16sII", 32, 0, 4096, opened.file_id, 0x17, 0)  # CHANGE_NOTIFY, 2.2.35
+        number = connection.submit(Command.CHANGE_NOTIFY, body, session=session, tree_id=share.tree_id)
+        assert share.list() == ()  # answered before: nothing changes, the request stays
+        connection.cancel(number, session, share.tree_id)
+        assert connection.wait(number).status == STATUS_CANCELLED
+        assert share.list() == ()
 
 
 # --- what is on the wire ------------------------------------------------------------------------------
@@ -414,25 +454,6 @@ def stripped(message: bytearray) -> list[bytes | bytearray]:
 def another_session(message: bytearray) -> list[bytes | bytearray]:
     message[44] ^= 1
     return [message]
-
-
-PROTECTIONS = [
-    *(
-        pytest.param(
-            Security(dialects=(dialect,), signing_algorithms=(each,)), id=f"{dialect:#06x}-{each.name}"
-        )
-        for dialect in DIALECTS
-        for each in algorithms(dialect)
-    ),
-    *(
-        pytest.param(
-            Security(dialects=(dialect,), encryption=Encryption.REQUIRED, ciphers=(each,)),
-            id=f"{dialect:#06x}-{each.name}",
-        )
-        for dialect in DIALECTS
-        for each in ciphers(dialect)
-    ),
-]
 
 
 def read_through(smbd: Smbd, security: Security, change: Change) -> bytes:
