@@ -12,6 +12,9 @@ from lab.capture.extents import Extents, Range
 from lab.capture.incoming import Incoming, VaultError
 from lab.capture.pieces import LARGEST, Piece, Pieces
 
+TO_DISK = 64 << 20
+"""Bytes that are hashed, and not needed again, before they are sent to the disk."""
+
 
 class Partial:
     """A file of `length` bytes that comes in pieces, in any order and from several threads, locked.
@@ -140,6 +143,8 @@ class Partial:
                 )
             at += count
             self._hash.update(buffer[: at - self.hashed])
+            if at // TO_DISK > self.hashed // TO_DISK:
+                self._file.begin_to_disk(at)
             self.hashed = at
         return len(buffer) > 0
 

@@ -85,11 +85,11 @@ class RemoteSource:
     """A file elsewhere, read in blocks of 16 KiB that are kept: few requests, few bytes for nothing.
 
     Structures lie scattered, so a miss brings one block only; where the blocks before it are held already,
-    as many again come along (at most 128 KiB). Whatever `file` raises is passed on.
+    as many again come along (at most 1 MiB). Whatever `file` raises is passed on.
     """
 
     BLOCK = 16 << 10
-    _AHEAD = 8  # blocks of one read-ahead
+    _AHEAD = 64  # blocks of one read-ahead: a page bitmap is up to some MiB long
     _KEPT = 2048  # 32 MiB
 
     def __init__(self, file: PositionedFile, size: int) -> None:
