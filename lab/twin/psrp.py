@@ -31,7 +31,7 @@ from psrpcore.types import (
     PSInvocationState,
 )
 
-from lab.twin.scripts import PowerShellError
+from lab.twin.binding import PowerShellError
 
 _FRAGMENT_BYTES = 96 * 1024
 """Most bytes of one Receive: with Base64 well below the 150 KiB envelope of the oldest clients."""

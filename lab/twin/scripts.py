@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 from lab.model import BootMode, StartType, VerifierPlan
+from lab.twin.binding import NamedScript, PowerShellError, Row, bind, integer, list_of, string
 from lab.twin.clock import iso
 from lab.twin.disk import FREE_BYTES
 from lab.twin.driver import CLASS_NAMES, CatalogueDriver
@@ -32,36 +31,6 @@ _BUGCHECK_EVENTS = frozenset({1001, 41, 46})
 _IMAGE = re.compile(r"""[^\s\\/:*?"<>|]+\.(sys|exe|dll)""", re.IGNORECASE)
 _SECOND_LINE = re.compile(r"\A\ufeff?[^\n]*\n# Script: ([A-Za-z-]+)\s*$", re.MULTILINE)
 
-_DEFAULTS: Mapping[str, object] = {
-    "AfterRecord": 0,
-    "AlwaysKeepMemoryDump": 1,
-    "AutoReboot": 1,
-    "BootMode": "persistent",
-    "ClassFilter": [],
-    "CrashDumpEnabled": 2,
-    "Driver": [],
-    "Flags": 0,
-    "Overwrite": 1,
-    "Service": [],
-    "Start": [],
-    "Token": "",
-}
-"""What the scripts take for a parameter that is not given."""
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class PowerShellError(Exception):
-    """A terminating error, as an error record carries it."""
-
-    message: str
-    error_id: str
-    exception: str = "System.Management.Automation.RuntimeException"
-
-    def __str__(self) -> str:
-        return self.message
-
 
 def run(machine: Machine, text: str, parameters: Mapping[str, object]) -> str:
     """The one string a script writes. Raises PowerShellError, or Down when the guest is not there."""
@@ -76,63 +45,11 @@ def run(machine: Machine, text: str, parameters: Mapping[str, object]) -> str:
             "System.Management.Automation.CommandNotFoundException",
         )
     script = _SCRIPTS[match[1]]
-    arguments = _bind(script, parameters)
+    arguments = bind(script, parameters)
     with machine.lock:
         machine.running()
         rows = script.answer(machine, **arguments)
     return json.dumps(rows, separators=(",", ":"))
-
-
-@dataclass(frozen=True)
-class _Script:
-    answer: Callable[..., list[Row]]
-    types: Mapping[str, Callable[[object], object]]
-
-
-def _bind(script: _Script, parameters: Mapping[str, object]) -> dict[str, object]:
-    names = {name.casefold(): name for name in script.types}
-    bound: dict[str, object] = {}
-    for given, value in parameters.items():
-        name = names.get(given.casefold())
-        if name is None:
-            raise _binding(f"A parameter cannot be found that matches parameter name '{given}'.")
-        try:
-            bound[name] = script.types[name](value)
-        except (TypeError, ValueError):
-            raise _binding(
-                f"Cannot process argument transformation on parameter '{name}'. Cannot convert the value "
-                f'"{value}" to the type of the parameter.'
-            ) from None
-    return {_snake(name): bound.get(name, _DEFAULTS[name]) for name in script.types}
-
-
-def _binding(message: str) -> PowerShellError:
-    return PowerShellError(
-        message, "ParameterBindingException", "System.Management.Automation.ParameterBindingException"
-    )
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-
-
-def _int(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise TypeError
-    return int(value)
-
-
-def _str(value: object) -> str:
-    return str(value)
-
-
-def _list(of: Callable[[object], object]) -> Callable[[object], object]:
-    def convert(value: object) -> list[object]:
-        if value is None:
-            return []
-        return [of(item) for item in value] if isinstance(value, list | tuple) else [of(value)]
-
-    return convert
 
 
 def _get_boot(machine: Machine) -> list[Row]:
@@ -331,21 +248,28 @@ def _restart_guest(machine: Machine, token: str) -> list[Row]:
     return [{"accepted": True}]
 
 
-_SCRIPTS: Mapping[str, _Script] = {
-    "Get-LabBoot": _Script(_get_boot, {}),
-    "Get-LabDriver": _Script(_get_driver, {}),
-    "Set-LabDriver": _Script(
-        _set_driver, {"Service": _list(_str), "Start": _list(_int), "ClassFilter": _list(_str)}
+_SCRIPTS: Mapping[str, NamedScript] = {
+    "Get-LabBoot": NamedScript(_get_boot, {}),
+    "Get-LabDriver": NamedScript(_get_driver, {}),
+    "Set-LabDriver": NamedScript(
+        _set_driver, {"Service": list_of(string), "Start": list_of(integer), "ClassFilter": list_of(string)}
     ),
-    "Get-LabVerifier": _Script(_get_verifier, {}),
-    "Set-LabVerifier": _Script(_set_verifier, {"Flags": _int, "Driver": _list(_str), "BootMode": _str}),
-    "Get-LabCrashControl": _Script(_get_crash_control, {}),
-    "Set-LabCrashControl": _Script(
+    "Get-LabVerifier": NamedScript(_get_verifier, {}),
+    "Set-LabVerifier": NamedScript(
+        _set_verifier, {"Flags": integer, "Driver": list_of(string), "BootMode": string}
+    ),
+    "Get-LabCrashControl": NamedScript(_get_crash_control, {}),
+    "Set-LabCrashControl": NamedScript(
         _set_crash_control,
-        {"CrashDumpEnabled": _int, "AutoReboot": _int, "Overwrite": _int, "AlwaysKeepMemoryDump": _int},
+        {
+            "CrashDumpEnabled": integer,
+            "AutoReboot": integer,
+            "Overwrite": integer,
+            "AlwaysKeepMemoryDump": integer,
+        },
     ),
-    "Get-LabBugcheck": _Script(_get_bugcheck, {"AfterRecord": _int}),
-    "Get-LabLogPosition": _Script(_get_log_position, {}),
-    "Get-LabServerQueue": _Script(_get_server_queue, {}),
-    "Restart-LabGuest": _Script(_restart_guest, {"Token": _str}),
+    "Get-LabBugcheck": NamedScript(_get_bugcheck, {"AfterRecord": integer}),
+    "Get-LabLogPosition": NamedScript(_get_log_position, {}),
+    "Get-LabServerQueue": NamedScript(_get_server_queue, {}),
+    "Restart-LabGuest": NamedScript(_restart_guest, {"Token": string}),
 }
