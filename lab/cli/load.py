@@ -19,7 +19,6 @@ from rich.text import Text
 
 from flows.bench import journal_at, leased
 from lab.cli.console import errors, out, to_json
-from lab.cli.load_shell import HostShell
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json
 from lab.inventory import Host
 from lab.inventory import load as load_inventory
@@ -36,6 +35,7 @@ from lab.report.whole import write_whole
 from lab.smb import PROFILES, Encryption, Progress, Security, Signing, SmbTarget, find_profile, run_load
 from lab.smb.profiles import shaped
 from lab.trials import target_of, within_caps
+from lab.trials.host_shell import HostShell
 from lab.trials.target import security_of
 from lab.windows import open_guest
 

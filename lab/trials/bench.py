@@ -11,9 +11,10 @@ from lab.capture import ShareSource, Vault
 from lab.inventory import Host
 from lab.journal import Journal
 from lab.machines import Machine, open_machine
-from lab.model import Clock, EntryKind, SystemClock
+from lab.model import Boot, Clock, EntryKind, SystemClock
 from lab.smb import SmbTarget
 from lab.symbols import SymbolStore, symbol_store
+from lab.trials.host_shell import HostShell
 from lab.trials.target import target_of
 from lab.windows import Guest, open_guest
 
@@ -40,6 +41,10 @@ class Bench:
 
     def dumps(self) -> ShareSource:
         return ShareSource(self.target)
+
+    def shell_beside_load(self, boot: Boot) -> HostShell:
+        """A shell of its own, so that a look at the host that hangs holds nothing else up. Close it."""
+        return HostShell(open_guest(self.host, self.clock), boot.identity)
 
 
 @contextmanager

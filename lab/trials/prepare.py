@@ -19,6 +19,7 @@ from lab.model import (
 )
 from lab.symbols import symbol_store
 from lab.trials.bench import Bench
+from lab.trials.target import within_caps
 from lab.trials.undo import remember_as_found
 
 
@@ -66,9 +67,10 @@ def open_case(
 def prepare(bench: Bench) -> None:
     """Look at the host, write down how to put it back, and make sure it can write a dump.
 
-    Raises InfrastructureError or TimedOut when it cannot be reached and GuestError when it cannot
-    write dumps.
+    Raises InfrastructureError or TimedOut when it cannot be reached, GuestError when it cannot
+    write dumps, and Refused when the case's load is more than the host may get.
     """
+    within_caps(bench.host, bench.journal.case(bench.case).load)
     if bench.machine.power_state() is PowerState.OFF:
         bench.tell(EntryKind.ACTION, f"{bench.host.name} is off; powering on")
         bench.machine.power_on()

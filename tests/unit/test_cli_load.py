@@ -17,10 +17,10 @@ import pytest
 from cli_runs import Lab, lab_in
 
 from lab.cli import load as command
-from lab.cli.load_shell import HostShell
 from lab.model import GuestError, InfrastructureError, LoadPlan, LoadReport, QueueSample
 from lab.smb.profiles import PROFILES
 from lab.smb.target import Encryption, Signing, SmbTarget
+from lab.trials.host_shell import HostShell
 
 PASSWORD = "Not-To-Be-Shown-1"
 INVENTORY = """

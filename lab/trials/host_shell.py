@@ -21,9 +21,10 @@ class HostShell:
     the queues gave none.
     """
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: Guest, boot: str = "") -> None:
+        """`boot` is the identity of the boot that is running, where that is known."""
         self._guest = guest
-        self._boot = ""
+        self._boot = boot
         self._using = threading.Lock()
         self.failure = "the load was over before the first look"
 
