@@ -1,4 +1,4 @@
-"""What is fuzzed: each target takes the bytes of one file and does all that the product would do with it."""
+"""What is fuzzed: each target takes the bytes of one file, or what a server sent, as the product would."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import Random
 
 import fuzz_seeds
-from fuzz_mutations import Seed
+from fuzz_mutations import Seed, mutated
 from fuzz_seeds import seed
+from fuzz_smb_mutations import mutated_stream
 
 from lab.analysis import triage
 from lab.dumps import expected_length, open_dump, why_not_whole
@@ -51,6 +53,7 @@ class Target:
     guided: int
     run: Callable[[bytes], None]
     make_seeds: Callable[[], list[Seed]]
+    mutate: Callable[[Seed, Random], bytes] = mutated
 
     @property
     def seeds(self) -> list[Seed]:
@@ -225,6 +228,34 @@ def _whole(data: dict[str, bytes]) -> list[Seed]:
     return [Seed(name, content, ((0, len(content)),)) for name, content in data.items()]
 
 
+# --- answers of a server --------------------------------------------------------------------------
+# Imported where they are used: the environment of guided.py has nothing of what the SMB client needs.
+
+
+def run_smb_replies(data: bytes) -> None:
+    import fuzz_smb
+
+    fuzz_smb.run_replies(data)
+
+
+def _smb_replies() -> list[Seed]:
+    import fuzz_smb
+
+    return fuzz_smb.replies()
+
+
+def run_smb_read_answers(data: bytes) -> None:
+    import fuzz_smb_load
+
+    fuzz_smb_load.run_read_answers(data)
+
+
+def _smb_read_answers() -> list[Seed]:
+    import fuzz_smb_load
+
+    return fuzz_smb_load.answers()
+
+
 TARGETS: tuple[Target, ...] = (
     Target(
         "triage",
@@ -238,5 +269,7 @@ TARGETS: tuple[Target, ...] = (
     Target("pdb", 34, 20_000, run_pdb, lambda: [seed(n, d, _read_pdb) for n, d in fuzz_seeds.pdbs().items()]),
     Target("cabinet", 8, 3_000, run_cabinet, lambda: _whole(fuzz_seeds.cabinets())),
     Target("isf", 4, 5_000, run_symbol_file, lambda: _whole(fuzz_seeds.symbol_files())),
+    Target("smb replies", 20, 0, run_smb_replies, _smb_replies, mutated_stream),
+    Target("smb read answers", 20, 0, run_smb_read_answers, _smb_read_answers, mutated_stream),
 )
 BY_NAME = {target.name: target for target in TARGETS}

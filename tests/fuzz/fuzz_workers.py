@@ -21,7 +21,6 @@ from pathlib import Path
 from random import Random
 
 from fuzz_limits import attempt, limit_memory, resident
-from fuzz_mutations import mutated
 from fuzz_seeds import packed
 from fuzz_targets import Target
 
@@ -60,7 +59,7 @@ def make_input(target: Target, seed: int, number: int) -> tuple[str, bytes]:
     """(name of the seed file, the bytes of input `number`); the same for equal arguments."""
     rng = Random(f"{seed} {target.name} {number}")
     chosen = rng.choice(target.seeds)
-    return chosen.name, mutated(chosen, rng)
+    return chosen.name, target.mutate(chosen, rng)
 
 
 def fuzz(target: Target, inputs: int, *, seed: int, workers: int, save: Path) -> Tally:
