@@ -54,16 +54,15 @@ class Expected:
         if count == 0:
             return None
         fields = _rows(count, self.size).unpack_from(data, start)
-        heads, replies, flags, ids, bodies = (fields[column::5] for column in range(5))
-        first = replies[0]
+        first = fields[1]
         if (
-            heads.count(self._head) != count
-            or flags.count(self._flags) != count
-            or bodies.count(self._body) != count
+            fields[0::5].count(self._head) == count
+            and fields[1::5].count(first) == count
+            and fields[2::5].count(self._flags) == count
+            and fields[4::5].count(self._body) == count
+            and first & _STATUS_AND_COMMAND == self._command
         ):
-            return self._fitting(fields)
-        if replies.count(first) == count and first & _STATUS_AND_COMMAND == self._command:
-            return Run(ids, (first >> _CREDITS_SHIFT) * count)
+            return Run(fields[3::5], (first >> _CREDITS_SHIFT) * count)
         return self._fitting(fields)
 
     def single(self, message: Buffer, length: int) -> Run | None:

@@ -8,7 +8,7 @@ from lab.smb.errors import Malformed
 from lab.smb.load.waiting import DISCARD
 from lab.smb.wire import FRAMING, HEADER_SIZE, LARGEST_FRAME
 
-_ROOM = 256 * 1024
+_ROOM = 512 * 1024
 _WORTH_MOVING = 8 * 1024
 
 
@@ -28,25 +28,28 @@ class Incoming:
         self.start, self.end = 0, len(rest)
         self.view[: len(rest)] = rest
         self.dropping = 0
-        """Bytes that are still to come and are not wanted."""
+        """Bytes that are still to come and are not wanted. While there are any, nothing is kept."""
 
     def receive(self) -> int:
         """Take in what the socket has; the number of bytes, 0 at the end of the stream.
 
         Raises BlockingIOError when there is nothing, OSError when the connection is lost.
         """
+        got = self._socket.recv_into(self.view[self.end :])
+        self.end += got
+        if self.dropping:
+            dropped = min(self.dropping, got)
+            self.start += dropped
+            self.dropping -= dropped
+        return got
+
+    def receive_head(self, size: int) -> int:
+        """The same for those bytes only that are missing to `size` bytes, or to the frame if it is longer.
+        What is not wanted does not leave the kernel. Only where `DISCARD` is known."""
         if self.dropping:
             got = self._socket.recv_into(self.view, min(self.dropping, self.room), DISCARD)
             self.dropping -= got
             return got
-        got = self._socket.recv_into(self.view[self.end :])
-        self.end += got
-        return got
-
-    def receive_head(self, size: int) -> int:
-        """The same for those bytes only that are missing to `size` bytes, or to the frame if it is longer."""
-        if self.dropping:
-            return self.receive()
         if self.end - self.start >= 4:
             size = max(size, 4 + FRAMING.unpack_from(self.data, self.start)[0])
         missing = max(1, size - (self.end - self.start))
@@ -55,7 +58,8 @@ class Incoming:
         return got
 
     def drop(self, head: int, size: int) -> None:
-        """Take `head` bytes, and the `size` bytes behind them: those that have not come yet are not kept."""
+        """Take `head` bytes, and the `size` bytes behind them. Those that have not come yet will not be
+        kept; there are none behind them."""
         here = min(size, self.end - self.start - head)
         self.start += head + here
         self.dropping = size - here

@@ -18,6 +18,9 @@ from lab.smb.wire import FRAMING, SEALED, Command, Header, charge_of
 DROP_FROM = 256 * 1024
 """Bytes of a READ that are rather dropped by the kernel, at the cost of one more call, than taken from it."""
 
+SKIP_FROM = 16 * 1024
+"""Bytes of a READ from which the payload of an answer that has come in part is not kept."""
+
 _ROUNDS = 32
 _READ = bytes((Command.READ,))
 
@@ -58,7 +61,9 @@ class ReadLane(WireLane):
         self._tape = Tape(
             [(file.file_id, file.length) for file in files], reads, self._address, first_id=self._origin
         )
-        self._drops = bool(DISCARD) and reads.size >= DROP_FROM and not self._guard.sealer
+        self._skips = reads.size >= SKIP_FROM
+        self._drops = self._skips and bool(DISCARD) and reads.size >= DROP_FROM and not self._guard.sealer
+        self._signed = self._guard.signer is not None
         self._dropped: Run | None = None  # counted as soon as its payload has come
 
     def build(self) -> None:
@@ -105,20 +110,22 @@ class ReadLane(WireLane):
     def _run(self, now: float) -> int:
         if self._guard.sealer:
             return 0
-        if self._drops:
+        if self._dropped is not None:
             return self._run_dropped(now)
         incoming, expected = self._incoming, self._expected
         run = expected.run(incoming.data, incoming.start, incoming.end)
         if run is None:
-            return 0
-        count = len(run.message_ids)
-        self._guard.check_run(incoming.data, incoming.start, expected.stride, count)
+            return self._run_dropped(now) if self._skips else 0
+        ids, credits = run
+        count = len(ids)
+        if self._signed:
+            self._guard.check_run(incoming.data, incoming.start, expected.stride, count)
         incoming.start += count * expected.stride
-        self._landed(run.message_ids, run.credits, now)
+        self._landed(ids, credits, now)
         return count
 
     def _run_dropped(self, now: float) -> int:
-        """One answer, of which only the head is taken in; it is counted when all of it has come."""
+        """One answer, of which only the head is looked at; it is counted when all of it has come."""
         incoming = self._incoming
         if self._dropped is None:
             head = incoming.view[incoming.start : min(incoming.end, incoming.start + ANSWER_SIZE)]
@@ -138,22 +145,25 @@ class ReadLane(WireLane):
     def _landed(self, ids: tuple[int, ...], credits: int, now: float) -> None:
         """Count successful, whole answers."""
         count, first, charge = len(ids), ids[0], self._charge
-        serial = self._serial(first)
-        in_order = ids == tuple(range(first, first + count * charge, charge))
-        if in_order and self._flights.land_run(serial, count):
-            self._count(serial, count, now)
+        if ids == tuple(range(first, first + count * charge, charge)):
+            self._land(first, count, now)
         else:
             for message_id in ids:
-                serial = self._serial(message_id)
-                if not self._flights.land_run(serial, 1):
-                    raise self._unknown(message_id)
-                self._count(serial, 1, now)
+                self._land(message_id, 1, now)
         if self._put_off:
             for message_id in ids:
                 self._put_off.pop(self._serial(message_id), None)
         self._credits.grant(credits)
 
-    def _count(self, serial: int, count: int, now: float) -> None:
+    def _land(self, message_id: int, count: int, now: float) -> None:
+        """Count `count` successful, whole answers to READs that were sent one after another."""
+        serial = self._serial(message_id)
+        if not self._flights.land_run(serial, count):
+            if count == 1:
+                raise self._unknown(message_id)
+            for one in range(count):  # up to the one that is not in flight
+                self._land(message_id + one * self._charge, 1, now)
+            return
         self._took(serial, count, now)
         self._flying -= count
         self.tally.answered += count

@@ -9,8 +9,8 @@ import sys
 PATIENCE = 0.002
 """Seconds that answers may be kept waiting for more of them to come."""
 
-MOST_GATHERED = 16
-"""Answers gathered before one wake-up: more bring nothing, and let the server run dry."""
+MOST_GATHERED = 32
+"""Answers gathered before one wake-up: more bring little."""
 
 _LARGEST = 512 * 1024
 _CALM = 64
@@ -32,25 +32,24 @@ class LowWater:
     """
 
     def __init__(self, sock: socket.socket) -> None:
+        self.level = 1
+        """Bytes that the socket waits for now."""
         self._socket = sock
-        self._level = 1
         self._aim = 1
         self._calm = 0
         self._usable = bool(_LOW_WATER)
 
-    @property
-    def level(self) -> int:
-        """Bytes that the socket waits for now."""
-        return self._level
-
     def aim(self, outstanding: int, expected: int) -> None:
         """Set it for `outstanding` answers of `expected` bytes each."""
-        most = min(outstanding // 2, MOST_GATHERED) * expected if outstanding > 3 else 1
-        self._set(min(self._aim, most, _LARGEST))
+        level = min(outstanding // 2, MOST_GATHERED) * expected if outstanding > 3 else 1
+        if level > self._aim:
+            level = self._aim
+        if level != self.level:
+            self._set(level)
 
     def came(self, size: int) -> None:
         """`size` bytes were received in one go."""
-        if size < self._level:
+        if size < self.level:
             self._aim = max(1, size // 2)
             self._calm = _CALM
         elif self._calm:
@@ -60,14 +59,15 @@ class LowWater:
 
     def lower(self) -> None:
         """Wake for any byte from now on."""
-        self._set(1)
+        if self.level != 1:
+            self._set(1)
 
     def _set(self, level: int) -> None:
-        if level == self._level or not self._usable:
+        if not self._usable:
             return
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, _LOW_WATER, level)
-            self._level = level
+            self.level = level
         except OSError:
             self._usable = False
 
