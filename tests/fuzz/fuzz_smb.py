@@ -36,9 +36,10 @@ CONTENT = hashlib.shake_128(b"content").digest(20_000)
 HOST = "127.0.0.1"
 _PLAIN = Signing.IF_ASKED
 
+PLAINLY = Security(signing=_PLAIN)
 ROADS = (
     Security(),
-    Security(signing=_PLAIN),
+    PLAINLY,
     Security(encryption=Encryption.REQUIRED),
     Security(signing=_PLAIN, dialects=(0x0202,), encryption=Encryption.OFF),
     Security(signing=_PLAIN, dialects=(0x0202, 0x0210, 0x0300, 0x0302), encryption=Encryption.OFF),
@@ -170,8 +171,9 @@ def played(data: bytes) -> int:
 # --- recording ------------------------------------------------------------------------------------
 
 
-def recorded(road: int, account: int, port: int) -> bytes:
-    """The stream of a session with the server at `port`, which must go through to its end."""
+@contextmanager
+def recording() -> Iterator[list[Peer]]:
+    """The client's connections that are made within, with all that they heard."""
     dial = socket.create_connection
     made: list[Peer] = []
 
@@ -179,7 +181,13 @@ def recorded(road: int, account: int, port: int) -> bytes:
         made.append(peer(dial(*where, **how)))  # type: ignore[arg-type]
         return made[-1]
 
-    with unsurprising(), mock.patch.object(lab.smb.dial.socket, "create_connection", connected):
+    with mock.patch.object(lab.smb.dial.socket, "create_connection", connected):
+        yield made
+
+
+def recorded(road: int, account: int, port: int) -> bytes:
+    """The stream of a session with the server at `port`, which must go through to its end."""
+    with unsurprising(), recording() as made:
         use(ROADS[road], port, *ACCOUNTS[account])
     return bytes((road, account)).ljust(PREFIX, b"\0") + bytes(made[0].heard)
 
@@ -192,14 +200,14 @@ def replies() -> list[Seed]:
         for road in range(len(ROADS)):
             found[f"null {road}"] = recorded(road, 0, null.port)
     if not smbd.missing():
-        with _samba() as server:
+        with samba() as server:
             for road in range(len(ROADS)):
                 found[f"smbd {road}"] = recorded(road, 1, server.port)
     return [Seed(name, data, ((0, len(data)),)) for name, data in found.items()]
 
 
 @contextmanager
-def _samba() -> Iterator[smbd.Smbd]:
+def samba() -> Iterator[smbd.Smbd]:
     folder = Path(tempfile.mkdtemp(prefix="fuzz-smbd-"))
     server = smbd.Smbd(folder)
     try:

@@ -11,12 +11,13 @@ from random import Random
 from unittest import mock
 
 from fuzz_mutations import Seed
-from fuzz_smb import filled
-from fuzz_smb_mutations import PREFIX
+from fuzz_smb import ACCOUNTS, PLAINLY, filled, recording, samba
+from fuzz_smb_mutations import PREFIX, split
 
 sys.path.append(str(Path(__file__).parents[1] / "servers"))
 
 import nullsmb_keys
+import smbd
 from nullsmb_wire import CLOSE, CREATE, END_OF_FILE, PENDING, READ, Answer, create_body, failure_body, framed
 
 import lab.smb.load.readlane
@@ -30,25 +31,30 @@ from lab.smb.logon import Session
 from lab.smb.negotiate import Agreed
 from lab.smb.remote_file import RemoteFile
 from lab.smb.sealing import Cipher, Sealer
-from lab.smb.share import Share, when
+from lab.smb.share import Share, connect, when
 from lab.smb.signing import SigningAlgorithm, new_signer
 from lab.smb.target import SmbTarget
 
 SIZE = 512
 READS = 48
-FIRST = 100  # the first message id of the load
+FIRST = 100  # message id of what is made up here
 KEY, TO_SERVER, TO_CLIENT = b"K" * 16, b"S" * 16, b"C" * 16
 SESSION, TREE = 0x1234_5678, 9
 
-PLAIN, SIGNED, SEALED, DROPPED, CHURN, SIGNED_CHURN = range(6)
-"""The first byte of a stream says which lane it is for."""
+PLAIN, SIGNED, SEALED, DROPPED, CHURN, SIGNED_CHURN, KNOWN_SIGNED, KNOWN_SEALED = range(8)
+"""The first byte of a stream says which lane it is for; the next four are the load's first message id.
+KNOWN_…: the server itself is hostile, so its answers are signed or sealed after they were damaged."""
 
 
 def run_read_answers(data: bytes) -> None:
     """A lane's whole life on the answers that `data` holds; what it counted must add up, in any case."""
-    kind = data[0] % 6 if data else PLAIN
-    with filled(data[PREFIX:]) as sock:
-        lane = _lane(Connection(sock, "fuzz:445", 5.0), kind)
+    kind = data[0] % 8 if data else PLAIN
+    stream = data[PREFIX:]
+    if kind in (KNOWN_SIGNED, KNOWN_SEALED):
+        stream = _protected(stream, sealed=kind == KNOWN_SEALED)
+    with filled(stream) as sock:
+        first = int.from_bytes(data[1:5].ljust(4, b"\0"), "little")
+        lane = _lane(Connection(sock, "fuzz:445", 5.0), kind, first)
         try:
             with mock.patch.object(lab.smb.load.readlane, "DROP_FROM", SIZE if kind == DROPPED else 1 << 30):
                 _drive(lane)
@@ -73,7 +79,7 @@ def _add_up(lane: WireLane) -> None:
     lane.finish()
 
 
-def _lane(connection: Connection, kind: int) -> WireLane:
+def _lane(connection: Connection, kind: int, first: int) -> WireLane:
     connection.agreed = Agreed(
         dialect=0x0311,
         server_guid=bytes(16),
@@ -86,21 +92,24 @@ def _lane(connection: Connection, kind: int) -> WireLane:
         signing=SigningAlgorithm.AES_GMAC,
         cipher=Cipher.AES_128_GCM,
     )
-    connection.credits.next_id = FIRST
+    connection.credits.next_id = first
     connection.credits.grant(512)
     session = Session(connection, SESSION)
-    if kind in (SIGNED, SIGNED_CHURN):
+    if kind in (SIGNED, SIGNED_CHURN, KNOWN_SIGNED):
         session.key, session.signs = new_signer(SigningAlgorithm.AES_GMAC, KEY), True
-    if kind == SEALED:
+    if kind in (SEALED, KNOWN_SEALED):
         session.cipher = Sealer(Cipher.AES_128_GCM, SessionKeys(KEY, TO_SERVER, TO_CLIENT), SESSION)
         session.seals = True
         connection.know(session)
     target = SmbTarget("fuzz", 445, "tester", "", "Data", "Admin")
     share = Share(target, "Data", session, TREE)
+    return _over(share, RemoteFile(share, bytes(16), 1 << 20, when(0), "a file"), kind)
+
+
+def _over(share: Share, file: RemoteFile, kind: int) -> WireLane:
     reads = Reads(size=SIZE)
     if kind in (CHURN, SIGNED_CHURN):
         return ChurnLane(share, ["a", "b"], reads, verify_every=1)
-    file = RemoteFile(share, bytes(16), 1 << 20, when(0), "a file")
     with mock.patch.object(lab.smb.load.readlane, "DROP_FROM", SIZE if kind == DROPPED else 1 << 30):
         return ReadLane(share, [file], reads, verify_every=0 if kind == DROPPED else 1)
 
@@ -112,7 +121,7 @@ def _lane(connection: Connection, kind: int) -> WireLane:
 def answers() -> list[Seed]:
     """For each lane answers as they come mostly, and in the ways that are odd but allowed."""
     found = {}
-    for kind in (PLAIN, SIGNED, SEALED, DROPPED):
+    for kind in (PLAIN, SIGNED, SEALED, DROPPED, KNOWN_SIGNED, KNOWN_SEALED):
         for name, change in _WAYS.items():
             frames = [frame for number in range(READS) for frame in change(number, _read(number, kind))]
             if name == "reordered":
@@ -120,7 +129,42 @@ def answers() -> list[Seed]:
             found[f"lane {kind} {name}"] = _stream(kind, [[frame] for frame in frames])
     for kind in (CHURN, SIGNED_CHURN):
         found[f"lane {kind}"] = _stream(kind, [_compound(number, kind) for number in range(READS)])
+    if not smbd.missing():
+        with samba() as server:
+            found |= {f"smbd lane {kind}": _recorded(server.port, kind) for kind in (PLAIN, DROPPED, CHURN)}
     return [Seed(name, data, ((0, len(data)),)) for name, data in found.items()]
+
+
+def _protected(stream: bytes, *, sealed: bool) -> bytes:
+    """Each message of `stream` signed, or sealed."""
+    sealer = nullsmb_keys.Sealer(nullsmb_keys.AES_128_GCM, TO_SERVER, TO_CLIENT, SESSION)
+    out = b""
+    for frame in split(stream):
+        if not sealed and len(frame) >= 64:
+            frame[16] |= 8
+            frame[48:64] = bytes(16)
+            frame[48:64] = _SIGNER.signature(frame, from_server=True)
+        out += framed(sealer.sealed(frame) if sealed else frame)
+    return out
+
+
+def _recorded(port: int, kind: int) -> bytes:
+    """What smbd answers to such a lane."""
+    target = SmbTarget("127.0.0.1", port, *ACCOUNTS[1], "Data", "Data", PLAINLY)
+    with recording() as made, connect(target, "Data") as share:
+        for name in ("a", "b"):
+            with share.create(name) as file:
+                file.write_at(0, bytes(1 << 16))
+        with share.open("a") as file:
+            first = share.connection.credits.next_id
+            lane = _over(share, file, kind)
+            made[0].heard.clear()
+            lane.release(READS)
+            while lane.owed:
+                lane.receive(5.0)
+            stream = bytes(made[0].heard)
+            lane.finish()
+    return (bytes((kind,)) + first.to_bytes(4, "little")).ljust(PREFIX, b"\0") + stream
 
 
 def _answer(command: int, message_id: int, kind: int, body: bytes) -> Answer:
@@ -175,7 +219,7 @@ _SIGNER = nullsmb_keys.Signer(nullsmb_keys.AES_GMAC, KEY)
 
 def _stream(kind: int, frames: list[list[Answer]]) -> bytes:
     sealer = nullsmb_keys.Sealer(nullsmb_keys.AES_128_GCM, TO_SERVER, TO_CLIENT, SESSION)
-    out = bytes((kind,)).ljust(PREFIX, b"\0")
+    out = (bytes((kind,)) + FIRST.to_bytes(4, "little")).ljust(PREFIX, b"\0")
     for frame in frames:
         whole = b""
         for answer in frame:
