@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from smbd import Smbd, missing
+from smbd import Smbd, missing, version
 
 
 @pytest.fixture
@@ -25,3 +26,27 @@ def smbd() -> Iterator[Smbd]:
     finally:
         server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Callable[[str], Smbd]]:
+    """A running smbd for each set of global settings, started when it is first asked for."""
+    if reason := missing():
+        pytest.skip(reason)
+    if version() < (4, 15):
+        pytest.skip("this Samba has neither AES-GMAC nor 256-bit ciphers: they came with 4.15")
+    running: dict[str, Smbd] = {}
+    with ExitStack() as ends:
+
+        def server(extra: str) -> Smbd:
+            if extra not in running:
+                folder = Path(tempfile.mkdtemp(prefix="lab-smbd-"))
+                ends.callback(shutil.rmtree, folder, ignore_errors=True)
+                each = Smbd(folder)
+                ends.callback(each.kill)
+                each.configure(extra)
+                each.start()
+                running[extra] = each
+            return running[extra]
+
+        yield server

@@ -36,10 +36,6 @@ class Meddler:
         for each in (self._listener, *self._sockets):
             _end(each)
 
-    def answers(self) -> list[bytes]:
-        """What the server sent."""
-        return [message for to_server, message in self.seen if not to_server]
-
     def _accept(self) -> None:
         with suppress(OSError):
             while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -78,6 +79,14 @@ def missing() -> str:
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
     )
     return "" if _program("smbd") else f"samba could not be installed: {done.stderr.strip()[-200:]}"
+
+
+def version() -> tuple[int, ...]:
+    """Of the Samba that is installed: (4, 17, 12)."""
+    told = subprocess.run([_program("smbd"), "--version"], capture_output=True, text=True, check=True)
+    found = re.search(r"\d+(\.\d+)+", told.stdout)
+    assert found is not None, told.stdout
+    return tuple(map(int, found[0].split(".")))
 
 
 def _program(name: str) -> str:
