@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 
 from lab.capture.source import DumpRef, RandomAccessFile
-from lab.smb import FileInfo, NotThere, Share, SmbTarget, Unreachable, connect
+from lab.smb import FileInfo, NotThere, Share, Signing, SmbTarget, Unreachable, connect
 
 FULL = "MEMORY.DMP"
 SMALL_FOLDER = "Minidump"
@@ -16,13 +17,14 @@ class ShareSource:
     """MEMORY.DMP and Minidump\\*.dmp over SMB2, read without a copy; or one `file` of any `share`.
 
     Connects when first needed and again after a lost connection; a source may thus outlive a reboot
-    of its host. For one thread at a time.
+    of its host. Signed, whatever the target says of its load: a dump is evidence. For one thread at a time.
     """
 
     def __init__(
         self, target: SmbTarget, *, seconds: float = 5.0, share: str | None = None, file: str | None = None
     ) -> None:
-        self._target, self._seconds = target, seconds
+        self._target = replace(target, security=replace(target.security, signing=Signing.REQUIRED))
+        self._seconds = seconds
         self._name, self._file = share or target.admin_share, file
         self._share: Share | None = None
 

@@ -79,6 +79,7 @@ class Vault:
         partial.move_to(self._place(partial.sha256))
         note = self._note(key)
         note.parent.mkdir(mode=0o700, exist_ok=True)
+        note.touch(mode=0o600)
         note.write_text(f"{partial.sha256} {identity}\n", "utf-8")
         return partial.sha256
 

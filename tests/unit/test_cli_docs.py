@@ -29,6 +29,12 @@ def test_triage() -> None:
     assert {flag for flag in options(command("triage")) if f"`{flag}" not in PAGE} == set()
 
 
+def test_fetch() -> None:
+    section = PAGE[PAGE.index("## `lab fetch`") :].partition("\n## ")[0]
+    assert {flag for flag in options(command("fetch")) if flag not in section} == {"--inventory"}
+    assert "-i INVENTORY" in section
+
+
 def test_every_question_and_every_word_of_the_debugger() -> None:
     questions: dict[str, click.Command] = command("dump").commands  # type: ignore[attr-defined]
     for name, question in questions.items():
