@@ -32,11 +32,11 @@ def test_every_profile_is_on_its_page_with_its_numbers(profile: Profile) -> None
         assert re.search(rf"\b{profile.most}\b", line)
     if profile.name not in ("idle-sweep", "sessions", "sawtooth", "churn"):
         assert ("unbuffered" in line) is profile.unbuffered
-    assert re.search(rf"^`{profile.name}`\n: ", PROFILES_PAGE, re.MULTILINE)
+    assert re.search(rf"^### `{profile.name}`$", PROFILES_PAGE, re.MULTILINE)
 
 
 def test_no_profile_is_on_the_page_that_does_not_exist() -> None:
-    assert set(re.findall(r"^`([\w-]+)`\n: ", PROFILES_PAGE, re.MULTILINE)) == set(PROFILES)
+    assert set(re.findall(r"^### `([\w-]+)`$", PROFILES_PAGE, re.MULTILINE)) == set(PROFILES)
 
 
 def test_every_option_of_the_command_is_on_its_page() -> None:
