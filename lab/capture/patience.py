@@ -10,7 +10,7 @@ from typing import TypeVar
 from lab.capture.incoming import VaultError
 from lab.capture.source import DumpRef
 from lab.model import Clock, InfrastructureError, TimedOut
-from lab.smb import AccessDenied, CredentialsRefused, NotThere
+from lab.smb import AccessDenied, CredentialsRefused, NotOffered, NotThere
 
 TRIES = 6
 """Lost connections in a row, without a byte between them, after which a fetch gives up."""
@@ -61,7 +61,7 @@ class Patience:
             self.look_at_the_clock()
             try:
                 return read()
-            except (AccessDenied, CredentialsRefused, NotThere, Replaced, VaultError):
+            except (AccessDenied, CredentialsRefused, NotOffered, NotThere, Replaced, VaultError):
                 raise
             except InfrastructureError as error:
                 tries = tries + 1 if self.received() == seen else 1
