@@ -41,14 +41,14 @@ FIRST = 100  # message id of what is made up here
 KEY, TO_SERVER, TO_CLIENT = b"K" * 16, b"S" * 16, b"C" * 16
 SESSION, TREE = 0x1234_5678, 9
 
-PLAIN, SIGNED, SEALED, DROPPED, CHURN, SIGNED_CHURN, KNOWN_SIGNED, KNOWN_SEALED = range(8)
+PLAIN, SIGNED, SEALED, DROPPED, CHURN, SIGNED_CHURN, KNOWN_SIGNED, KNOWN_SEALED, SKIPPED = range(9)
 """The first byte of a stream says which lane it is for; the next four are the load's first message id.
 KNOWN_…: the server itself is hostile, so its answers are signed or sealed after they were damaged."""
 
 
 def run_read_answers(data: bytes) -> None:
     """A lane's whole life on the answers that `data` holds; what it counted must add up, in any case."""
-    kind = data[0] % 8 if data else PLAIN
+    kind = data[0] % 9 if data else PLAIN
     stream = data[PREFIX:]
     if kind in (KNOWN_SIGNED, KNOWN_SEALED):
         stream = _protected(stream, sealed=kind == KNOWN_SEALED)
@@ -56,8 +56,7 @@ def run_read_answers(data: bytes) -> None:
         first = int.from_bytes(data[1:5].ljust(4, b"\0"), "little")
         lane = _lane(Connection(sock, "fuzz:445", 5.0), kind, first)
         try:
-            with mock.patch.object(lab.smb.load.readlane, "DROP_FROM", SIZE if kind == DROPPED else 1 << 30):
-                _drive(lane)
+            _drive(lane)
         finally:
             _add_up(lane)
 
@@ -110,8 +109,13 @@ def _over(share: Share, file: RemoteFile, kind: int) -> WireLane:
     reads = Reads(size=SIZE)
     if kind in (CHURN, SIGNED_CHURN):
         return ChurnLane(share, ["a", "b"], reads, verify_every=1)
-    with mock.patch.object(lab.smb.load.readlane, "DROP_FROM", SIZE if kind == DROPPED else 1 << 30):
-        return ReadLane(share, [file], reads, verify_every=0 if kind == DROPPED else 1)
+    never = 1 << 30
+    with mock.patch.multiple(
+        lab.smb.load.readlane,
+        SKIP_FROM=SIZE if kind in (SKIPPED, DROPPED) else never,
+        DROP_FROM=SIZE if kind == DROPPED else never,
+    ):
+        return ReadLane(share, [file], reads, verify_every=0 if kind in (SKIPPED, DROPPED) else 1)
 
 
 # --- streams --------------------------------------------------------------------------------------
@@ -121,7 +125,7 @@ def _over(share: Share, file: RemoteFile, kind: int) -> WireLane:
 def answers() -> list[Seed]:
     """For each lane answers as they come mostly, and in the ways that are odd but allowed."""
     found = {}
-    for kind in (PLAIN, SIGNED, SEALED, DROPPED, KNOWN_SIGNED, KNOWN_SEALED):
+    for kind in (PLAIN, SIGNED, SEALED, DROPPED, KNOWN_SIGNED, KNOWN_SEALED, SKIPPED):
         for name, change in _WAYS.items():
             frames = [frame for number in range(READS) for frame in change(number, _read(number, kind))]
             if name == "reordered":
@@ -131,7 +135,9 @@ def answers() -> list[Seed]:
         found[f"lane {kind}"] = _stream(kind, [_compound(number, kind) for number in range(READS)])
     if not smbd.missing():
         with samba() as server:
-            found |= {f"smbd lane {kind}": _recorded(server.port, kind) for kind in (PLAIN, DROPPED, CHURN)}
+            found |= {
+                f"smbd lane {kind}": _recorded(server.port, kind) for kind in (PLAIN, DROPPED, SKIPPED, CHURN)
+            }
     return [Seed(name, data, ((0, len(data)),)) for name, data in found.items()]
 
 
@@ -157,7 +163,7 @@ def _recorded(port: int, kind: int) -> bytes:
                 file.write_at(0, bytes(1 << 16))
         with share.open("a") as file:
             first = share.connection.credits.next_id
-            lane = _over(share, file, kind)
+            lane = _over(share, file, CHURN if kind == CHURN else PLAIN)  # which takes in every byte
             made[0].heard.clear()
             lane.release(READS)
             while lane.owed:
