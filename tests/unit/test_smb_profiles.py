@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from lab.model import ConfigurationError, LoadPlan, SystemClock
 from lab.smb import PROFILES, Phase, Profile, SmbTarget, find_profile, run_load
+from lab.smb import profiles as package
 from lab.smb.profiles import Schedule, Work, shaped
 from lab.smb.profiles.plan import MOST_CONNECTIONS, MOST_FILE_SET_BYTES, MOST_IN_FLIGHT
 
@@ -46,6 +50,21 @@ def test_the_profiles_are_found_by_themselves() -> None:
         "steady",
         "wide-burst",
     ]
+
+
+def test_the_example_of_the_how_to_is_found_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/add-a-load-profile.md").read_text("utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "staircase.py").write_text(example, "utf-8")
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "lab.smb.profiles.staircase", raising=False)
+    found = package.found()
+    profile = found["staircase"]
+    assert set(found) == {*PROFILES, "staircase"}
+    assert shaped(profile, LoadPlan()) == profile
+    assert [slot.phase.name for slot in Schedule(profile, 20.0)] == ["low", "middle", "high", "idle"] * 2
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)

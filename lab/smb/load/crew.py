@@ -117,7 +117,7 @@ class _Pulse:
     def __call__(self, now: float) -> Step:
         step = self._pace(now)
         lane = self._place.lane
-        if lane is None or lane.owed or (step.in_flight and step.budget != 0) or not self._chosen():
+        if (step.in_flight and step.budget != 0) or lane is None or lane.owed or not self._chosen():
             return step
         if now >= self._next:
             lane.echo()

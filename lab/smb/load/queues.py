@@ -33,11 +33,11 @@ class QueueWatch:
             self._thread = threading.Thread(target=self._run, name="load-queues", daemon=True)
             self._thread.start()
 
-    def stop(self) -> tuple[QueueSample, ...]:
-        """No more looks; what was seen. Waits a little for one under way, which may hang on a dead host."""
+    def stop(self, seconds: float = LAST_LOOK) -> tuple[QueueSample, ...]:
+        """No more looks; what was seen. One under way has so many seconds left: a dead host may hold it."""
         self._over.set()
         if self._thread is not None:
-            self._thread.join(LAST_LOOK)
+            self._thread.join(seconds)
         return tuple(sample for each in list(self._rounds) for sample in each)
 
     def _run(self) -> None:

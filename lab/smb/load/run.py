@@ -138,7 +138,7 @@ class _Load:
         finally:
             politely = self._company.died_at is None
             _in_parallel([partial(place.close, politely=politely) for place in self._places])
-            samples = looks.stop()
+            samples = looks.stop() if politely else looks.stop(0.0)
         if self._crew.defects:
             raise self._crew.defects[0]
         return self._report(observer.end(self._ended - self._start), samples)

@@ -11,13 +11,14 @@ from lab.smb.profiles.profile import Disturbance, Phase, Profile, Work
 from lab.smb.profiles.schedule import Schedule, Slot
 
 
-def _found() -> dict[str, Profile]:
+def found() -> dict[str, Profile]:
+    """The `PROFILE` of each module of this package, by name."""
     modules = (import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__))
     profiles = [module.PROFILE for module in modules if hasattr(module, "PROFILE")]
     return {profile.name: profile for profile in sorted(profiles, key=lambda profile: profile.name)}
 
 
-PROFILES: dict[str, Profile] = _found()
+PROFILES: dict[str, Profile] = found()
 
 
 def find_profile(name: str) -> Profile:
@@ -39,5 +40,6 @@ __all__ = [
     "Slot",
     "Work",
     "find_profile",
+    "found",
     "shaped",
 ]
