@@ -197,6 +197,8 @@ class Fetch:
                     self._patiently(functools.partial(self._segment, reader, partial, *taken))
                 finally:
                     partial.give_back(*taken)
+                with self._state:  # not for every piece: that would cost more than fetching it
+                    self._state.notify_all()
 
     def _segment(self, reader: Reader, partial: Partial, start: int, end: int) -> None:
         """Fetch what is missing there: after a loss, what came before it is not."""
@@ -207,8 +209,6 @@ class Fetch:
                     at += len(data)
                     if self._stopped.is_set():
                         raise Stopped
-                    with self._state:
-                        self._state.notify_all()
 
     def _turn(self, number: int) -> int:
         """Wait until that reader may go on; how much it may take."""
@@ -223,8 +223,8 @@ class Fetch:
             self._state.wait_for(lambda: self._stopped.is_set() or not self._gentle)
         while partial.hashed < self.ref.length and not self._stopped.is_set():
             partial.hash_on(_LOOK)
-            with self._state:
-                self._state.notify_all()
+        with self._state:
+            self._state.notify_all()
 
     def _urgent(self, more: int) -> None:
         with self._state:
