@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from lab.analysis import signature, triage
-from lab.capture import fetch, header_of, wait_until_whole, why_no_dump
+from lab.capture import DumpSource, Replaced, fetch, header_of, wait_until_whole, why_no_dump
 from lab.model import (
     Boot,
     Bugcheck,
@@ -202,17 +202,26 @@ def _bring_back(bench: Bench, boot: Boot) -> None:
 
 
 def _capture(bench: Bench, stale: bytes | None) -> str:
+    """The SHA-256 of the new dump in the vault. Windows may touch it once more when it seems whole."""
     with bench.dumps() as source:
-        ref = wait_until_whole(
-            source,
-            DUMP,
-            not_like=stale,
-            clock=bench.clock,
-            seconds=bench.host.timeouts.dump,
-            every=bench.host.timeouts.poll,
-        )
-        bench.tell(EntryKind.ACTION, f"fetching {ref.name}, {ref.length / 1e6:.1f} MB")
-        return fetch(source, ref, bench.vault, clock=bench.clock, seconds=bench.host.timeouts.transfer)
+        try:
+            return _fetch_when_whole(bench, source, stale)
+        except Replaced as error:
+            bench.tell(EntryKind.WARNING, f"{error.message}: once more")
+            return _fetch_when_whole(bench, source, stale)
+
+
+def _fetch_when_whole(bench: Bench, source: DumpSource, stale: bytes | None) -> str:
+    ref = wait_until_whole(
+        source,
+        DUMP,
+        not_like=stale,
+        clock=bench.clock,
+        seconds=bench.host.timeouts.dump,
+        every=bench.host.timeouts.poll,
+    )
+    bench.tell(EntryKind.ACTION, f"fetching {ref.name}, {ref.length / 1e6:.1f} MB")
+    return fetch(source, ref, bench.vault, clock=bench.clock, seconds=bench.host.timeouts.transfer)
 
 
 def _without_dump(
