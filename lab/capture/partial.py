@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +37,8 @@ class Partial:
         except BaseException:
             self._file.close()
             raise
-        self._claims = {piece.offset: piece for piece in self._pieces.claimed(length)}
+        self._found = sorted(self._pieces.claimed(length), key=_offset)
+        self._claims = {piece.offset: piece for piece in self._found}
         self._claimed = sum(piece.length for piece in self._claims.values())
         self._held = Extents()
         self._spoken_for = Extents()  # held, claimed or taken
@@ -177,8 +179,10 @@ class Partial:
     # -----------------------------------------------------------------------------------------
 
     def _claims_in(self, start: int, end: int) -> list[Piece]:
+        first = max(0, bisect_right(self._found, start, key=_offset) - 1)
+        found = self._found[first : bisect_left(self._found, end, key=_offset)]
         with self._changed:
-            return [piece for piece in self._claims.values() if piece.offset < end and start < piece.end]
+            return [piece for piece in found if start < piece.end and piece.offset in self._claims]
 
     def _check(self, piece: Piece) -> bool:
         """A claim becomes held, or is dropped: its bytes are missing then. False when it was dropped."""
@@ -198,3 +202,7 @@ class Partial:
         self._held.add(piece.offset, piece.end)
         self._spoken_for.add(piece.offset, piece.end)
         self._changed.notify_all()
+
+
+def _offset(piece: Piece) -> int:
+    return piece.offset
