@@ -98,6 +98,8 @@ READING_BADLY: dict[str, list[Rule]] = {
     "read: reset": _one("READ", "end", how="reset", number=3),
     "read: silence": _one("READ", "end", how="silence", number=3),
     "read: window closed": _one("READ", "end", how="deaf", number=3),
+    "read: nothing but breaks": _one("READ", "endless breaks", number=3),
+    "read: a byte at a time": [*_one("READ", "drip", number=3), *_one("READ", "unanswered", **{"from": 4})],
     "read: interim for ever": _one("READ", "interim", final=False, number=3),
     "read: two interims": _one("READ", "interim", times=2, number=3),
     "read: twice": _one("READ", "twice", number=3),

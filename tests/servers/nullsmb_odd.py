@@ -200,6 +200,29 @@ def _break(deed: Deed, kind: str = "oplock") -> list[Effect]:
     return [Sent(Answer(BREAK, NOBODY, body=body)), Sent(deed.answer)]
 
 
+def _endless_breaks(deed: Deed) -> list[Effect]:
+    """No answer, but notifications without end, as many as the client takes in."""
+    body = struct.pack("<HBBI16s", 24, 0, 0, 0, bytes(16))
+    many = framed(Answer(BREAK, NOBODY, body=body).message()) * 100
+
+    def more() -> list[Effect]:
+        room = len(deed.connection.out) < 10
+        return [*([Raw(many)] if room else []), Late(0.002, more)]
+
+    return more()
+
+
+def _drip(deed: Deed, ms: float = 50.0) -> list[Effect]:
+    """The right answer, a byte at a time."""
+    whole = framed(deed.connection.encoded([deed.answer]))
+
+    def more(at: int) -> list[Effect]:
+        rest: list[Effect] = [Late(ms / 1000, partial(more, at + 1))] if at + 1 < len(whole) else []
+        return [Raw(whole[at : at + 1]), *rest]
+
+    return more(0)
+
+
 def _unanswered(deed: Deed) -> list[Effect]:
     return []
 
@@ -312,6 +335,8 @@ ACTIONS: dict[str, Callable[..., list[Effect]]] = {
     "stranger": _stranger,
     "break": _break,
     "unanswered": _unanswered,
+    "endless breaks": _endless_breaks,
+    "drip": _drip,
     "end": _end,
     "torn": _torn,
     "frame length": _frame_length,
