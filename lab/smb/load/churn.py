@@ -127,6 +127,7 @@ class ChurnLane(WireLane):
         self._flying += possible
         self.tally.sent += possible
         self._send(batch)
+        self._low_water.aim(self._flying, self._answer)
         return possible
 
     @property

@@ -15,10 +15,10 @@ from lab.smb.remote_file import RemoteFile
 from lab.smb.share import Share
 from lab.smb.wire import FRAMING, SEALED, Command, Header, charge_of
 
-DROP_FROM = 256 * 1024
+DROP_FROM = 1024 * 1024
 """Bytes of a READ that are rather dropped by the kernel, at the cost of one more call, than taken from it."""
 
-SKIP_FROM = 16 * 1024
+SKIP_FROM = 128 * 1024
 """Bytes of a READ from which the payload of an answer that has come in part is not kept."""
 
 _ROUNDS = 32
@@ -88,6 +88,7 @@ class ReadLane(WireLane):
             self.tally.sent += size
             done += size
             self._send(batch)
+        self._low_water.aim(self._flying, self._answer)
         return done
 
     def _skip(self) -> None:

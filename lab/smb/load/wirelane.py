@@ -104,7 +104,8 @@ class WireLane(Listener):
         except LabError:
             self._end()
             raise
-        self._low_water.aim(self._flying, self._answer)  # for the caller, who waits with a selector
+        if not finals:  # else the caller, who waits with a selector, releases as many
+            self._low_water.aim(self._flying, self._answer)
         return finals
 
     def echo(self) -> None:
