@@ -10,10 +10,11 @@ from itertools import count
 from random import Random
 
 from nullsmb_commands import Commands
+from nullsmb_effects import Effect, Ended, Late, Raw, Sent
 from nullsmb_files import Failed, Folder
 from nullsmb_keys import sealed_session
 from nullsmb_modes import Rule
-from nullsmb_odd import Effect, Ended, Late, Odd, Raw, Sent
+from nullsmb_odd import Odd
 from nullsmb_reads import Lane, Window
 from nullsmb_session import LogOn, Settings
 from nullsmb_wire import (

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import cmac
@@ -31,8 +32,8 @@ class Signer:
         self._gcm = AESGCM(key) if algorithm == AES_GMAC else None
         self._cmac = cmac.CMAC(algorithms.AES(key))
 
-    def signature(self, message: bytes | bytearray | memoryview, *, from_server: bool) -> bytes:
-        """Of a message whose Signature field holds zeros."""
+    def signature(self, message: Any, *, from_server: bool) -> bytes:
+        """Of a message (any bytes-like object) whose Signature field holds zeros."""
         if self._gcm is not None:
             command = message[12] | message[13] << 8
             who = (1 if from_server else 0) | (2 if command == CANCEL else 0)

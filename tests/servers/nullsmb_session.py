@@ -226,7 +226,7 @@ def accept_proofs_as_sent() -> None:
 
     def unpacked(data: bytes) -> TargetInfo:
         pairs = unpack(data)
-        pairs.pack = lambda: data[:-4]  # pyspnego adds four zeros
+        vars(pairs)["pack"] = lambda: data[:-4]  # pyspnego adds four zeros
         return pairs
 
-    TargetInfo.unpack = staticmethod(unpacked)
+    TargetInfo.unpack = staticmethod(unpacked)  # type: ignore[method-assign, assignment]

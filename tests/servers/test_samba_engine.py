@@ -145,7 +145,7 @@ class Checked(ReadLane):
         return landed
 
 
-@pytest.mark.parametrize("size", [512, 4096, 65536, 131072])
+@pytest.mark.parametrize("size", [512, 4096, 65536, 98304])
 @pytest.mark.parametrize("security", [PLAIN, SIGNED], ids=["plain", "signed"])
 def test_the_contents_are_those_of_the_file(counting: Counting, security: Security, size: int) -> None:
     share = counting.share(security)
