@@ -13,7 +13,7 @@ MOST_GATHERED = 32
 """Answers gathered before one wake-up: more bring little."""
 
 _LARGEST = 512 * 1024
-_CALM = 64
+_CALM = 64  # receives after which more is tried again
 
 if sys.platform != "linux":  # elsewhere the option is missing, or its value is not obeyed
     _LOW_WATER = 0
@@ -57,8 +57,14 @@ class LowWater:
         elif self._aim <= size:
             self._aim = min(2 * size, _LARGEST)
 
+    def missed(self) -> None:
+        """So many bytes did not come within PATIENCE: wake for any byte, and wait for fewer from now on."""
+        self._aim = max(1, self.level // 4)
+        self._calm = _CALM
+        self.lower()
+
     def lower(self) -> None:
-        """Wake for any byte from now on."""
+        """Wake for any byte, until the next `aim`."""
         if self.level != 1:
             self._set(1)
 

@@ -182,7 +182,7 @@ class WireLane(Listener):
         if low_water.level > 1:
             if self._wait(min(PATIENCE, seconds), blocked):
                 return True
-            low_water.lower()
+            low_water.missed()
             seconds -= PATIENCE
         return self._wait(seconds, blocked)
 
