@@ -117,17 +117,25 @@ class BootDevice(StrEnum):
 
 
 @runtime_checkable
-class BootsFromMedia(Protocol):
-    """A machine that takes virtual media and can be told what to boot from."""
+class BootOverride(Protocol):
+    """A machine that can be told what to boot from."""
+
+    def boot_once(self, device: BootDevice) -> None:
+        """For the next boot only. Raises InfrastructureError when it did not take, as read back."""
+
+
+@runtime_checkable
+class BootsFromMedia(BootOverride, Protocol):
+    """A machine that also takes virtual media."""
 
     def insert_media(self, source: str) -> None:
-        """Put an ISO image into the virtual drive: a URL, or a path as the back end understands it."""
+        """Put an ISO image into the virtual drive: a URL, or a path as the back end understands it.
+
+        Returns when it is in; what was in the drive before is ejected.
+        """
 
     def eject_media(self) -> None:
         """An empty drive is no error."""
-
-    def boot_once(self, device: BootDevice) -> None:
-        """For the next boot only."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ has cabextract || missing="$missing cabextract"
 has krb5kdc || missing="$missing krb5-kdc"
 has kadmin.local || missing="$missing krb5-admin-server"
 has kinit || missing="$missing krb5-user"
+has ipmi_sim || missing="$missing openipmi"
+has ipmitool || missing="$missing ipmitool"
 kerberos=yes
 "$python" -c "import gssapi, krb5" 2>/dev/null || kerberos=""
 if [ -z "$kerberos" ]; then # these packages of Python are built here
