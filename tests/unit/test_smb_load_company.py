@@ -12,7 +12,7 @@ from lab.model import CredentialsRefused, LabError
 from lab.smb import NotThere, Unreachable
 from lab.smb.load import company as company_module
 from lab.smb.load import watch as watch_module
-from lab.smb.load.company import MOST_REFUSALS, MOST_TRIES, Company
+from lab.smb.load.company import MOST_REFUSALS, MOST_TRIES, TOGETHER_SECONDS, Company
 from lab.smb.load.places import Place
 from lab.smb.load.tally import Tally
 from lab.smb.load.watch import GRACE_SECONDS, KNOCK_SECONDS, SILENCE_SECONDS, STUCK_SECONDS, Watch
@@ -163,6 +163,30 @@ def test_all_lost_and_another_boot_answers_is_a_death() -> None:
     world.time = 109.0
     assert not world.company.make_again(world.places[0])
     assert world.company.died_at == 107.5 and world.over.is_set()
+
+
+def test_all_are_lost_though_the_first_is_back_before_the_last_is_missed() -> None:
+    world = World(restarted=lambda: True)
+    for index in range(3):
+        world.lane(index).heard = 107.0 + index / 10
+    world.time = 108.0
+    world.lose(0)
+    world.lose(1)
+    assert world.company.make_again(world.places[0])
+    world.lane(0).heard = world.time = 108.4
+    assert world.company.died_at is None
+    world.lose(2)
+    assert not world.company.make_again(world.places[1])
+    assert world.company.died_at == 107.2
+
+
+def test_connections_lost_one_by_one_over_time_are_not_lost_together() -> None:
+    world = World(restarted=lambda: pytest.fail("asked"))
+    for index in (0, 1, 2, 0, 1, 2):
+        world.time += TOGETHER_SECONDS * 0.7
+        world.lose(index)
+        assert world.company.make_again(world.places[index])
+    assert world.company.reconnects == 6 and not world.company.losses.operations
 
 
 def test_one_of_several_lost_is_no_reason_to_ask_for_the_boot() -> None:

@@ -15,6 +15,8 @@ MOST_TRIES = 10
 MOST_REFUSALS = 3
 """The same where the server answers, and says no: it may just be starting."""
 RECONNECT_SECONDS = 1.0
+TOGETHER_SECONDS = 5.0
+"""Connections lost within so long of the first were lost together, though some may be back by then."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 
 Open = Callable[[Place, float], None]
@@ -39,7 +41,9 @@ class Company:
         """Its operations count how often all connections were lost, and some made again."""
         self._open, self._over, self._now, self._restarted = open, over, now, restarted
         self._lock = threading.Lock()
-        self._all_lost_at: float | None = None
+        self._first_loss = -TOGETHER_SECONDS
+        self._standing: set[int] = set()  # that stood at the first loss, and have not been lost since
+        self._all_lost_at: float | None = None  # the last sign of life before
 
     @property
     def heard(self) -> float:
@@ -61,9 +65,14 @@ class Company:
         """A place's lane has failed."""
         place.trouble = error.message
         place.bury()
+        now = self._now()
         with self._lock:
-            if not any(each.alive for each in self.places) and self._all_lost_at is None:
-                self._all_lost_at = self.heard
+            if now - self._first_loss > TOGETHER_SECONDS:
+                self._first_loss = now
+                self._standing = {each.index for each in self.places if each.alive}
+            self._standing.discard(place.index)
+            if not self._standing:
+                self._all_lost_at = max(each.last_heard for each in self.places)
 
     def make_again(self, place: Place) -> bool:
         """Connect again after a loss. False when there is no use in it: the load is over, the target is dead,
@@ -102,6 +111,7 @@ class Company:
             heard, self._all_lost_at = self._all_lost_at, None
             if heard is None:
                 return True
+            self._first_loss = -TOGETHER_SECONDS  # what is lost from now on is another matter
             if self._restarted is None or not self._restarted():
                 self.losses.operations["loss of all connections"] += 1
                 return True

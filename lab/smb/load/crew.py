@@ -76,8 +76,8 @@ class Crew:
                 self._over.set()
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # whoever started it is waited for as well: none is missed
 
     def _live(self, place: Place) -> None:
         """A place's whole life in this thread."""

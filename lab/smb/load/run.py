@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -63,22 +63,23 @@ def run_load(
     a death after it is not an error but `target_died` in the report.
     """
     profile = shaped(find_profile(plan.profile), plan)
-    with _files(target, profile, plan) as files:
-        return _Load(target, plan, profile, files, clock, restarted).run(on_progress, stop, queues)
-
-
-@contextmanager
-def _files(target: SmbTarget, profile: Profile, plan: LoadPlan) -> Iterator[FileSet]:
-    """The load's files on the data share; removed again where they are not to stay."""
     files = file_set(profile)
     with connect(target, target.data_share, seconds=CONNECT_SECONDS) as share:
         prepare(share, files)
+    died = False
     try:
-        yield files
+        report = _Load(target, plan, profile, files, clock, restarted).run(on_progress, stop, queues)
+        died = report.target_died
+        return report
     finally:
-        if profile.work is Work.FILES or not plan.keep_files:
-            with suppress(LabError), connect(target, target.data_share, seconds=CLEAN_UP_SECONDS) as share:
-                remove(share, files)
+        if not died and (profile.work is Work.FILES or not plan.keep_files):
+            _clean_up(target, files)
+
+
+def _clean_up(target: SmbTarget, files: FileSet) -> None:
+    """Remove the load's files, as far as the server lets us."""
+    with suppress(LabError), connect(target, target.data_share, seconds=CLEAN_UP_SECONDS) as share:
+        remove(share, files)
 
 
 def _in_parallel(calls: Sequence[Callable[[], None]]) -> None:
