@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from capture_sources import dump
 from lab.capture import Replaced, ShareSource, Vault, fetch, header_of, wait_until_whole
 from lab.capture.partial import Partial
 from lab.model import SystemClock, TimedOut
+from lab.smb import Security, Signing, connect
+from lab.smb.remote_file import RemoteFile
 
 CLOCK = SystemClock()
 
@@ -234,3 +237,13 @@ def test_a_file_of_any_share(smbd: Smbd, tmp_path: Path) -> None:
         assert fetch(source, ref, Vault(tmp_path)) == hashlib.sha256(dump()).hexdigest()
     with ShareSource(smbd.target(), share="Data", file="none\\old.dmp") as source:
         assert source.dumps() == []
+
+
+def test_dumps_are_signed_whatever_the_load_is(smbd: Smbd) -> None:
+    (smbd.admin / "MEMORY.DMP").write_bytes(dump())
+    careless = smbd.target(security=Security(signing=Signing.IF_ASKED))
+    with connect(careless, "Admin") as share:
+        assert share.session.signer is None, "this server does not ask for it"
+    with ShareSource(careless) as source, closing(source.open(source.dumps()[0])) as file:
+        assert isinstance(file, RemoteFile) and file.read_at(0, 8) == b"PAGEDU64"
+        assert file._share.session.signer is not None
