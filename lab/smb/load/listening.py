@@ -72,8 +72,8 @@ class Listener(ABC):
         got = self._received(self._incoming.receive)
         if not got:
             return 0
-        self._low_water.came(got)
         finals = self._parsed(self.heard)
+        self._low_water.came(got, self._flying)
         self._incoming.settle()
         return finals
 

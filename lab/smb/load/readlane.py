@@ -105,7 +105,7 @@ class ReadLane(WireLane):
             size += got
             if not got or incoming.dropping:
                 break
-        self._low_water.came(size)
+        self._low_water.came(size, self._flying)
         return finals
 
     def _run(self, now: float) -> int:

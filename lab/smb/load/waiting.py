@@ -28,7 +28,7 @@ class LowWater:
     """How many bytes must have come before the socket wakes its reader (SO_RCVLOWAT): many answers at once.
 
     Answers can be smaller than the expected ones (errors, the end of the file), so it is never above half of
-    what is outstanding, falls when less came within PATIENCE, and takes its time to rise again.
+    what is outstanding, falls when all that was to come was less, and takes its time to rise again.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -37,6 +37,7 @@ class LowWater:
         self._socket = sock
         self._aim = 1
         self._calm = 0
+        self._missed = False
         self._usable = bool(_LOW_WATER)
 
     def aim(self, outstanding: int, expected: int) -> None:
@@ -47,20 +48,23 @@ class LowWater:
         if level != self.level:
             self._set(level)
 
-    def came(self, size: int) -> None:
-        """`size` bytes were received in one go."""
-        if size < self.level:
+    def came(self, size: int, outstanding: int) -> None:
+        """`size` bytes were received in one go, and so many answers are still to come.
+
+        When none is, it was in vain that more bytes were waited for.
+        """
+        if not outstanding and (self._missed or size < self.level):
             self._aim = max(1, size // 2)
             self._calm = _CALM
         elif self._calm:
             self._calm -= 1
         elif self._aim <= size:
             self._aim = min(2 * size, _LARGEST)
+        self._missed = False
 
     def missed(self) -> None:
-        """So many bytes did not come within PATIENCE: wake for any byte, and wait for fewer from now on."""
-        self._aim = max(1, self.level // 4)
-        self._calm = _CALM
+        """So many bytes did not come within PATIENCE: wake for any byte this time."""
+        self._missed = True
         self.lower()
 
     def lower(self) -> None:
