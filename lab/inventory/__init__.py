@@ -5,18 +5,23 @@ or refuses. Machines and windows build on the settings found here; this package 
 """
 
 from lab.inventory.host import (
-    FixedMachine,
     GuestSettings,
     Host,
-    MachineSettings,
     PsrpShell,
-    RedfishMachine,
     ShellSettings,
     SmbSettings,
     SshShell,
     Timeouts,
 )
 from lab.inventory.load import Inventory, json_schema, load
+from lab.inventory.machine import (
+    FixedMachine,
+    IpmiMachine,
+    MachineSettings,
+    RedfishMachine,
+    VcenterController,
+    VsphereMachine,
+)
 from lab.inventory.secrets import Secret, register_secret_source
 
 __all__ = [
@@ -24,6 +29,7 @@ __all__ = [
     "GuestSettings",
     "Host",
     "Inventory",
+    "IpmiMachine",
     "MachineSettings",
     "PsrpShell",
     "RedfishMachine",
@@ -32,6 +38,8 @@ __all__ = [
     "SmbSettings",
     "SshShell",
     "Timeouts",
+    "VcenterController",
+    "VsphereMachine",
     "json_schema",
     "load",
     "register_secret_source",

@@ -2,67 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from lab.inventory.machine import MachineSettings
 from lab.inventory.secrets import Secret
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1)]
-
-
-class Settings(BaseModel):
-    """Frozen, no unknown keys, no silent conversion of text to numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
-
-
-FilePath = Annotated[
-    Path,
-    Field(
-        strict=False,
-        description="a path; '~' and $NAME are expanded; a relative one starts at this file's folder",
-    ),
-]
-
-
-class RedfishMachine(Settings):
-    """A server's management controller (or an emulator) that speaks Redfish."""
-
-    kind: Literal["redfish"]
-    url: Annotated[str, Field(pattern=r"^https?://\S+$", description="e.g. https://bmc.example")]
-    user: Annotated[Text, Field(description="account of the management controller")]
-    password: Annotated[Secret, Field(description="its password, by reference")]
-    ca_file: Annotated[
-        FilePath | None, Field(description="PEM file that the controller's certificate is checked against")
-    ] = None
-    system: Annotated[str, Field(description="identity of the system there; '' when there is only one")] = ""
-
-    @model_validator(mode="after")
-    def _https_only_unless_here(self) -> Self:
-        if self.url.startswith("http://"):
-            raise PydanticCustomError("url", "url must be https: the password would travel in clear text")
-        return self
-
-
-class FixedMachine(Settings):
-    """A machine without remote power, or one whose power is switched by commands of the user's."""
-
-    kind: Literal["fixed"]
-    on: Annotated[tuple[Text, ...], Field(strict=False, description="command and arguments; no shell")] = ()
-    off: Annotated[tuple[Text, ...], Field(strict=False, description="hard power-off")] = ()
-    reset: Annotated[tuple[Text, ...], Field(strict=False, description="hard reset")] = ()
-    interrupt: Annotated[tuple[Text, ...], Field(strict=False, description="sends an NMI")] = ()
-    state: Annotated[
-        tuple[Text, ...], Field(strict=False, description="prints 'on' or 'off' on standard output")
-    ] = ()
-
-
-MachineSettings = RedfishMachine | FixedMachine
+from lab.inventory.settings import FilePath, Port, Seconds, Settings, Text
 
 
 class PsrpShell(Settings):
@@ -106,6 +53,10 @@ class SshShell(Settings):
     key_passphrase: Annotated[Secret | None, Field(description="by reference")] = None
     port: Port = 22
     powershell: Annotated[Text, Field(description="the program to run in the guest")] = "powershell.exe"
+    keep_alive: Annotated[
+        Seconds,
+        Field(description="a silent guest is asked for a sign of life this often, and given up after three"),
+    ] = 15
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -196,6 +147,8 @@ class Timeouts(Settings):
     connect: Annotated[Seconds, Field(description="to open a connection and log on")] = 15
     script: Annotated[Seconds, Field(description="one guest script")] = 180
     power: Annotated[Seconds, Field(description="a power request, until it has taken effect")] = 60
+    checkpoint: Annotated[Seconds, Field(description="to take, restore or remove a checkpoint")] = 900
+    tools: Annotated[Seconds, Field(description="a started VM, until VMware Tools tell its address")] = 600
     reachable: Annotated[Seconds, Field(description="the guest's shell, until it answers")] = 300
     boot: Annotated[Seconds, Field(description="a restart or a crash, until the new boot answers")] = 600
     settle: Annotated[Seconds, Field(description="after a boot, until the planned drivers run")] = 60
@@ -216,6 +169,13 @@ class Host(Settings):
     machine: Annotated[MachineSettings, Field(discriminator="kind", description="power, reset and NMI")]
     guest: GuestSettings
     smb: SmbSettings = SmbSettings()
+    dumps: Annotated[
+        Literal["share", "sftp"],
+        Field(description="how dumps are fetched: from smb.admin_share, or over the SSH of guest.shell"),
+    ] = "share"
+    dump_folder: Annotated[
+        Text, Field(description="with dumps: sftp, the guest's folder of MEMORY.DMP and Minidump")
+    ] = "C:\\Windows"
     symbols: Annotated[
         tuple[Text, ...],
         Field(strict=False, description="where symbols are, in order: folders, URLs, srv*FOLDER*URL"),
@@ -226,7 +186,7 @@ class Host(Settings):
             description="services that are never switched off, with the reason; "
             "an empty reason lifts a pin that is set by rule"
         ),
-    ] = {}
+    ] = Field(default={})
     timeouts: Timeouts = Timeouts()
     notes: str = ""
 
@@ -234,6 +194,12 @@ class Host(Settings):
     def _smb_has_credentials(self) -> Self:
         if self.smb.password is None and self.guest.shell.password is None:
             raise PydanticCustomError("smb", "smb.password is needed, as the guest's shell has none to share")
+        return self
+
+    @model_validator(mode="after")
+    def _sftp_has_ssh(self) -> Self:
+        if self.dumps == "sftp" and self.guest.shell.kind != "ssh":
+            raise PydanticCustomError("dumps", "dumps: sftp needs a guest.shell of kind ssh")
         return self
 
     @property

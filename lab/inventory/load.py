@@ -8,20 +8,34 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lab.inventory.host import Host, Settings
+from lab.inventory.host import Host
+from lab.inventory.machine import ControllerSettings
+from lab.inventory.settings import Settings
 from lab.inventory.source import KeyPath, Source, dotted
 from lab.model import ConfigurationError, Refused
 from lab.symbols import resolve_spec
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _File(Settings):
     """A Bugcheck Lab inventory file."""
 
+    controllers: dict[str, ControllerSettings] = Field(
+        default={}, description="end points that several machines share, by name"
+    )
     hosts: dict[str, Host] = Field(description="the lab's hosts by name")
+
+
+class _Shared(BaseModel):
+    """What hosts of this file and of others refer to."""
+
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
+    controllers: dict[str, ControllerSettings] = {}
 
 
 @dataclass(frozen=True)
@@ -59,10 +73,12 @@ def load(paths: Iterable[Path]) -> Inventory:
     files = [file for path in paths for file in _files(Path(path))]
     if not files:
         raise ConfigurationError("no inventory file was given", help="Give a file, or a folder of *.yaml.")
+    sources = [_read(file) for file in files]
+    controllers = _controllers(sources)
     hosts: dict[str, Host] = {}
     seen: dict[str, str] = {}
-    for file in files:
-        source = _read(file)
+    for source in sources:
+        _name_controllers(source.data, source, (), controllers)
         for name, host in _check(source).hosts.items():
             where = source.where(("hosts", name))
             folded = name.casefold()
@@ -96,6 +112,44 @@ def _read(path: Path) -> Source:
         raise ConfigurationError(f"{path}:1: is not UTF-8 text") from None
 
 
+def _controllers(sources: Iterable[Source]) -> dict[str, ControllerSettings]:
+    """The controllers of all files: a host may name one that stands in another file."""
+    found: dict[str, ControllerSettings] = {}
+    seen: dict[str, str] = {}
+    for source in sources:
+        if isinstance(source.data, dict):
+            _resolve_paths(source.data.get("controllers"), source.path.parent)
+        for name, controller in _validated(_Shared, source).controllers.items():
+            where = source.where(("controllers", name))
+            if name in seen:
+                raise ConfigurationError(f"{where}: the controller '{name}' is already at {seen[name]}")
+            seen[name], found[name] = where, controller
+    return found
+
+
+def _name_controllers(
+    value: Any, source: Source, path: KeyPath, controllers: Mapping[str, ControllerSettings]
+) -> None:
+    """Put the controller itself wherever `controller` names one."""
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        here = (*path, key)
+        if key != "controller":
+            _name_controllers(item, source, here, controllers)
+            continue
+        at = f"{source.where(here)}: {dotted(here)}"
+        if not isinstance(item, str):
+            raise ConfigurationError(f"{at} must be the name of one of the controllers")
+        if item not in controllers:
+            known = ", ".join(sorted(controllers)) or "none"
+            raise ConfigurationError(
+                f"{at}: there is no controller '{item}'{_guess(item, controllers)}",
+                help=f"Known controllers: {known}. They stand under 'controllers' of an inventory file.",
+            )
+        value[key] = controllers[item]
+
+
 def _check(source: Source) -> _File:
     hosts = source.data.get("hosts") if isinstance(source.data, dict) else None
     if isinstance(hosts, dict):
@@ -107,8 +161,12 @@ def _check(source: Source) -> _File:
                 entry["name"] = name
                 _resolve_paths(entry, source.path.parent)
                 _resolve_symbols(entry, source, name)
+    return _validated(_File, source)
+
+
+def _validated(model: type[Model], source: Source) -> Model:
     try:
-        return _File.model_validate(source.data)
+        return model.model_validate(source.data)
     except ValidationError as error:
         problems = sorted(_problem(source, e) for e in error.errors(include_url=False))
         first, *others = [f"{source.path}:{line}: {text}" for line, text in problems]

@@ -9,6 +9,7 @@ from lab.inventory import Host
 from lab.machines import fixed, redfish
 from lab.machines.port import (
     BootDevice,
+    BootOverride,
     BootsFromMedia,
     Checkpoint,
     Console,
@@ -25,6 +26,7 @@ from lab.model import Clock, ConfigurationError, SystemClock
 __all__ = [
     "BACK_ENDS",
     "BootDevice",
+    "BootOverride",
     "BootsFromMedia",
     "Checkpoint",
     "Console",
@@ -38,9 +40,34 @@ __all__ = [
     "open_machine",
 ]
 
+
+def _open_vsphere(settings: Any, host: Host, clock: Clock) -> Machine:
+    try:
+        from lab.machines.vsphere import machine  # needs pyvmomi, which not every lab has
+    except ImportError:
+        raise ConfigurationError(
+            f"host '{host.name}' is a machine of a vCenter, and pyvmomi is not installed",
+            help="Install it with 'pip install bugcheck-lab[vsphere]'.",
+        ) from None
+    return machine.open_machine(settings, host, clock)
+
+
+def _open_ipmi(settings: Any, host: Host, clock: Clock) -> Machine:
+    try:
+        from lab.machines import ipmi  # needs pyghmi, which not every lab has
+    except ImportError:
+        raise ConfigurationError(
+            f"host '{host.name}' is powered by IPMI, and pyghmi is not installed",
+            help="Install it with 'pip install bugcheck-lab[ipmi]'.",
+        ) from None
+    return ipmi.open_machine(settings, host, clock)
+
+
 BACK_ENDS: dict[str, Callable[[Any, Host, Clock], Machine]] = {
     "fixed": fixed.open_machine,
+    "ipmi": _open_ipmi,
     "redfish": redfish.open_machine,
+    "vsphere": _open_vsphere,
 }
 """Kind in the inventory to the function that opens it: takes the kind's own settings, the host, the clock."""
 
