@@ -46,6 +46,7 @@ NEGOTIATING: dict[str, list[Rule]] = {
     "negotiate: cut": _one("NEGOTIATE", "cut", size=30),
     "negotiate: an error": _one("NEGOTIATE", "status", value=0xC000_009A),
     "negotiate: no common dialect": _one("NEGOTIATE", "status", value=0xC000_00BB),
+    "negotiate: no credits": _one("NEGOTIATE", "header", credits=0),
     "negotiate: pending": _one("NEGOTIATE", "interim", final=False),
 }
 LOGGING_ON: dict[str, list[Rule]] = {

@@ -167,6 +167,16 @@ def test_what_is_odd_but_allowed_gives_the_right_bytes(server: NullServer, mode:
     assert counts["ids never granted"] == counts["wrong signatures"] == counts["wrong charges"] == 0
 
 
+@pytest.mark.parametrize("credits", [1, 2, 7])
+def test_a_server_of_few_credits_is_only_slow(server: NullServer, credits: int) -> None:
+    share = connected(server, "odd: interim", max_credits=credits)
+    server.behave(max_credits=8192)
+    before = server.counts()
+    assert content(share) == pattern("some.bin", 0, SIZE)
+    counts = server.counts() - before
+    assert counts["read bytes"] == SIZE and counts["ids never granted"] == 0
+
+
 def test_encryption_that_the_server_asks_for_and_did_not_agree_on(server: NullServer) -> None:
     flags = {"on": "SESSION_SETUP", "number": 2, "do": "patch", "at": 2, "value": 4, "format": "<H"}
     server.behave(rules=[flags], encryption="off")

@@ -132,6 +132,21 @@ def test_errors_at_random_are_counted_by_name(server: NullServer) -> None:
 def test_a_server_that_grants_nothing_more_is_not_asked_for_more(server: NullServer) -> None:
     report, counts = loaded(server, "read: no credits")
     assert report.credit_stalls > 0 and counts["READ"] <= 8192
+    assert "credits" in report.undelivered or "answer" in report.undelivered
+
+
+@pytest.mark.parametrize("credits", [1, 5])
+def test_a_load_on_few_credits_never_takes_more(server: NullServer, credits: int) -> None:
+    server.behave("odd: late", max_credits=credits)  # a pending READ would give its credit back
+    target = SmbTarget("127.0.0.1", server.port, "tester", "Null-Test-1", "Data", "Admin")
+    before = server.counts()
+    try:
+        report = run_load(target, PLAN, clock=SystemClock())
+    finally:
+        server.behave(max_credits=8192)
+    assert_exact(report, server.counts() - before)
+    assert report.credit_stalls > 0 and report.undelivered
+    assert max(phase.in_flight for phase in report.phases) <= credits
 
 
 def test_many_connections_in_one_thread_survive_their_bad_company(server: NullServer) -> None:
