@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 
 from lab.smb.errors import Malformed
-from lab.smb.load.waiting import DISCARD
+from lab.smb.load.waiting import DISCARD, MOST_GATHERED
 from lab.smb.wire import FRAMING, HEADER_SIZE, LARGEST_FRAME
 
 _ROOM = 512 * 1024
+_FRAMES = 2 * MOST_GATHERED
 _WORTH_MOVING = 8 * 1024
 
 
@@ -22,7 +23,7 @@ class Incoming:
     def __init__(self, sock: socket.socket, *, largest: int, typical: int, rest: bytes = b"") -> None:
         self._socket = sock
         self._largest = min(largest, LARGEST_FRAME)
-        self.room = max(_ROOM // typical * typical, 4 + self._largest, len(rest)) + typical
+        self.room = max(min(_ROOM // typical, _FRAMES) * typical, 4 + self._largest, len(rest)) + typical
         self.data = bytearray(self.room)
         self.view = memoryview(self.data)
         self.start, self.end = 0, len(rest)
