@@ -248,7 +248,7 @@ def test_one_thread_drives_very_many_connections(smbd: Smbd, connections: int) -
     names: set[str] = set()
     report = run_load(
         smbd.target(),
-        LoadPlan(profile="burst", seconds=1.5, connections=connections),
+        LoadPlan(profile="steady", seconds=2.0, connections=connections, in_flight=128),
         clock=SystemClock(),
         on_progress=lambda _: names.update(thread.name for thread in threading.enumerate()),
     )
