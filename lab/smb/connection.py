@@ -86,6 +86,7 @@ class Connection:
         self.last: tuple[bytes, bytes] = (b"", b"")  # the last request and answer, for preauthentication
         self.breaks: deque[bytes] = deque(maxlen=1024)
         self.until: float | None = None  # a limit over several exchanges, by time.monotonic
+        self._why: LabError | None = None  # what ended it
         self._stream = Stream(sock)
         self._sessions: dict[int, Protection] = {}
         self._waiting: dict[int, _Waiting] = {}
@@ -277,6 +278,7 @@ class Connection:
 
     def _send(self, message: bytearray, signer: Signer | None, sealed_for: Protection | None) -> None:
         """Sign or seal the message, and put it on the wire."""
+        self._must_be_alive()
         if signer is not None:
             message[16] |= Flags.SIGNED
             message[48:64] = signer.signature(message)
@@ -288,6 +290,7 @@ class Connection:
 
     def _receive(self, deadline: float, *, fatal: bool = True) -> None:
         """Take in one message. A time-out that is not `fatal` is a TimeoutError and loses nothing."""
+        self._must_be_alive()
         try:
             self._take(self._stream.next(deadline, self.largest_frame))
         except TimeoutError:
@@ -349,5 +352,11 @@ class Connection:
         return self._broken(Unreachable(f"the connection to {self.place} was lost: {reason(error)}"))
 
     def _broken(self, error: LabError) -> LabError:
+        self._why = error
         self.close()
         return error
+
+    def _must_be_alive(self) -> None:
+        """Raise what ended the connection, where nobody heard of it then: at the closing of a file."""
+        if not self.alive:
+            raise self._why or Unreachable(f"the connection to {self.place} is closed")

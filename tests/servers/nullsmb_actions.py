@@ -78,6 +78,7 @@ def _interim(deed: Deed, ms: float = 5.0, times: int = 1, final: bool = True) ->
     number = deed.connection.next_async()
     first = copy(deed.answer)
     first.async_id, first.status, first.body, first.sign = number, PENDING, failure_body(), False
+    first.on_wire = None
     answer = deed.answer
     answer.async_id, answer.credits = number, 0
     again = [copy(first) for _ in range(times - 1)]

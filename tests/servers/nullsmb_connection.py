@@ -60,7 +60,7 @@ class Connection:
         self.window = Window(most=settings.max_credits)
         self.log_on = LogOn(settings)
         self.commands = Commands(self)
-        self.odd = Odd(rules, Random(settings.seed))
+        self.odd = Odd(rules, Random(f"{settings.seed} {counters['connections']}"))
         self.token = os.urandom(8)
         self.out: deque[memoryview] = deque()
         self.ended: Ended | None = None

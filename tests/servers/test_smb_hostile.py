@@ -197,6 +197,8 @@ def test_a_server_that_does_not_answer_the_farewell(server: NullServer) -> None:
     share.seconds = SILENCE
     file = share.open("some.bin")
     file.close()
+    with pytest.raises(Unreachable, match="has not answered in time"):  # not: bad file descriptor
+        share.stat("some.bin")
     share.close()
     assert not share.alive
 
