@@ -35,8 +35,8 @@ def machine(session: Session, wanted: str) -> Any:
         index = session.content.searchIndex
 
         def search() -> Any:
-            by_instance = index.FindByUuid(None, wanted, True, True)
-            return by_instance or index.FindByUuid(None, wanted, True, False)
+            uuid = wanted.lower()
+            return index.FindByUuid(None, uuid, True, True) or index.FindByUuid(None, uuid, True, False)
 
         found = session.read(search, f"the search for {wanted}")
         if found is not None:

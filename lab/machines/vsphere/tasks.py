@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from lab.model import InfrastructureError, TimedOut
 Progress = Callable[[int], None]
 """Told the percentage, 0 to 100, when it changes; in the thread that waits."""
 
-PROPERTIES = ["info.state", "info.progress", "info.error", "info.result", "info.cancelable"]
+PROPERTIES = ("info.state", "info.progress", "info.error", "info.result", "info.cancelable")
 """By path: all of `info` cannot be read where an entity has a type that pyvmomi does not expect there."""
 
 LISTEN_SECONDS = 1
@@ -65,6 +65,12 @@ class _Watched:
     @property
     def over(self) -> bool:
         return self.state in ("success", "error") or bool(self.trouble)
+
+    def take(self, properties: Mapping[str, Any]) -> None:
+        """What the vCenter says, by path."""
+        for path, value in properties.items():
+            if value is not None:
+                setattr(self, path.removeprefix("info."), value)
 
     def __str__(self) -> str:
         return self.state if self.progress is None else f"{self.state}, {self.progress} %"
@@ -179,9 +185,9 @@ class Tasks:
                 if time.monotonic() - heard > LOST_SECONDS:
                     self._despair(error.message)
                 time.sleep(LISTEN_SECONDS)
-            except Exception as error:  # an answer that pyvmomi cannot take: nobody shall wait for nothing
+            except Exception:  # an answer that pyvmomi cannot take, as a fault of a newer vCenter may be
                 collector = None
-                self._despair(f"its state cannot be read ({type(error).__name__}: {error})")
+                self._one_by_one(waiting)
         if collector is not None:
             with suppress(InfrastructureError):
                 self.session.act(collector.Destroy, ABOUT)
@@ -224,9 +230,7 @@ class Tasks:
                 if watched is None:
                     continue
                 watched.told = True
-                for change in update.changeSet:
-                    if change.val is not None:
-                        setattr(watched, change.name.removeprefix("info."), change.val)
+                watched.take({change.name: change.val for change in update.changeSet})
             self._changed.notify_all()
         return str(found.version)
 
@@ -244,6 +248,35 @@ class Tasks:
                     watched.trouble = f"the vCenter does not know this task any more (last seen: {watched})"
             self._changed.notify_all()
 
+    def _one_by_one(self, tasks: dict[str, Any]) -> None:
+        """So that a task of which something cannot be read spoils no other."""
+        for key, task in tasks.items():
+            found: dict[str, Any] = {}
+            trouble = ""
+            for path in PROPERTIES:
+                try:
+                    found |= self._read(task, path)
+                except InfrastructureError:
+                    return  # the next round will tell
+                except Exception as error:
+                    trouble = f"its {path} cannot be read: {error}"
+            with self._changed:
+                watched = self._watched.get(key)
+                if watched is not None:
+                    watched.take(found)
+                    if watched.over or "info.state" not in found:
+                        watched.trouble = trouble and f"{watched}, and {trouble}"
+                self._changed.notify_all()
+        time.sleep(LISTEN_SECONDS)
+
+    def _read(self, task: Any, path: str) -> dict[str, Any]:
+        collector = self.session.content.propertyCollector
+        options = vmodl.query.PropertyCollector.RetrieveOptions()
+        found = self.session.read(
+            lambda: collector.RetrievePropertiesEx([_filter([task], [path])], options), ABOUT
+        )
+        return {each.name: each.val for one in found.objects for each in one.propSet} if found else {}
+
     def _despair(self, why: str) -> None:
         with self._changed:
             for watched in self._watched.values():
@@ -251,10 +284,10 @@ class Tasks:
             self._changed.notify_all()
 
 
-def _filter(tasks: Any) -> Any:
+def _filter(tasks: Iterable[Any], paths: Sequence[str] = PROPERTIES) -> Any:
     collector = vmodl.query.PropertyCollector
     return collector.FilterSpec(
         objectSet=[collector.ObjectSpec(obj=task) for task in tasks],
-        propSet=[collector.PropertySpec(type=vim.Task, pathSet=PROPERTIES)],
+        propSet=[collector.PropertySpec(type=vim.Task, pathSet=list(paths))],
         reportMissingObjectsInResults=True,
     )

@@ -107,7 +107,7 @@ func (f *front) revert(
 		return nil, fault
 	}
 	saved := f.states[request.This]
-	if request.SuppressPowerOn != nil && *request.SuppressPowerOn {
+	if now.Reluctant || (request.SuppressPowerOn != nil && *request.SuppressPowerOn) {
 		saved.power = types.VirtualMachinePowerStatePoweredOff
 	}
 	update(vm, []types.PropertyChange{

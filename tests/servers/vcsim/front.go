@@ -32,6 +32,10 @@ type control struct {
 	Sessions int
 	// Drop has the names of methods whose connection is closed without an answer, after they were carried out.
 	Drop []string
+	// Reluctant: a machine is off after every restore, whatever the snapshot says.
+	Reluctant bool
+	// Question is asked by every machine while one of its tasks runs.
+	Question string
 	// Behind has what stands behind a virtual machine, by the machine's name.
 	Behind map[string]behind
 }
@@ -41,7 +45,8 @@ type fault struct {
 	VM      string // name; "" for all
 	Fault   string // name of the type, e.g. InsufficientResourcesFault
 	Message string
-	Times   int // 0: always
+	Times   int  // 0: always
+	Bare    bool // without values that the fault must have: pyvmomi cannot take it
 }
 
 // front stands before the simulator's handlers: it knows the sessions, and does what machines.go has.
@@ -189,7 +194,11 @@ func (f *front) fault(now control, method, name string) *types.LocalizedMethodFa
 		if !known {
 			kind = reflect.TypeOf(types.SystemError{})
 		}
-		return failed(reflect.New(kind).Interface().(types.BaseMethodFault), each.Message)
+		made := reflect.New(kind).Interface().(types.BaseMethodFault)
+		if power, ok := made.(*types.InvalidPowerState); ok && !each.Bare {
+			power.ExistingState = types.VirtualMachinePowerStatePoweredOff
+		}
+		return failed(made, each.Message)
 	}
 	return nil
 }

@@ -200,6 +200,7 @@ func (f *front) start(vm *simulator.VirtualMachine, method string, now control, 
 		{Name: "info.cancelable", Val: !now.Stuck},
 		{Name: "info.entityName", Val: vm.Name},
 	})
+	ask(vm, now.Question)
 	go func() {
 		result, fault := f.run(task, now.Work[method], cancel, do)
 		f.own.Lock()
@@ -220,6 +221,13 @@ func (f *front) start(vm *simulator.VirtualMachine, method string, now control, 
 		})
 	}()
 	return task.Self
+}
+
+func ask(vm *simulator.VirtualMachine, text string) {
+	if text != "" {
+		question := &types.VirtualMachineQuestionInfo{Id: "1", Text: text}
+		update(vm, []types.PropertyChange{{Name: "runtime.question", Val: question}})
+	}
 }
 
 func (f *front) run(
