@@ -12,25 +12,42 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "analyser.json"
 FUZZ = ROOT / "benchmarks" / "results" / "fuzz.json"
+SMB = ROOT / "benchmarks" / "results" / "smb.json"
+SMB_PICTURE = ROOT / "docs" / "images" / "smb.svg"
 README = ROOT / "README.md"
 PROOFS = ROOT / "docs" / "explanation" / "proofs.md"
+SMB_PAGE = ROOT / "docs" / "explanation" / "smb-speed.md"
 SPEED_MARKS = ("<!-- measurements: make bench-analyser -->", "<!-- end of measurements -->")
+SMB_MARKS = ("<!-- SMB2: make bench-smb -->", "<!-- end of SMB2 -->")
 FUZZ_MARKS = ("<!-- damaged files: make fuzz -->", "<!-- end of damaged files -->")
 
 
 def speed_table(results: dict[str, Any]) -> str:
     """Markdown of benchmarks/results/analyser.json."""
+    machine = results["machine"]
+    words = f"Medians of {machine['medians_of']} processes each"
+    return _measured(results["rows"], machine, words, "make bench-analyser")
+
+
+def smb_table(results: dict[str, Any], *, with_goal: bool = False) -> str:
+    """Markdown of benchmarks/results/smb.json: all rows, or those that have a goal."""
+    rows = [row for row in results["rows"] if row["goal"] or not with_goal]
+    machine = results["machine"]
+    words = f"Of {machine['medians_of']} processes each, the median CPU and the best rate,"
+    return _measured(rows, machine, words, "make bench-smb")
+
+
+def _measured(rows: list[dict[str, Any]], machine: dict[str, Any], words: str, command: str) -> str:
     lines = ["| | Ours | Another program | Ratio | Goal |", "| --- | ---: | --- | ---: | --- |"]
-    for row in results["rows"]:
+    for row in rows:
         peer = f"{row['peer_name']}: {row['peer']}" if row["peer"] else ""
         ratio = f"{row['ratio']:g}" if row["peer"] else ""
         met = {True: ": met", False: ": **missed**", None: ""}[row["met"]]
         lines.append(f"| {row['name']} | {row['ours']} | {peer} | {ratio} | {row['goal']}{met} |")
-    of = results["machine"]
     lines += [
         "",
-        f"Medians of {of['medians_of']} processes each on {of['processors']} processors of "
-        f"{of['processor']}, Python {of['python']}, one run of `make bench-analyser`.",
+        f"{words} on {machine['processors']} processors of {machine['processor']}, "
+        f"Python {machine['python']}, one run of `{command}`.",
     ]
     return "\n".join(lines)
 
@@ -72,8 +89,13 @@ def replaced(text: str, marks: tuple[str, str], content: str) -> str:
 
 def tables() -> list[tuple[Path, tuple[str, str], str]]:
     """(file, marks, what belongs between them)."""
-    speed, fuzz = (json.loads(path.read_text("utf-8")) for path in (RESULTS, FUZZ))
-    return [(README, SPEED_MARKS, speed_table(speed)), (PROOFS, FUZZ_MARKS, fuzz_table(fuzz))]
+    speed, fuzz, smb = (json.loads(path.read_text("utf-8")) for path in (RESULTS, FUZZ, SMB))
+    return [
+        (README, SPEED_MARKS, speed_table(speed)),
+        (PROOFS, FUZZ_MARKS, fuzz_table(fuzz)),
+        (README, SMB_MARKS, smb_table(smb, with_goal=True)),
+        (SMB_PAGE, SMB_MARKS, smb_table(smb)),
+    ]
 
 
 def main() -> None:

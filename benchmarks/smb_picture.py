@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-NAMES, PANEL, GAP, ROW, TOP, BOTTOM = 210, 245, 70, 26, 64, 52
+NAMES, PANEL, GAP, ROW, TOP, BOTTOM = 230, 245, 70, 26, 64, 52
 WIDTH = NAMES + 2 * PANEL + 2 * GAP
 
 STYLE = """

@@ -1,4 +1,7 @@
-"""Our engine: one connection, one thread, as a load drives it; signed or encrypted, every answer is verified."""
+"""Our engine as a load drives it: one connection, one thread; what is signed or encrypted is verified.
+
+It counts the bytes of an answer and hands them to nobody; `read_at` and `our_get` do hand them out.
+"""
 
 from __future__ import annotations
 
