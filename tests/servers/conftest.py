@@ -7,9 +7,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from smbd import Smbd, missing, version
+from vcsim import PASSWORD, USER, Vcsim, build
+
+if TYPE_CHECKING:
+    from lab.machines.vsphere import Session
 
 
 @pytest.fixture
@@ -50,3 +55,27 @@ def servers() -> Iterator[Callable[[str], Smbd]]:
             return running[extra]
 
         yield server
+
+
+@pytest.fixture
+def vcenter(tmp_path: Path) -> Iterator[Vcsim]:
+    """A running simulated vCenter with the templates ws2019 and ws2022; ended with the test."""
+    reason = build()
+    if reason:
+        pytest.skip(reason)
+    server = Vcsim(tmp_path, templates=["ws2019", "ws2022"])
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def session(vcenter: Vcsim) -> Iterator[Session]:
+    """A log-on to it; off with the test."""
+    from lab.machines.vsphere import Session  # needs pyvmomi, which is an extra
+
+    made = Session(vcenter.url, user=USER, password=lambda: PASSWORD, ca_file=vcenter.ca_file)
+    yield made
+    made.close()
