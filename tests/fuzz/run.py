@@ -1,4 +1,4 @@
-"""`make fuzz`: mutated files by the ten thousand, and what came of it in benchmarks/results/fuzz.json."""
+"""`make fuzz`: mutated files and answers by the ten thousand; results in benchmarks/results/fuzz.json."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FOUND = ROOT / "tests" / "fuzz" / "found"
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--inputs", type=int, default=100_000, help="mutated files in total")
+    options.add_argument("--inputs", type=int, default=140_000, help="mutated files and answers in total")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options.add_argument("--target", choices=sorted(BY_NAME), action="append", help="only this one")
@@ -76,13 +76,15 @@ def guided(target: Target, seed: int) -> dict[str, Any]:
     except (IndexError, ValueError):
         print(f"{target.name}: atheris ended early\n{ran.stderr[-3000:]}", file=sys.stderr)
         return {"target": target.name, "inputs": 0, "findings": [{"problem": "atheris ended early"}]}
-    print(f"{target.name:9} {found['inputs']:7} inputs guided by coverage, {len(found['findings'])} findings")
+    print(
+        f"{target.name:16} {found['inputs']:7} inputs guided by coverage, {len(found['findings'])} findings"
+    )
     return found
 
 
 def line(tally: Tally) -> str:
     return (
-        f"{tally.target:9} {tally.inputs:7} inputs  {tally.inputs / max(tally.wall, 1e-9):6.0f}/s  "
+        f"{tally.target:16} {tally.inputs:7} inputs  {tally.inputs / max(tally.wall, 1e-9):6.0f}/s  "
         f"slowest {tally.slowest:.2f} s CPU  memory +{tally.memory >> 20} MiB  {len(tally.findings)} findings"
     )
 
