@@ -18,6 +18,8 @@ has cabextract || missing="$missing cabextract"
 has krb5kdc || missing="$missing krb5-kdc"
 has kadmin.local || missing="$missing krb5-admin-server"
 has kinit || missing="$missing krb5-user"
+has go || missing="$missing golang-go"
+[ -d /usr/share/gocode/src/github.com/vmware/govmomi ] || missing="$missing golang-github-vmware-govmomi-dev"
 has ipmi_sim || missing="$missing openipmi"
 has ipmitool || missing="$missing ipmitool"
 kerberos=yes
@@ -44,4 +46,9 @@ fi
 if [ -z "$kerberos" ] && [ -x "$python" ]; then
     "$python" -m pip install --quiet --disable-pip-version-check "pyspnego[kerberos]>=0.11" ||
         echo "pyspnego[kerberos] cannot be built: tests against Kerberos will be skipped"
+fi
+
+if has go && [ -x "$python" ]; then # the vCenter simulator, into the user's cache
+    PYTHONPATH=tests/servers "$python" -c "import sys, vcsim; sys.exit(vcsim.build() or 0)" ||
+        echo "tests against a simulated vCenter will be skipped"
 fi
