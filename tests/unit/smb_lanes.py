@@ -252,6 +252,7 @@ class Serving(threading.Thread):
         super().__init__(daemon=True)
         self._server, self._most = rig.server, most
         self.read: list[Request] = []
+        self.unanswered: list[Request] = []
         self.start()
 
     def run(self) -> None:
@@ -268,6 +269,8 @@ class Serving(threading.Thread):
                     elif len(self.read) < self._most:
                         self.read.append(each)
                         out.append(success(each.message_id, each.size))
+                    else:
+                        self.unanswered.append(each)
                 self._server.peer.sendall(b"".join(map(self._server.framed, out)))
 
 

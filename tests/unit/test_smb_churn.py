@@ -155,6 +155,17 @@ def test_one_request_cannot_be_left_behind_for_ever() -> None:
             flights.sampled(first, 4096)
 
 
+def test_requests_long_answered_are_not_in_flight() -> None:
+    flights = Flights()
+    flights.launch(bytes([Command.READ]) * 100_000, 0.0)
+    assert flights.land_run(0, 100_000)
+    flights.launch(bytes([Command.READ]) * 1000, 0.0)
+    for first in (-1, 0, 99_900, 99_990, 100_990):
+        assert not flights.land_run(first, 32)
+        assert flights.command(first) == (Command.READ if first == 100_990 else 0)
+    assert flights.land_run(100_000, 1000)
+
+
 def test_the_ledger_of_requests_in_flight_stays_short() -> None:
     flights = Flights()
     for first in range(0, 1 << 20, 4096):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from smb_lanes import LIMIT, Rig, Serving
+from smb_lanes import LIMIT, Rig, Serving, success
 
 from lab.model import LabError
 from lab.smb.errors import Malformed, Unreachable
@@ -213,5 +213,8 @@ def test_few_small_answers_are_not_waited_for(together: bool) -> None:
     with Rig(tcp=True) as rig:
         serving, lane = Serving(rig, most=3000), rig.lane(SMALL)
         with Driven([lane], steady(64), together=together, drain_seconds=0.0):
-            until(lambda: lane.tally.answered == 3000)
+            until(lambda: lane.tally.answered == 3000 and len(serving.unanswered) == 64)
+            for count, late in enumerate(serving.unanswered[:5], 3001):
+                rig.server.send(success(late.message_id, 9 if count % 2 else 512))
+                until(lambda count=count: lane.tally.answered == count)  # type: ignore[misc]
         assert len(serving.read) == 3000

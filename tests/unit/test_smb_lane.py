@@ -145,6 +145,7 @@ def test_interim_and_final_answers_both_give_credits() -> None:
         rig.server.send(success(FIRST, credits=2))
         settle(lane)
         assert rig.connection.credits.balance == 7
+        assert not lane._put_off  # though it did not say that it answers what was put off
 
 
 def test_credits_are_asked_for_until_there_are_enough() -> None:
