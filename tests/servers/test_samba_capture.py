@@ -156,7 +156,7 @@ def test_an_interrupted_fetch_is_gone_on_with(smbd: Smbd, source: ShareSource, t
 
 
 KILLED = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from lab.capture import ShareSource, Vault, fetch
 from lab.capture.partial import Partial
@@ -166,7 +166,7 @@ put, done = Partial.put, []
 
 def some(self, start, data):
     if len(done) >= 10:
-        print("now", flush=True)
+        os.write(1, b"now\\n")  # whole, also from several threads at once
         time.sleep(600)
     put(self, start, data)
     done.append(start)
