@@ -13,7 +13,7 @@ from lab.smb import NotThere, Unreachable
 from lab.smb.load import company as company_module
 from lab.smb.load import watch as watch_module
 from lab.smb.load.company import MOST_REFUSALS, MOST_TRIES, TOGETHER_SECONDS, Company
-from lab.smb.load.places import Place
+from lab.smb.load.places import SHORT_LIFE, Place
 from lab.smb.load.tally import Tally
 from lab.smb.load.watch import GRACE_SECONDS, KNOCK_SECONDS, SILENCE_SECONDS, STUCK_SECONDS, Watch
 
@@ -78,7 +78,7 @@ class World:
         error = self.answers.pop(0) if self.answers else None
         if error is not None:
             raise error
-        place.lane = FakeLane(self.time)
+        place.lane, place.opened_at = FakeLane(self.time), self.time
 
     def _knock(self) -> bool:
         self.knocks += 1
@@ -130,6 +130,8 @@ def test_a_server_that_says_no_is_asked_a_few_times_only(refusal: LabError) -> N
 def test_a_server_that_takes_connections_and_drops_them_is_given_up() -> None:
     world = World()
     for _ in range(MOST_TRIES):
+        world.lane(2).tally.answered = 1  # a single READ
+        world.time += SHORT_LIFE / 2
         world.lose(2)
         assert world.company.make_again(world.places[2])
     world.lose(2)
@@ -137,10 +139,11 @@ def test_a_server_that_takes_connections_and_drops_them_is_given_up() -> None:
     assert world.company.given_up == ["connection 2 was reset"]
 
 
-def test_one_that_answered_in_between_may_be_lost_as_often_as_it_likes() -> None:
+def test_one_that_stands_in_between_may_be_lost_as_often_as_it_likes() -> None:
     world = World()
     for _ in range(5 * MOST_TRIES):
         world.lane(2).tally.answered = 1
+        world.time += SHORT_LIFE
         world.lose(2)
         assert world.company.make_again(world.places[2])
     assert world.company.reconnects == 5 * MOST_TRIES

@@ -164,6 +164,7 @@ def test_a_load_whose_target_died_was_delivered_whatever_it_did() -> None:
             {"reads_answered": 2000, "failed": (("STATUS_ACCESS_DENIED", 900),), "lost": 100},
             "2000 of 3000 READs were answered; 900 × STATUS_ACCESS_DENIED; 100 lost with their connection",
         ),
+        ({"short": 1500}, "1500 of 3000 answers brought fewer bytes than were asked for"),
         (
             {
                 "credit_stalls": 4,
@@ -190,6 +191,15 @@ def test_a_lost_connection_is_the_first_reason() -> None:
     said = why(report(reads_answered=100), ["credentials refused for user 'ann' at h:445"])
     assert said == (
         "1 of 4 connections were lost and not made again: credentials refused for user 'ann' at h:445"
+    )
+
+
+def test_lost_reads_are_told_with_what_ended_their_connection() -> None:
+    profile = find_profile("burst")
+    seen = report(reads_answered=2000, lost=1000)
+    said = undelivered(profile, Schedule(profile, 8.0), seen, (), 4, "h:445 sent an unsigned answer")
+    assert said == (
+        "2000 of 3000 READs were answered; 1000 lost with their connection (h:445 sent an unsigned answer)"
     )
 
 

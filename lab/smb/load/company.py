@@ -37,6 +37,8 @@ class Company:
         self.places = places
         self.reconnects = 0
         self.died_at: float | None = None
+        self.trouble = ""
+        """What ended the connection that was lost last."""
         self.losses = Tally()
         """Its operations count how often all connections were lost, and some made again."""
         self._open, self._over, self._now, self._restarted = open, over, now, restarted
@@ -63,9 +65,9 @@ class Company:
 
     def lost(self, place: Place, error: LabError) -> None:
         """A place's lane has failed."""
-        place.trouble = error.message
-        place.bury()
         now = self._now()
+        place.trouble = self.trouble = error.message
+        place.bury(now)
         with self._lock:
             if now - self._first_loss > TOGETHER_SECONDS:
                 self._first_loss = now
@@ -81,7 +83,7 @@ class Company:
         while not self._over.wait(self._wait(place)):
             if place.failed_tries >= MOST_TRIES and any(each.alive for each in self.places):
                 return self._give_up(place, place.trouble)
-            place.failed_tries += 1  # until it has answered a READ
+            place.failed_tries += 1  # until it has stood for a while
             try:
                 self._open(place, RECONNECT_SECONDS)
             except Unreachable as error:

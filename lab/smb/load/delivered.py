@@ -13,23 +13,30 @@ LEAST_IN_FLIGHT = 0.75
 """Share of the wanted READs in flight that must have been reached once, where credits were short."""
 LEAST_RATE = 0.5
 """Share of the wanted rate that must have been reached, where there is one."""
+MOST_CAUSES = 4
 LAST_PART = 0.1
 """Share of the time with READs, at its end, in which at least one must be answered."""
 
 
 def undelivered(
-    profile: Profile, schedule: Schedule, report: LoadReport, given_up: Sequence[str], connections: int
+    profile: Profile,
+    schedule: Schedule,
+    report: LoadReport,
+    given_up: Sequence[str],
+    connections: int,
+    trouble: str = "",
 ) -> str:
     """Why this load did not reach the server as planned, in one sentence; "" when it did.
 
     A load whose target died was delivered: that is what it was for. `given_up` says of each connection that
-    was lost and not made again why not.
+    was lost and not made again why not; `trouble` is what ended the connection that was lost last.
     """
     if report.target_died:
         return ""
     return (
         _lost_connections(given_up, connections)
-        or _answered(report)
+        or _answered(report, trouble)
+        or _short(report)
         or _silent_end(schedule, report)
         or _starved(profile, report)
         or _slow(schedule, report)
@@ -42,15 +49,23 @@ def _lost_connections(given_up: Sequence[str], connections: int) -> str:
     return f"{len(given_up)} of {connections} connections were lost and not made again: {given_up[-1]}"
 
 
-def _answered(report: LoadReport) -> str:
+def _answered(report: LoadReport, trouble: str) -> str:
     if not report.reads_sent:
         return "no READ was sent"
     if report.reads_answered >= LEAST_ANSWERED * report.reads_sent:
         return ""
     causes = [f"{count} × {status}" for status, count in report.failed]
-    causes += [f"{report.lost} lost with their connection"] if report.lost else []
+    causes = causes[:MOST_CAUSES]
+    if report.lost:
+        causes.append(f"{report.lost} lost with their connection" + (f" ({trouble})" if trouble else ""))
     why = f"{report.reads_answered} of {report.reads_sent} READs were answered"
-    return why + "".join(f"; {cause}" for cause in causes[:5])
+    return "; ".join((why, *causes))
+
+
+def _short(report: LoadReport) -> str:
+    if report.short <= (1 - LEAST_ANSWERED) * report.reads_answered:
+        return ""
+    return f"{report.short} of {report.reads_answered} answers brought fewer bytes than were asked for"
 
 
 def _silent_end(schedule: Schedule, report: LoadReport) -> str:

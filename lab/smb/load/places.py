@@ -22,6 +22,8 @@ from lab.smb.remote_file import RemoteFile
 from lab.smb.share import Share, connect
 from lab.smb.target import SmbTarget
 
+SHORT_LIFE = 1.0
+"""Seconds that a connection must have stood for its loss to be no sign of a server that drops them all."""
 SESSION_SECONDS = 2.0
 """How long each step of a session that is made again and again may take."""
 
@@ -35,7 +37,8 @@ class Place:
     share: Share | None = None
     files: list[RemoteFile] = field(default_factory=list)
     lives: int = 0
-    failed_tries: int = 0  # in a row, to make it again
+    failed_tries: int = 0  # in a row, to make it again; short lives count as such
+    opened_at: float = 0.0
     trouble: str = ""  # what ended its last connection
     given_up: str = ""  # why it is not made again
     last_heard: float = 0.0  # of the lanes before
@@ -73,13 +76,13 @@ class Place:
     def sent(self) -> int:
         return sum(tally.sent for tally in self.tallies())
 
-    def bury(self) -> None:
+    def bury(self, now: float) -> None:
         """The connection is lost: keep its counts, and drop what is left of it."""
         with self.lock:
             lane, share = self.lane, self.share
             if lane is not None:
                 self.last_heard = max(self.last_heard, lane.heard)
-                if lane.tally.answered:
+                if lane.tally.answered and now - self.opened_at >= SHORT_LIFE:
                     self.failed_tries = 0
                 self.past = total((self.past, lane.tally))
             self.lane = self.share = None
@@ -165,7 +168,7 @@ class Opener:
             place.lane, place.files = lane, files
             place.share = None if self._profile.work is Work.SESSIONS else share
             place.lives += 1
-            place.owes_nothing_at = self._clock.now()
+            place.opened_at = place.owes_nothing_at = self._clock.now()
 
     def _reads(self, place: Place, share: Share) -> Reads:
         """The same plan gives the same offsets: of this place, in this life of it."""

@@ -177,5 +177,7 @@ class _Load:
             phases=phases,
             queues=queues,
         )
-        why = undelivered(self._profile, self._schedule, report, company.given_up, len(self._places))
+        why = undelivered(
+            self._profile, self._schedule, report, company.given_up, len(self._places), company.trouble
+        )
         return replace(report, undelivered=why)
