@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -15,11 +16,21 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 class Listener:
     """Listens on one port while open; between times the port is kept, and connecting to it is refused.
 
-    `serve` handles one connection in a thread of its own and returns when that ends.
+    `serve` handles one connection in a thread of its own and returns when that ends. With `tls` it gets the
+    decrypted stream; the handshake takes place when it first reads.
     """
 
-    def __init__(self, host: str, port: int, name: str, serve: Callable[[socket.socket, int], None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        name: str,
+        serve: Callable[[socket.socket, int], None],
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._serve = serve
+        self._tls = tls
         self._name = name
         self._host = host
         self._keeper = _bound(host, port)
@@ -54,7 +65,7 @@ class Listener:
             with contextlib.suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                 # Wakes the thread that reads, and sends nothing; that thread's close() sends the RST.
-                connection.shutdown(socket.SHUT_RD)
+                socket.socket.shutdown(connection, socket.SHUT_RD)
 
     def alive(self, number: int) -> bool:
         """False once the connection was cut: what still arrives on it must not be answered."""
@@ -71,6 +82,10 @@ class Listener:
                 connection, _ = listening.accept()
             except OSError:
                 return
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
             number = next(self._ids)
             with self._lock:
                 if self._socket is not listening:

@@ -1,7 +1,7 @@
-"""WinRM over HTTP with NTLM: pyspnego checks the log-on and seals every message.
+"""WinRM over HTTP with NTLM, where pyspnego checks the log-on and seals every message, and over HTTPS.
 
-One security context a TCP connection, as Windows does it. A wrong log-on gets 401; a message that is not
-sealed gets 500 and no content, as from a WinRM service with AllowUnencrypted off.
+One security context a TCP connection, as Windows does it. A wrong log-on gets 401. Without TLS a message that
+is not sealed gets 500 and no content, as from a WinRM service with AllowUnencrypted off; Basic is not offered.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import hashlib
+import hmac
 import os
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -40,12 +43,23 @@ class Accounts:
     def __init__(self, path: Path, user: str, password: str, computer: str) -> None:
         self._path = path
         nt_hash = compute_nthash(password).hex().upper()
+        self._user, self._digest = user.casefold(), hashlib.sha256(password.encode()).digest()
         lines = [
             f"{domain}{user}:1000:{'0' * 32}:{nt_hash}:[U]:LCT-00000000"
             for domain in ("", f"{computer}\\", ".\\", "WORKGROUP\\")
         ]
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write("\n".join(lines) + "\n")
+
+    def context(self, token: bytes) -> Any:
+        """A security context that accepts a log-on which begins with that token."""
+        protocol = "ntlm" if token.startswith(b"NTLMSSP\0") else "negotiate"
+        with self.known():
+            return spnego.server(protocol=protocol, options=spnego.NegotiateOptions.use_negotiate)
+
+    def knows(self, user: str, password: str) -> bool:
+        given = hashlib.sha256(password.encode()).digest()
+        return user.casefold() == self._user and hmac.compare_digest(given, self._digest)
 
     @contextlib.contextmanager
     def known(self) -> Iterator[None]:
@@ -62,12 +76,21 @@ class Accounts:
 
 
 class WinRm:
-    """A service of the machine. Sessions end when it is cut."""
+    """A service of the machine, over HTTPS when it is given `tls`. Sessions end when it is cut."""
 
-    def __init__(self, host: str, port: int, accounts: Accounts, endpoint: Endpoint) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        accounts: Accounts,
+        endpoint: Endpoint,
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._accounts = accounts
         self._endpoint = endpoint
-        self._listener = Listener(host, port, "winrm", self._serve)
+        self._tls = tls is not None
+        self._listener = Listener(host, port, "winrms" if tls else "winrm", self._serve, tls=tls)
 
     @property
     def port(self) -> int:
@@ -85,7 +108,8 @@ class WinRm:
         self._endpoint.forget()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
-        _Connection(connection, self._accounts, self._endpoint, partial(self._listener.alive, number))
+        alive = partial(self._listener.alive, number)
+        _Connection(connection, self._accounts, self._endpoint, alive, self._tls)
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -101,8 +125,11 @@ class _Connection(BaseHTTPRequestHandler):
         accounts: Accounts,
         endpoint: Endpoint,
         alive: Callable[[], bool],
+        tls: bool,
     ) -> None:
         self._alive = alive
+        self._tls = tls
+        self._basic = False
         self._accounts = accounts
         self._endpoint = endpoint
         self._context: Any = None
@@ -121,12 +148,18 @@ class _Connection(BaseHTTPRequestHandler):
             return self._reply(404)
         header = self.headers.get("Authorization")
         answer = self._log_on(header) if header is not None else None
-        authenticate = {"WWW-Authenticate": answer or "Negotiate"}
-        if self._context is None or not self._context.complete:
+        offered = 'Negotiate, Basic realm="WSMAN"' if self._tls else "Negotiate"
+        authenticate = {"WWW-Authenticate": answer or offered}
+        if not self._basic and (self._context is None or not self._context.complete):
             return self._reply(401, headers=authenticate)
         if not body:  # the client only logs on; the last word of the log-on may go back with this
             return self._reply(200, headers=authenticate if answer else None)
-        message = self._unseal(body)
+        if self._tls and (self.headers.get("Content-Type") or "").lower().startswith("application/soap+xml"):
+            reply = self._endpoint.answer(body)
+            return self._reply(
+                reply.status, reply.body, {"Content-Type": "application/soap+xml;charset=UTF-8"}
+            )
+        message = self._unseal(body) if self._context is not None else None
         if message is None:
             return self._reply(500)
         reply = self._endpoint.answer(message)
@@ -137,22 +170,28 @@ class _Connection(BaseHTTPRequestHandler):
     def _log_on(self, header: str) -> str | None:
         """One step of the log-on. Returns what goes back in WWW-Authenticate, None when there is nothing."""
         scheme, _, encoded = header.partition(" ")
+        if scheme.lower() == "basic":
+            self._basic = self._tls and self._knows(encoded)
+            return None
         if scheme.lower() not in ("negotiate", "ntlm"):
             return None
         try:
             token = base64.b64decode(encoded, validate=True)
             if self._context is None or self._context.complete:
-                protocol = "ntlm" if token.startswith(b"NTLMSSP\0") else "negotiate"
-                with self._accounts.known():
-                    self._context = spnego.server(
-                        protocol=protocol, options=spnego.NegotiateOptions.use_negotiate
-                    )
+                self._context = self._accounts.context(token)
             with self._accounts.known():
                 answer = self._context.step(token)
         except (SpnegoError, ValueError, binascii.Error, struct.error):
             self._context = None
             return None
         return f"{scheme} {base64.b64encode(answer).decode()}" if answer else None
+
+    def _knows(self, encoded: str) -> bool:
+        try:
+            user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except ValueError:
+            return False
+        return self._accounts.knows(user, password)
 
     def _unseal(self, body: bytes) -> bytes | None:
         """The message, or None when it is not a sealed one."""

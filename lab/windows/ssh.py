@@ -1,43 +1,35 @@
 """A shell over OpenSSH for Windows, by paramiko: the same scripts, the host key pinned.
 
 The command line holds only a small loader; script and parameters go as one line of JSON on standard input,
-because cmd.exe, the server's usual shell, takes no more than 8191 characters. The answer is one line of JSON
-on standard output.
+because cmd.exe, the server's usual shell, takes no more than 8191 characters. The answer is Base64 of JSON
+between two marks on standard output: what else is written there, and in which encoding, does not matter.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import json
-import logging
 import re
-import socket
+import secrets
 import threading
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import paramiko
 
 from lab.inventory import SshShell, Timeouts
-from lab.model import (
-    Clock,
-    ConfigurationError,
-    CredentialsRefused,
-    GuestError,
-    InfrastructureError,
-    TimedOut,
-)
+from lab.model import Clock, ConfigurationError, GuestError, InfrastructureError, TimedOut
+from lab.windows.clixml import plain
 from lab.windows.shell import Parameter, Script, parse_output
-
-logging.getLogger("paramiko").addHandler(logging.NullHandler())  # its errors reach the user as ours
+from lab.windows.ssh_connection import SshAccess, SshConnection, access_of
 
 LOADER = """\
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
-[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding $false
+$mark = ''
 try {
     $task = ConvertFrom-Json -InputObject ([Console]::In.ReadLine())
+    $mark = $task.mark
     $named = @{}
     foreach ($p in $task.parameters.PSObject.Properties) { $named[$p.Name] = $p.Value }
     $output = @(& ([scriptblock]::Create($task.script)) @named)
@@ -47,170 +39,130 @@ try {
     $answer = @{ error = $_.Exception.Message }
     $code = 1
 }
-[Console]::Out.WriteLine((ConvertTo-Json -InputObject $answer -Compress))
+$bytes = [Text.Encoding]::UTF8.GetBytes((ConvertTo-Json -InputObject $answer -Compress))
+[Console]::Out.Write('<' + $mark + '<' + [Convert]::ToBase64String($bytes) + '>' + $mark + '>')
 exit $code
 """
 """Windows PowerShell 5.1: runs the script it reads, and answers {"output": text} or {"error": message}."""
 
 CHUNK = 1 << 16
 
-_SILENCE = ("No existing session", "protocol banner", "Timeout opening channel", "Authentication timeout")
-"""Of paramiko's messages, those of a server that accepts connections and says nothing useful."""
+MOST_OUTPUT = 128 << 20
+"""Bytes of standard output that are taken in; the rows of a script are below a few MB."""
+
+MOST_ERRORS = 1 << 16
+"""Bytes of standard error that are kept, for a message."""
+
+IDLE = 0.02  # seconds between two looks at a channel that has nothing to say
 
 
 class SshGuestShell:
-    """See `lab.windows.shell.Shell`. Safe to use from several threads, one script at a time."""
+    """See `lab.windows.shell.Shell`. Safe to use from several threads, one script at a time.
 
-    def __init__(
-        self,
-        address: str,
-        port: int,
-        *,
-        user: str,
-        host_key: str,
-        password: str | None,
-        key_file: Path | None,
-        key_passphrase: str | None,
-        powershell: str,
-        timeouts: Timeouts,
-        clock: Clock,
-    ) -> None:
-        self._address = address
-        self._port = port
-        self._user = user
-        self._host_key = host_key
-        self._password = password
-        self._key_file = key_file
-        self._key_passphrase = key_passphrase
+    A connection that was idle is asked for a sign of life before it is used again, and replaced when it gives
+    none. A script that was sent is
+    never sent a second time: it may have run.
+    """
+
+    def __init__(self, access: SshAccess, *, powershell: str, timeouts: Timeouts, clock: Clock) -> None:
+        self._access = access
         self._command = command(powershell)
         self._timeouts = timeouts
         self._clock = clock
-        self._client: paramiko.SSHClient | None = None
+        self._connection: SshConnection | None = None
         self._lock = threading.Lock()
 
     def run(self, script: Script, **parameters: Parameter) -> list[dict[str, Any]]:
-        task = json.dumps({"script": script.text(), "parameters": parameters}, ensure_ascii=True)
+        mark = secrets.token_hex(8)
+        task = json.dumps(
+            {"mark": mark, "script": script.text(), "parameters": parameters}, ensure_ascii=True
+        )
         with self._lock:
             deadline = self._clock.now() + self._timeouts.script
             try:
                 output, errors, code = self._exchange(script, task.encode("ascii") + b"\n", deadline)
-            except (TimedOut, InfrastructureError, ConfigurationError):
-                self._drop()
-                raise
             except (paramiko.SSHException, OSError, EOFError) as error:
+                connection = self._connection
                 self._drop()
-                raise self._trouble(f"broke off: {_reason(error)}") from None
+                if connection is None:
+                    raise
+                why = "did not answer in time" if isinstance(error, TimeoutError) else "broke off"
+                raise self._access.trouble(f"{why} while {script.name} was sent") from None
             except BaseException:  # Ctrl-C in the middle of an answer spoils the connection, too
                 self._drop()
                 raise
-        return parse_output(script, _answer(script, output, errors, code))
+        return parse_output(script, _answer(script, mark, output, errors, code))
 
     def close(self) -> None:
         with self._lock:
             self._drop()
 
     def _drop(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            with suppress(OSError, paramiko.SSHException):
-                client.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _open(self) -> tuple[SshConnection, paramiko.Channel]:
+        """A channel on which nothing was run yet: over the connection there is, else over a new one."""
+        if self._connection is not None and self._connection.alive():
+            try:
+                return self._connection, self._connection.open_channel()
+            except InfrastructureError:  # it was lost just now
+                pass
+        self._drop()
+        self._connection = SshConnection(self._access)
+        return self._connection, self._connection.open_channel()
 
     def _exchange(self, script: Script, task: bytes, deadline: float) -> tuple[bytes, bytes, int]:
         """Run the loader on a new channel: standard output, standard error, exit code."""
-        transport = self._connected().get_transport()
-        assert transport is not None
-        channel = transport.open_session(timeout=self._timeouts.connect)
+        connection, channel = self._open()
         try:
-            channel.settimeout(self._timeouts.connect)
             channel.exec_command(self._command)
-            channel.sendall(task)
-            channel.shutdown_write()
-            output, errors = bytearray(), bytearray()
-            while True:
-                idle = True
-                while channel.recv_ready():
-                    output += channel.recv(CHUNK)
-                    idle = False
-                while channel.recv_stderr_ready():
-                    errors += channel.recv_stderr(CHUNK)
-                    idle = False
-                if idle and (channel.exit_status_ready() or channel.closed) and channel.eof_received:
-                    break
-                if not transport.is_active():
-                    raise self._trouble(f"broke off while {script.name} ran")
-                if self._clock.now() >= deadline:
-                    raise TimedOut("script", self._timeouts.script, f"{script.name} still runs")
-                if idle:
-                    self._clock.sleep(0.02)
-            if not channel.exit_status_ready():
-                raise self._trouble(f"broke off while {script.name} ran")
-            return bytes(output), bytes(errors), channel.recv_exit_status()
+            _send(channel, task)
+            output, errors = self._receive(script, connection, channel, deadline)
+            if channel.exit_status < 0:  # killed by a signal, or the channel was closed
+                connection.check(f"{script.name} ran")
+                raise self._access.trouble(f"ended {script.name} without an exit code")
+            return output, errors, channel.exit_status
         finally:
             channel.close()
 
-    def _connected(self) -> paramiko.SSHClient:
-        transport = self._client.get_transport() if self._client else None
-        if self._client is not None and transport is not None and transport.is_active():
-            return self._client
-        self._drop()
-        client = paramiko.SSHClient()
-        client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        key = _public_key(self._host_key)
-        for name in (self._address, f"[{self._address}]:{self._port}"):
-            client.get_host_keys().add(name, key.get_name(), key)
-        seconds = self._timeouts.connect
-        try:
-            client.connect(
-                self._address,
-                port=self._port,
-                username=self._user,
-                password=self._password,
-                key_filename=str(self._key_file) if self._key_file else None,
-                passphrase=self._key_passphrase,
-                timeout=seconds,
-                banner_timeout=seconds,
-                auth_timeout=seconds,
-                channel_timeout=seconds,
-                allow_agent=False,
-                look_for_keys=False,
-            )
-        except (paramiko.BadHostKeyException, paramiko.SSHException, OSError, EOFError) as error:
-            client.close()
-            raise self._refused(error) from None
-        self._client = client
-        return client
+    def _receive(
+        self, script: Script, connection: SshConnection, channel: paramiko.Channel, deadline: float
+    ) -> tuple[bytes, bytes]:
+        output, errors = bytearray(), bytearray()
+        while True:
+            idle = True
+            while channel.recv_ready() and len(output) <= MOST_OUTPUT:
+                output += channel.recv(CHUNK)
+                idle = False
+            while channel.recv_stderr_ready():
+                errors = (errors + channel.recv_stderr(CHUNK))[-MOST_ERRORS:]
+                idle = False
+            if len(output) > MOST_OUTPUT:
+                raise GuestError(
+                    f"script {script.name} wrote more than {MOST_OUTPUT >> 20} MiB to standard output",
+                    help="Ask it for less.",
+                )
+            if idle and channel.eof_received and (channel.exit_status_ready() or channel.closed):
+                return bytes(output), bytes(errors)
+            if self._clock.now() >= deadline:
+                raise TimedOut("script", self._timeouts.script, f"{script.name} still runs")
+            if idle:
+                connection.check(f"{script.name} ran")
+                self._clock.sleep(IDLE)
 
-    def _refused(self, error: Exception) -> Exception:
-        if isinstance(error, paramiko.BadHostKeyException):
-            return self._trouble(
-                f"has another host key ({error.key.get_name()}) than the inventory says",
-                "Find out why it changed; then set guest.shell.host_key.",
-            )
-        if isinstance(error, paramiko.PasswordRequiredException):
-            return ConfigurationError(
-                f"the key file {self._key_file} needs a passphrase", help="Set guest.shell.key_passphrase."
-            )
-        if isinstance(error, paramiko.AuthenticationException) and not _lost(error):
-            return CredentialsRefused(
-                f"{self._place()} refused the credentials of {self._user}",
-                help="Check user and key or password of guest.shell in the inventory.",
-            )
-        if "not found in known_hosts" in str(error):
-            return self._trouble(
-                "has no host key of the kind the inventory pins",
-                "Set guest.shell.host_key to a line that ssh-keyscan shows.",
-            )
-        if isinstance(error, FileNotFoundError) and self._key_file:
-            return ConfigurationError(f"the key file {self._key_file} does not exist")
-        if isinstance(error, TimeoutError) or any(sign in str(error) for sign in _SILENCE):
-            return self._trouble(f"did not answer as an SSH server within {self._timeouts.connect:g} s")
-        return self._trouble(f"could not be reached: {_reason(error)}")
 
-    def _trouble(self, what: str, help: str | None = None) -> InfrastructureError:
-        return InfrastructureError(f"{self._place()} {what}", help=help)
-
-    def _place(self) -> str:
-        return f"SSH of {self._address}:{self._port}"
+def _send(channel: paramiko.Channel, task: bytes) -> None:
+    try:
+        channel.sendall(task)
+        channel.shutdown_write()
+    except TimeoutError:
+        raise
+    except OSError:
+        if not channel.closed:
+            raise
+        # PowerShell ended before it had read all: its exit code will say why
 
 
 def command(powershell: str) -> str:
@@ -227,69 +179,34 @@ def command(powershell: str) -> str:
     )
 
 
-def _answer(script: Script, output: bytes, errors: bytes, code: int) -> str:
-    try:
-        answer = json.loads(output.decode("utf-8").lstrip("\ufeff"))
-    except ValueError:
-        answer = None
-    if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+def _answer(script: Script, mark: str, output: bytes, errors: bytes, code: int) -> str:
+    """What the script wrote. Raises GuestError with its message, or with PowerShell's when it did not run."""
+    answer = _framed(output, mark.encode("ascii"))
+    if isinstance(answer.get("error"), str):
         raise GuestError(f"script {script.name} failed: {' '.join(answer['error'].split())[:400]}")
-    if code == 0 and isinstance(answer, dict) and isinstance(answer.get("output"), str):
+    if code == 0 and isinstance(answer.get("output"), str):
         return str(answer["output"])
-    said = " ".join((errors or output).decode("utf-8", "replace").split())[:400]
+    said = plain(errors.decode("utf-8", "replace")) or output.decode("utf-8", "replace")
     raise GuestError(
-        f"script {script.name} did not run: PowerShell ended with exit code {code} ({said or 'no message'})"
+        f"script {script.name} did not run: PowerShell ended with exit code {code} "
+        f"({' '.join(said.split())[:400] or 'no message'})"
     )
 
 
-def _public_key(line: str) -> paramiko.PKey:
-    kind, data, *_ = line.split()
+def _framed(output: bytes, mark: bytes) -> dict[str, Any]:
+    """The answer between the marks; empty when there is no whole one."""
+    _, begun, rest = output.partition(b"<" + mark + b"<")
+    encoded, ended, _ = rest.partition(b">" + mark + b">")
+    if not begun or not ended:
+        return {}
     try:
-        return paramiko.PKey.from_type_string(kind, base64.b64decode(data, validate=True))
-    except (ValueError, paramiko.SSHException, IndexError, KeyError):
-        raise ConfigurationError(
-            f"guest.shell.host_key is not a public key: {line[:40]!r}",
-            help="Set it to a line that ssh-keyscan shows, without the host's name.",
-        ) from None
-
-
-def _lost(error: paramiko.AuthenticationException) -> bool:
-    """Whether the server fell silent or hung up in the middle of the log-on, as a guest that goes down does.
-
-    paramiko has no class of its own for that.
-    """
-    return any(sign in str(error) for sign in ("Authentication timeout", "transport shut down"))
-
-
-def _reason(error: BaseException) -> str:
-    inner = (
-        list(error.errors.values())
-        if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError)
-        else []
-    )
-    if inner:
-        error = inner[0]
-    if isinstance(error, socket.gaierror):
-        return error.strerror or "unknown name"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        answer = json.loads(base64.b64decode(b"".join(encoded.split()), validate=True))
+    except (binascii.Error, ValueError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def open_shell(address: str, settings: SshShell, timeouts: Timeouts, clock: Clock) -> SshGuestShell:
     """A shell for those settings. Raises ConfigurationError when a secret or the key file is missing."""
-    if settings.key_file is not None and not settings.key_file.is_file():
-        raise ConfigurationError(f"the key file {settings.key_file} of guest.shell.key_file does not exist")
-    _public_key(settings.host_key)
-    return SshGuestShell(
-        address,
-        settings.port,
-        user=settings.user,
-        host_key=settings.host_key,
-        password=settings.password.reveal() if settings.password else None,
-        key_file=settings.key_file,
-        key_passphrase=settings.key_passphrase.reveal() if settings.key_passphrase else None,
-        powershell=settings.powershell,
-        timeouts=timeouts,
-        clock=clock,
-    )
+    access = access_of(address, settings, timeouts)
+    return SshGuestShell(access, powershell=settings.powershell, timeouts=timeouts, clock=clock)

@@ -1,282 +1,413 @@
 """The SSH shell against a real sshd, with a stand-in for powershell.exe that shows what arrives.
 
-This tests the transport: command line, standard input and output, exit codes, keys. No PowerShell runs here.
+This tests the transport: command line, standard input and output, exit codes, keys, lost connections. No
+PowerShell runs here. What it has in common with other shells is in tests/contract.
 """
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
-import shutil
 import socket
-import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import paramiko
 import pytest
 
-from lab.inventory import Host, Timeouts, load
+sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
+
+from shell_contract import said, wait_for
+from sshd import SSHD, USER, Sshd, can_have_accounts, hashed, keygen
+from tcp_relay import Relay
+
+from lab.inventory import Host, load
 from lab.machines import open_machine
-from lab.model import (
-    ConfigurationError,
-    CredentialsRefused,
-    GuestError,
-    InfrastructureError,
-    SystemClock,
-    TimedOut,
-)
+from lab.model import ConfigurationError, CredentialsRefused, GuestError, InfrastructureError
+from lab.windows import ssh
 from lab.windows.check import check_host
-from lab.windows.shell import Script
 from lab.windows.ssh import LOADER, SshGuestShell, command
+from lab.windows.ssh_connection import RECENT, refused
 
-SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
-pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd: install openssh-server")
+pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd: tests/servers/install.sh installs it")
 
-STAND_IN = f"""\
-#!{sys.executable}
-import base64, json, os, signal, sys, time
-encoded = sys.argv[sys.argv.index("-EncodedCommand") + 1]
-with open(os.path.join(os.path.dirname(__file__), "loader"), "w", encoding="utf-8") as seen:
-    seen.write(base64.b64decode(encoded).decode("utf-16-le"))
-task = json.loads(sys.stdin.readline())
-what, _, rest = task["script"].partition(" ")
-code = 0
-if "# Script: " in task["script"]:  # a script of the project: answers as the test has laid down
-    name = task["script"].split("# Script: ")[1].split("\\n")[0]
-    with open(os.path.join(os.path.dirname(__file__), name + ".json"), encoding="utf-8") as prepared:
-        answer = {{"output": prepared.read()}}
-elif what == "echo":
-    answer = {{"output": json.dumps([task["parameters"]])}}
-elif what == "large":
-    answer = {{"output": json.dumps([{{"text": "x" * int(rest)}}])}}
-elif what == "throw":
-    answer, code = {{"error": rest}}, 1
-elif what == "cut":
-    os.kill(os.getppid(), signal.SIGKILL)
-    time.sleep(60)
-elif what == "hang":
-    time.sleep(60)
-elif what == "broken":
-    sys.stderr.write("the term is not recognised\\n")
-    sys.exit(9)
-sys.stdout.write("\\ufeff" if rest == "with a mark" else "")
-sys.stdout.write(json.dumps(answer) + "\\r\\n")
-sys.exit(code)
-"""
-
-
-@dataclass(frozen=True)
-class Said(Script):
-    """A script whose text is given, for the stand-in to act upon."""
-
-    what: str = ""
-
-    def text(self) -> str:
-        return self.what
-
-
-@dataclass(frozen=True)
-class Server:
-    port: int
-    folder: Path
-    host_key: str
-
-    def shell(self, **changed: Any) -> SshGuestShell:
-        settings: dict[str, Any] = {
-            "user": getpass.getuser(),
-            "host_key": self.host_key,
-            "password": None,
-            "key_file": self.folder / "user",
-            "key_passphrase": None,
-            "powershell": "powershell.exe",
-            "timeouts": Timeouts(connect=10, script=20),
-            "clock": SystemClock(),
-        } | changed
-        return SshGuestShell("127.0.0.1", settings.pop("port", self.port), **settings)
-
-
-def keygen(path: Path, *options: str) -> str:
-    subprocess.run(["ssh-keygen", "-q", "-N", "", "-f", str(path), *options], check=True)
-    kind, data, *_ = path.with_suffix(".pub").read_text().split()
-    return f"{kind} {data}"
+PASSWORD = "Pass word 7"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    assert SSHD
-    folder = tmp_path_factory.mktemp("sshd")
-    host_key = keygen(folder / "host", "-t", "ed25519")
-    keygen(folder / "other", "-t", "ed25519")
-    (folder / "authorized").write_text(keygen(folder / "user", "-t", "ed25519") + "\n")
-    stand_in = folder / "bin" / "powershell.exe"
-    stand_in.parent.mkdir()
-    stand_in.write_text(STAND_IN)
-    stand_in.chmod(0o755)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    config = folder / "sshd_config"
-    config.write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
-        f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n"
-        f"PasswordAuthentication yes\nPrintMotd no\nSetEnv PATH={stand_in.parent}:{os.environ['PATH']}\n"
-    )
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=(folder / "log").open("wb"))
-    try:
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                time.sleep(0.05)
-        yield Server(port, folder, host_key)
-    finally:
-        process.terminate()
-        process.wait(10)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """One server for the tests that leave it as they found it."""
+    server = Sshd(tmp_path_factory.mktemp("sshd"))
+    server.start()
+    yield server
+    server.kill()
 
 
-def test_parameters_arrive_as_what_they_are(server: Server) -> None:
-    sent = {
-        "Text": "Größe \"quoted\" & $(calc) | ; `n 100% \\ 'x'",
-        "Empty": "",
-        "Number": 4_000_000_000,
-        "Yes": True,
-        "Names": ["BadDriver", "", "a b"],
-        "Starts": [0, 4],
-        "Nothing": [],
-    }
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Sshd]:
+    """A server of the test's own."""
+    server = Sshd(tmp_path / "sshd")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def opened(server: Sshd) -> Iterator[SshGuestShell]:
     shell = server.shell()
-    try:
-        assert shell.run(Said("Echo", "echo"), **sent) == [sent]
-        assert shell.run(Said("Echo", "echo with a mark"), A=1) == [{"A": 1}]  # on the same connection
-    finally:
-        shell.close()
+    yield shell
+    shell.close()
 
 
-def test_the_command_line_is_the_loader_and_fits_cmd_exe(server: Server) -> None:
-    shell = server.shell()
-    try:
-        shell.run(Said("Echo", "echo"), Secret="hunter2")
-    finally:
-        shell.close()
+def in_background(work: Callable[[], object]) -> tuple[threading.Thread, list[Exception]]:
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, failures
+
+
+def test_the_command_line_is_the_loader_and_fits_cmd_exe(server: Sshd, opened: SshGuestShell) -> None:
+    opened.run(said("echo"), Secret="hunter2")
     assert (server.folder / "bin" / "loader").read_text("utf-8") == LOADER
     assert len(command("powershell.exe")) < 8191 - 100
     assert "hunter2" not in command("powershell.exe")
 
 
-def test_a_large_answer_and_a_large_script(server: Server) -> None:
-    shell = server.shell()
-    try:
-        (row,) = shell.run(Said("Large", "large 8000000"))
-        assert len(row["text"]) == 8_000_000
-        assert shell.run(Said("Echo", "echo " + "#" * 300_000)) == [{}]
-    finally:
-        shell.close()
+def test_noise_beside_the_answer_is_nothing_to_it(opened: SshGuestShell) -> None:
+    """Banners and host output before it, progress as CLIXML and 800 kB of warnings on standard error."""
+    assert opened.run(said("noise"), A="Größe") == [{"A": "Größe"}]
 
 
-def test_the_guests_own_message_is_told(server: Server) -> None:
-    shell = server.shell()
-    try:
-        with pytest.raises(GuestError, match="script Set-LabDriver failed: there is no service Nöpe"):
-            shell.run(Said("Set-LabDriver", "throw there is no service Nöpe"))
-        with pytest.raises(GuestError, match=r"exit code 9 \(the term is not recognised\)"):
-            shell.run(Said("X", "broken"))
-        assert shell.run(Said("Echo", "echo")) == [{}]  # a failed script does not spoil the connection
-    finally:
-        shell.close()
+def test_what_powershell_says_when_it_does_not_run(opened: SshGuestShell) -> None:
+    with pytest.raises(GuestError, match=r"exit code 9 \(the term is not recognised\)"):
+        opened.run(said("broken the term is not recognised"))
+    clixml = (
+        'broken #< CLIXML\r<Objs><Obj S="progress"><MS><I64 N="SourceId">1</I64></MS></Obj>'
+        '<S S="Warning">be careful</S>'
+        '<S S="Error">The &quot;file&quot; C:\\x.ps1 cannot be loaded_x000D__x000A_</S>'
+        '<S S="Error">+ CategoryInfo &lt;none&gt;_x000D__x000A_</S></Objs>'
+    )
+    with pytest.raises(GuestError) as caught:
+        opened.run(said(clixml))
+    assert str(caught.value).endswith(
+        'exit code 9 (The "file" C:\\x.ps1 cannot be loaded + CategoryInfo <none>)'
+    )
+    assert opened.run(said("echo")) == [{}]  # a failed script does not spoil the connection
 
 
-def test_no_powershell(server: Server) -> None:
+def test_no_powershell(server: Sshd) -> None:
     shell = server.shell(powershell="pwsh-that-is-not-there")
-    try:
-        with pytest.raises(GuestError, match="exit code 127"):
-            shell.run(Said("X", "echo"))
-    finally:
-        shell.close()
+    with pytest.raises(GuestError, match="exit code 127"):
+        shell.run(said("echo"))
+    with pytest.raises(GuestError, match="exit code 127"):  # it had read nothing of this when it ended
+        shell.run(said("echo\n" + "#" * 3_000_000))
+    shell.close()
 
 
-def test_a_script_that_takes_too_long(server: Server) -> None:
-    shell = server.shell(timeouts=Timeouts(connect=10, script=1))
-    try:
-        with pytest.raises(TimedOut, match="waited 1 s for script; last seen: Slow still runs") as caught:
-            shell.run(Said("Slow", "hang"))
-        assert caught.value.wait == "script"
-        assert shell.run(Said("Echo", "echo")) == [{}]  # on a new connection
-    finally:
-        shell.close()
+def test_a_powershell_that_dies_in_its_answer(opened: SshGuestShell) -> None:
+    """The channel closes without an exit status, and without the rest of the answer."""
+    with pytest.raises(InfrastructureError, match="ended Said without an exit code"):
+        opened.run(said("stop"))
+    assert opened.run(said("echo")) == [{}]
 
 
-def test_a_connection_that_breaks_is_replaced(server: Server) -> None:
+def test_output_without_end_is_not_collected(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "MOST_OUTPUT", 8 << 20)
     shell = server.shell()
-    try:
-        with pytest.raises(InfrastructureError, match="broke off"):
-            shell.run(Said("X", "cut"))
-        assert shell.run(Said("Echo", "echo")) == [{}]
-    finally:
+    with pytest.raises(GuestError, match="wrote more than 8 MiB to standard output"):
+        shell.run(said("flood"))
+    assert shell.run(said("echo")) == [{}]
+    shell.close()
+
+
+def test_slow_output_is_waited_for(server: Sshd) -> None:
+    """Longer than three keep-alive intervals; what counts is silence, not the answer's length."""
+    shell = server.shell(keep_alive=0.5)
+    assert shell.run(said("slow 3")) == [{"slow": True}]
+    shell.close()
+
+
+def test_a_quiet_script_is_no_dead_peer(server: Sshd) -> None:
+    """It writes nothing for longer than three intervals, but its server answers the keep-alive."""
+    shell = server.shell(keep_alive=1)
+    assert shell.run(said("hang 5")) == []
+    shell.close()
+
+
+def test_a_connection_that_is_reset_in_mid_output(server: Sshd) -> None:
+    with Relay(server.port) as relay:
+        shell = server.shell(port=relay.port)
+        assert shell.run(said("echo")) == [{}]
+        relay.cut_after = 3_000_000
+        with pytest.raises(InfrastructureError, match="broke off while Said ran"):
+            shell.run(said("large 1 20000000"))
+        assert relay.cut_after is None and relay.to_client > 1_000_000
+        assert shell.run(said("echo")) == [{}]
+        assert relay.connections == 2
         shell.close()
 
 
-def test_another_host_key_is_refused(server: Server) -> None:
+def test_an_sshd_that_is_killed_in_mid_output_and_started_again(own: Sshd) -> None:
+    shell, runs = own.shell(), own.folder / "bin" / "runs"
+    thread, failures = in_background(lambda: shell.run(said("started")))
+    wait_for(runs.exists)
+    own.kill()
+    thread.join(30)
+    (failure,) = failures
+    assert type(failure) is InfrastructureError and "broke off while Said ran" in str(failure)
+    with pytest.raises(InfrastructureError, match="Connection refused"):
+        shell.run(said("echo"))
+    own.start()
+    assert shell.run(said("echo")) == [{}]
+    assert runs.read_text() == "x"  # not sent again
+    shell.close()
+
+
+def test_a_peer_that_falls_silent_in_mid_script_is_noticed(server: Sshd) -> None:
+    """Its TCP still acknowledges everything: only the keep-alive can tell."""
+    with Relay(server.port) as relay:
+        shell = server.shell(port=relay.port, keep_alive=1, script=60)
+        assert shell.run(said("echo")) == [{}]
+        thread, failures = in_background(lambda: shell.run(said("hang 50")))
+        time.sleep(0.5)  # whenever it falls silent, the same is to happen
+        relay.swallow()
+        thread.join(40)
+        (failure,) = failures
+        assert "s while Said ran, and did not answer the keep-alive" in str(failure)
+        assert shell.run(said("echo")) == [{}]
+        shell.close()
+
+
+def test_an_idle_shell_whose_peer_is_gone_is_replaced_before_anything_is_sent(server: Sshd) -> None:
+    with Relay(server.port) as relay:
+        shell = server.shell(port=relay.port, connect=2)
+        assert shell.run(said("echo")) == [{}]
+        relay.swallow()
+        time.sleep(RECENT + 0.5)
+        assert shell.run(said("echo"), A=1) == [{"A": 1}]
+        assert relay.connections == 2
+        shell.close()
+
+
+def test_an_idle_shell_whose_peer_is_there_keeps_its_connection(server: Sshd) -> None:
+    with Relay(server.port) as relay:
+        shell = server.shell(port=relay.port)
+        assert shell.run(said("echo")) == [{}]
+        time.sleep(RECENT + 0.5)
+        assert shell.run(said("echo")) == [{}]
+        assert relay.connections == 1
+        shell.close()
+
+
+# --- host keys -------------------------------------------------------------------------------------------
+
+
+def test_another_host_key_is_refused_before_the_log_on(server: Sshd) -> None:
     other = " ".join((server.folder / "other.pub").read_text().split()[:2])
+    logged_on = server.log().count("Accepted publickey")
     with pytest.raises(InfrastructureError, match="has another host key") as caught:
-        server.shell(host_key=other).run(Said("X", "echo"))
+        server.shell(host_key=other).run(said("echo"))
     assert "host_key" in caught.value.help
+    assert server.log().count("Accepted publickey") == logged_on
 
 
-def test_a_host_key_of_a_kind_the_server_lacks_is_refused(server: Server, tmp_path: Path) -> None:
-    rsa = keygen(tmp_path / "rsa", "-t", "ecdsa")
-    with pytest.raises(InfrastructureError, match=r"another host key|no host key of the kind"):
-        server.shell(host_key=rsa).run(Said("X", "echo"))
+def test_a_host_key_that_changed_between_two_scripts(own: Sshd) -> None:
+    shell, new = own.shell(), ""
+    assert shell.run(said("echo")) == [{}]
+    own.kill()
+    new = own.new_host_key()
+    own.start()
+    for _ in range(2):
+        with pytest.raises(InfrastructureError, match=r"has another host key \(ssh-ed25519 SHA256:"):
+            shell.run(said("count"))
+    assert not (own.folder / "bin" / "runs").exists()
+    renewed = own.shell(host_key=new)
+    assert renewed.run(said("echo")) == [{}]
+    renewed.close()
+
+
+def test_a_host_key_of_a_kind_the_server_lacks_is_refused(server: Sshd, tmp_path: Path) -> None:
+    key = keygen(tmp_path / "key", "-t", "ecdsa")
+    with pytest.raises(InfrastructureError, match="has no host key of the kind the inventory pins"):
+        server.shell(host_key=key).run(said("echo"))
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
+def test_host_keys_and_user_keys_of_other_kinds(own: Sshd, tmp_path: Path, kind: str) -> None:
+    for name in ("host", "host.pub"):
+        (own.folder / name).unlink()
+    pinned = keygen(own.folder / "host", "-t", kind)
+    (own.folder / "authorized").write_text(keygen(tmp_path / "mine", "-t", kind) + "\n")
+    own.restart()
+    shell = own.shell(host_key=pinned, key_file=tmp_path / "mine")
+    assert shell.run(said("echo")) == [{}]
+    shell.close()
+
+
+def test_a_host_key_that_is_none(server: Sshd) -> None:
+    with pytest.raises(ConfigurationError, match=r"guest\.shell\.host_key is not a public key"):
+        server.shell(host_key="ssh-ed25519 AAAA").run(said("echo"))
+
+
+# --- log-on ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["key", "password"])
-def test_wrong_credentials(server: Server, how: str) -> None:
+def test_wrong_credentials(server: Sshd, how: str) -> None:
     if how == "key":
         shell = server.shell(key_file=server.folder / "other")
     else:
         shell = server.shell(key_file=None, password="hunter2")
     with pytest.raises(CredentialsRefused, match="refused the credentials of") as caught:
-        shell.run(Said("X", "echo"))
+        shell.run(said("echo"))
     assert "hunter2" not in str(caught.value) + caught.value.help
 
 
+def test_a_key_with_a_passphrase(server: Sshd, tmp_path: Path) -> None:
+    public = keygen(tmp_path / "sealed", "-t", "ed25519", passphrase="open sesame")
+    authorized = server.folder / "authorized"
+    authorized.write_text(authorized.read_text() + public + "\n")
+    shell = server.shell(key_file=tmp_path / "sealed", key_passphrase="open sesame")
+    assert shell.run(said("echo")) == [{}]
+    shell.close()
+    with pytest.raises(ConfigurationError, match="sealed needs a passphrase"):
+        server.shell(key_file=tmp_path / "sealed").run(said("echo"))
+    with pytest.raises(ConfigurationError, match="or its passphrase is wrong") as caught:
+        server.shell(key_file=tmp_path / "sealed", key_passphrase="close").run(said("echo"))
+    assert "close" not in str(caught.value)
+
+
+def test_key_files_that_are_none(server: Sshd, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="gone does not exist"):
+        server.shell(key_file=tmp_path / "gone").run(said("echo"))
+    (tmp_path / "text").write_text("not a key")
+    with pytest.raises(ConfigurationError, match="it is no private key that we know"):
+        server.shell(key_file=tmp_path / "text").run(said("echo"))
+
+
 @pytest.mark.parametrize(
-    ("said", "says"),
+    ("account", "error", "says"),
     [
-        ("Authentication timeout.", "did not answer as an SSH server within 10 s"),
-        ("Authentication failed: transport shut down or saw EOF", "could not be reached"),
+        pytest.param(
+            "!{hash}:19000::::::", CredentialsRefused, "refused the credentials of lab", id="locked"
+        ),
+        pytest.param(
+            "{hash}:19000:::::1:", CredentialsRefused, "refused the credentials of lab", id="expired"
+        ),
+        pytest.param("{hash}:0:0:90::::", GuestError, "password has expired", id="password expired"),
+        pytest.param("{hash}:19000::::::", None, "", id="good"),
     ],
 )
-def test_a_server_lost_in_the_middle_of_the_log_on_has_refused_nothing(
-    server: Server, said: str, says: str
-) -> None:
-    error = server.shell()._refused(paramiko.AuthenticationException(said))
-    assert type(error) is InfrastructureError and says in str(error)
+def test_accounts(tmp_path: Path, account: str, error: type[Exception] | None, says: str) -> None:
+    """Real ones of this server alone. A password that must be changed gets a session, but no program."""
+    if not can_have_accounts():
+        pytest.skip("needs root and mount namespaces, for a server with users of its own")
+    server = Sshd(tmp_path / "sshd", accounts={"lab": account.format(hash=hashed(PASSWORD))})
+    server.start()
+    shell = server.shell(user="lab", password=PASSWORD, key_file=None)
+    try:
+        if error is None:
+            assert shell.run(said("echo")) == [{}]
+        else:
+            with pytest.raises(error, match=says) as caught:
+                shell.run(said("echo"))
+            assert PASSWORD not in str(caught.value) + getattr(caught.value, "help", "")
+    finally:
+        shell.close()
+        server.kill()
 
 
-def test_nobody_there(server: Server) -> None:
+def test_an_account_that_the_server_does_not_let_in(tmp_path: Path) -> None:
+    server = Sshd(tmp_path / "sshd", settings=f"DenyUsers {USER}\n")
+    server.start()
+    try:
+        with pytest.raises(CredentialsRefused, match="refused the credentials"):
+            server.shell().run(said("echo"))
+    finally:
+        server.kill()
+
+
+def test_a_server_that_wants_a_second_proof(tmp_path: Path) -> None:
+    server = Sshd(tmp_path / "sshd", settings="AuthenticationMethods publickey,password\n")
+    server.start()
+    try:
+        with pytest.raises(CredentialsRefused, match=r"wants more than one proof of \w+: password as well"):
+            server.shell().run(said("echo"))
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "says"),
+    [
+        ("Authentication timeout.", InfrastructureError, "did not answer as an SSH server within 10 s"),
+        (
+            "Authentication failed: transport shut down or saw EOF",
+            InfrastructureError,
+            "could not be reached",
+        ),
+        ("Illegal info request from server", CredentialsRefused, "wants a new password for"),
+    ],
+)
+def test_what_paramiko_says_of_a_log_on(server: Sshd, said: str, kind: type[Exception], says: str) -> None:
+    error = refused(server.access(), paramiko.AuthenticationException(said))
+    assert type(error) is kind and says in str(error)
+
+
+# --- nobody there ----------------------------------------------------------------------------------------
+
+
+def test_nobody_there(server: Sshd) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         closed = free.getsockname()[1]
     with pytest.raises(
         InfrastructureError, match=f"127.0.0.1:{closed} could not be reached: Connection refused"
     ):
-        server.shell(port=closed).run(Said("X", "echo"))
+        server.shell(port=closed).run(said("echo"))
 
 
-def test_somebody_who_never_answers(server: Server) -> None:
+def test_a_name_that_is_not_known(server: Sshd) -> None:
+    with pytest.raises(InfrastructureError, match="could not be reached: "):
+        server.shell(address="no-such-host.invalid").run(said("echo"))
+
+
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n"])
+def test_somebody_who_is_no_ssh_server(server: Sshd, greeting: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        shell = server.shell(port=silent.getsockname()[1], timeouts=Timeouts(connect=1))
+        kept: list[socket.socket] = []
+
+        def accept() -> None:
+            with suppress(OSError):
+                connection, _ = silent.accept()
+                kept.append(connection)
+                connection.sendall(greeting)
+
+        threading.Thread(target=accept, daemon=True).start()
+        shell = server.shell(port=silent.getsockname()[1], connect=1)
         with pytest.raises(InfrastructureError, match="did not answer as an SSH server within 1 s"):
-            shell.run(Said("X", "echo"))
+            shell.run(said("echo"))
+        for each in kept:
+            each.close()
+
+
+def test_a_server_that_has_no_room_for_a_session(tmp_path: Path) -> None:
+    server = Sshd(tmp_path / "sshd", settings="MaxSessions 0\n")
+    server.start()
+    try:
+        with pytest.raises(InfrastructureError, match="opened no channel: "):
+            server.shell().run(said("echo"))
+    finally:
+        server.kill()
 
 
 def test_a_powershell_that_is_not_a_plain_path() -> None:
@@ -306,25 +437,25 @@ CRASH = {
 }
 
 
-def host(server: Server, folder: Path, *, expendable: bool = True) -> Host:
+def host(server: Sshd, folder: Path, *, expendable: bool = True) -> Host:
     """The server as a host of an inventory; its SMB port is closed."""
     (folder / "lab.yaml").write_text(
         f"hosts:\n  lab1:\n    address: 127.0.0.1\n    expendable: {str(expendable).lower()}\n"
         f"    machine: {{kind: fixed, state: [{sys.executable}, -c, print('on')]}}\n"
-        f"    guest:\n      shell: {{kind: ssh, port: {server.port}, user: {getpass.getuser()}, "
+        f"    guest:\n      shell: {{kind: ssh, port: {server.port}, user: {USER}, "
         f"key_file: {server.folder}/user, host_key: {server.host_key}}}\n"
         f"    smb: {{port: 1, password: {{env: LAB1}}}}\n    timeouts: {{connect: 5}}\n"
     )
     return load([folder / "lab.yaml"]).host("lab1")
 
 
-def prepare(server: Server, **answers: dict[str, object]) -> None:
+def prepare(server: Sshd, **answers: dict[str, object]) -> None:
     for name, row in answers.items():
         path = server.folder / "bin" / f"{name.replace('_', '-')}.json"
         path.write_text(json.dumps([row]), "utf-8")
 
 
-def test_checking_a_host(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checking_a_host(server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB1", "hunter2")
     prepare(server, Get_LabBoot=BOOT, Get_LabCrashControl=CRASH)
     checks = check_host(host(server, tmp_path), open_machine)
@@ -356,7 +487,7 @@ def test_checking_a_host(server: Server, tmp_path: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_what_a_check_finds_wrong(
-    server: Server, tmp_path: Path, changed: dict[str, object], name: str, says: str
+    server: Sshd, tmp_path: Path, changed: dict[str, object], name: str, says: str
 ) -> None:
     prepare(server, Get_LabBoot=BOOT, Get_LabCrashControl=CRASH | changed)
     (wrong,) = [c for c in check_host(host(server, tmp_path)) if c.name == name]
@@ -364,7 +495,7 @@ def test_what_a_check_finds_wrong(
 
 
 def test_a_check_of_a_host_that_lacks_everything(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LAB1", raising=False)
     (server.folder / "bin" / "Get-LabBoot.json").write_text("Access denied")
