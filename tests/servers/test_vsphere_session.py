@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ pytest.importorskip("pyVmomi", reason="no pyvmomi: install the extra 'vsphere'")
 
 from pyVmomi import vim
 from vcsim import PASSWORD, Vcsim, certificate
-from vsphere_lab import NAME, PATH, running, session_of
+from vsphere_lab import NAME, PATH, running, session_of, until
 
 from lab.machines.vsphere import Session, find
+from lab.machines.vsphere import session as session_module
 from lab.model import (
     ConfigurationError,
     CredentialsRefused,
@@ -141,6 +143,21 @@ def test_a_read_is_repeated_and_an_action_is_not(vcenter: Vcsim, session: Sessio
     with pytest.raises(InfrastructureError, match="could not be reached"):
         find.machine(session, PATH)
     assert len(vcenter.calls("FindByInventoryPath")) == before + 2
+
+
+def test_a_session_is_kept_alive_until_it_is_closed(
+    vcenter: Vcsim, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "KEEP_ALIVE_SECONDS", 0.05)
+    others = set(threading.enumerate())
+    vm = find.machine(session, PATH)
+    until(lambda: len(vcenter.calls("CurrentTime")) > 3)
+    session.close()
+    until(lambda: not set(threading.enumerate()) - others)
+    assert len(vcenter.calls("Login")) == 1  # nobody woke it up again
+    assert session.read(lambda: vm.name) == NAME
+    before = len(vcenter.calls("CurrentTime"))
+    until(lambda: len(vcenter.calls("CurrentTime")) > before)
 
 
 def test_the_password_is_nowhere_to_be_seen(session: Session) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -204,7 +205,9 @@ class VsphereMachine:
                 lambda: start(vm), f"{what} of {self._wanted}", seconds, limit=limit
             )
         except TimedOut as error:
-            question = self._read(lambda vm: vm.runtime.question, "the open question")
+            question = None
+            with suppress(InfrastructureError):
+                question = self._read(lambda vm: vm.runtime.question, "the open question")
             if question is None:
                 raise
             asked = " ".join(question.text.split())[:300]

@@ -85,7 +85,8 @@ class Session:
         self._instance: Any = None
         self._log_ons = 0
         self._used = 0.0
-        self._over = threading.Event()
+        self._over = threading.Event()  # set while nobody is logged on
+        self._over.set()
 
     def __repr__(self) -> str:
         return f"Session({self.url!r}, user={self.user!r})"
@@ -160,24 +161,25 @@ class Session:
                 self._host, self._port, context=self._context, timeout=ANSWER_SECONDS
             )
             cookie = str(self._connected()._stub.cookie).partition(";")[0]
-            connection.request("GET", path, headers={"Cookie": cookie, **(headers or {})})
+            always = {"Cookie": cookie, "Connection": "close"}
+            connection.request("GET", path, headers={**always, **(headers or {})})
             answer = connection.getresponse()
             if answer.status == http.client.UNAUTHORIZED:
+                answer.close()
                 raise vim.fault.NotAuthenticated(msg=f"{path} was not handed out")
             return answer
 
         return self.read(ask, path)
 
     def close(self) -> None:
-        """Log off. The next call logs on again."""
-        self._over.set()
+        """Log off. The next call logs on again, and objects found before stay usable."""
         with self._lock:
-            instance, self._instance = self._instance, None
-        if instance is None:
-            return
-        with suppress(vmodl.MethodFault, *LOST):  # it may be gone already
-            instance.RetrieveContent().sessionManager.Logout()
-        instance._stub.DropConnections()
+            self._over.set()
+            if self._instance is None:
+                return
+            with suppress(vmodl.MethodFault, *LOST):  # the session may be gone already
+                self._instance.RetrieveContent().sessionManager.Logout()
+            self._instance._stub.DropConnections()
 
     # How it is kept up.
 
@@ -194,12 +196,16 @@ class Session:
         with self._lock:
             if self._instance is None:
                 self._instance = self._new()
-                self._log_ons += 1
-                self._over = threading.Event()
-                threading.Thread(
-                    target=self._keep_alive, args=(self._over,), name="vcenter-keep-alive", daemon=True
-                ).start()
+                self._logged_on()
             return self._instance
+
+    def _logged_on(self) -> None:
+        self._log_ons += 1
+        if self._over.is_set():
+            self._over = threading.Event()
+            threading.Thread(
+                target=self._keep_alive, args=(self._over,), name="vcenter-keep-alive", daemon=True
+            ).start()
 
     def _new(self) -> Any:
         """Raises InfrastructureError when there is no verified connection, CredentialsRefused."""
@@ -254,12 +260,12 @@ class Session:
                 raise self.refused("the log-on", fault) from None
             except LOST as error:
                 raise self._unreachable(error) from None
-            self._log_ons += 1
+            self._logged_on()
 
     def _keep_alive(self, over: threading.Event) -> None:
         while not over.wait(KEEP_ALIVE_SECONDS):
-            with suppress(InfrastructureError):  # the next call will tell
-                self.read(lambda: self._connected().CurrentTime())
+            with suppress(vmodl.MethodFault, *LOST):  # the next call will tell, and log on again
+                self._instance.CurrentTime()
 
     def _bad_credentials(self) -> CredentialsRefused:
         return CredentialsRefused(
