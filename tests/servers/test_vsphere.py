@@ -6,9 +6,7 @@ machine, VMware Tools at work, and versions of the interface other than 6.5.
 
 from __future__ import annotations
 
-import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -265,34 +263,3 @@ def test_hosts_of_one_controller_share_a_session(
     assert len(vcenter.calls("Login")) == 1
     close_all()
     assert len(vcenter.calls("Logout")) == 1
-
-
-# What stands behind a machine
-
-
-def test_what_stands_behind_a_machine_follows_its_power(vcenter: Vcsim, session: Session) -> None:
-    told: list[tuple[str, str, str]] = []
-
-    class Controller(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            told.append((self.path, str(self.headers["Authorization"]), json.loads(body)["ResetType"]))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Controller) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{other.server_port}/reset"
-        vcenter.control(behind={NAME: {"url": url, "user": "bmc", "password": "p"}})
-        machine = machine_of(session)
-        machine.checkpoint("live", memory=True)
-        machine.interrupt()
-        machine.reset()
-        machine.power_off()
-        machine.power_on()
-        machine.restore("live")
-        other.shutdown()
-    assert [kind for _, _, kind in told] == ["Nmi", "ForceRestart", "ForceOff", "On", "ForceOff", "On"]
-    assert {(path, who) for path, who, _ in told} == {("/reset", "Basic Ym1jOnA=")}

@@ -151,6 +151,19 @@ class Vcsim:
         return [(row["method"], row["of"]) for row in rows if method in (None, row["method"])]
 
 
+def redfish(
+    url: str, system: str, user: str, password: str, ca_file: str, address: str = ""
+) -> dict[str, str]:
+    """What `Vcsim.control(behind={name: ...})` takes to put a Redfish controller behind a machine."""
+    return {
+        "address": address,
+        "url": f"{url}/redfish/v1/Systems/{system}/Actions/ComputerSystem.Reset",
+        "user": user,
+        "password": password,
+        "caFile": ca_file,
+    }
+
+
 def certificate(folder: Path, name: str, *, expired: bool = False) -> tuple[Path, Path]:
     """A self-signed certificate for 127.0.0.1 and its key."""
     key = ec.generate_private_key(ec.SECP256R1())

@@ -68,7 +68,8 @@ func separate(source, vm *simulator.VirtualMachine, kept []types.BaseVirtualDevi
 	parents := map[int32]*types.VirtualDiskFlatVer2BackingInfo{}
 	for _, device := range kept {
 		if disk, backing := flatDisk(device); disk != nil {
-			parents[disk.Key] = backing
+			own := *backing
+			parents[disk.Key] = &own
 		}
 	}
 	for _, device := range own {

@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
 	"io/ioutil"
@@ -55,7 +56,7 @@ func main() {
 	}
 	front := newFront(model.Service, *controlFile, *recordFile)
 	if *templates != "" {
-		check(makeTemplates(model.Service, strings.Split(*templates, ","), *snapshot))
+		check(front.makeTemplates(strings.Split(*templates, ","), *snapshot))
 	}
 
 	pair, err := tls.LoadX509KeyPair(*certificate, *key)
@@ -94,9 +95,9 @@ func monitor(mode string) {
 }
 
 // makeTemplates clones the first machine and marks the clones as templates.
-func makeTemplates(service *simulator.Service, names []string, snapshot string) error {
+func (f *front) makeTemplates(names []string, snapshot string) error {
 	ctx := context.Background()
-	client, err := vim25.NewClient(ctx, service)
+	client, err := vim25.NewClient(ctx, f.service)
 	if err != nil {
 		return err
 	}
@@ -121,16 +122,15 @@ func makeTemplates(service *simulator.Service, names []string, snapshot string) 
 	for _, name := range names {
 		var spec types.VirtualMachineCloneSpec
 		spec.Location.Pool = &where
-		task, err := source.Clone(ctx, folder, name, spec)
-		if err != nil {
-			return err
+		request := &types.CloneVM_Task{
+			This: source.Reference(), Folder: folder.Reference(), Name: name, Spec: spec,
 		}
-		info, err := task.WaitForResult(ctx, nil)
-		if err != nil {
-			return err
+		ref, fault := f.clone(request, machine(source.Reference()), control{})
+		if fault != nil {
+			return errors.New(fault.LocalizedMessage)
 		}
-		made := object.NewVirtualMachine(client, info.Result.(types.ManagedObjectReference))
-		task, err = made.CreateSnapshot(ctx, snapshot, "", false, false)
+		made := object.NewVirtualMachine(client, ref.(types.ManagedObjectReference))
+		task, err := made.CreateSnapshot(ctx, snapshot, "", false, false)
 		if err != nil {
 			return err
 		}
