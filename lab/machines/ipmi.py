@@ -1,4 +1,4 @@
-"""Power, NMI, boot override and serial console through a management controller that speaks IPMI 2.0, by pyghmi.
+"""Power, NMI, boot override and serial console over IPMI 2.0, by pyghmi.
 
 Every call logs on, asks, and logs off: controllers allow few sessions, and forget them when they restart.
 The password goes into the HMACs of the log-on and nowhere else.
@@ -84,7 +84,7 @@ class IpmiMachine:
         flags = _BOOT_VALID | (_BOOT_UEFI if self._uefi else 0)
         wanted = _BOOT_DEVICES[device]
         with self._session() as session:
-            # Else a controller forgets the override when no power command comes within 60 s (28.12); optional.
+            # Optional: else the override is forgotten when no power command comes within 60 s (28.12).
             with suppress(CompletionCode):
                 self._ask(session, _CHASSIS, _SET_BOOT, (_KEEP_FLAGS, 0x08))
             self._ask(session, _CHASSIS, _SET_BOOT, (_BOOT_FLAGS, flags, wanted, 0, 0, 0))

@@ -6,6 +6,7 @@ simple one with a deadline on every wait, resending, and no silent fall-back to 
 IPMI 1.5 (whose log-on is MD5). Protocol: IPMI 2.0 rev. 1.1, chapters 13 (RMCP+), 24 (SOL).
 """
 
+# mypy: allow-untyped-calls
 from __future__ import annotations
 
 import math
@@ -57,7 +58,7 @@ class CompletionCode(Exception):
 class IpmiSession(simplesession.Session):
     """Logs on when made. For one thread at a time.
 
-    Raises Silent, OSError, or IpmiException with pyghmi's text (NO_CIPHER, IPMI_15 for the two that are ours).
+    Raises Silent, OSError, or IpmiException with pyghmi's text, NO_CIPHER or IPMI_15.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class IpmiSession(simplesession.Session):
         until = min(self._deadline, self._resend_at if self._resends else math.inf)
         if timeout is not None:
             until = min(until, now + timeout)
-        if select.select([self.socket], [], [], None if until == math.inf else max(0.0, until - now))[0]:
+        if select.select([self._wire], [], [], None if until == math.inf else max(0.0, until - now))[0]:
             self.process_pktqueue()
             return
         now = time.monotonic()
@@ -131,9 +132,9 @@ class IpmiSession(simplesession.Session):
 
     def process_pktqueue(self) -> None:
         for _ in range(_PACKETS_AT_ONCE):
-            if not select.select([self.socket], [], [], 0)[0]:
+            if not select.select([self._wire], [], [], 0)[0]:
                 return
-            packet = bytearray(self.socket.recv(3000))
+            packet = bytearray(self._wire.recv(3000))
             if len(packet) < 16 or packet[0] != 6 or packet[2:4] != b"\xff\x07":
                 self.strange += 1
                 continue
@@ -145,18 +146,18 @@ class IpmiSession(simplesession.Session):
     def _getmaxtimeout(self) -> float:
         return max(0.0, self._deadline - time.monotonic())
 
-    def _assignsocket(self, server: object = None) -> socket.socket:
+    def _assignsocket(self, server: object = None) -> socket.socket:  # type: ignore[override]
         """Connected, so that an answer comes from the controller alone and a closed port is known at once."""
         family, kind, protocol, _, place = socket.getaddrinfo(self.bmc, self.port, type=socket.SOCK_DGRAM)[0]
-        made = socket.socket(family, kind, protocol)
-        made.connect(place)
-        return made
+        self._wire = socket.socket(family, kind, protocol)
+        self._wire.connect(place)
+        return self._wire
 
     def _xmit_packet(self, retry: bool = True, delay_xmit: object = None, timeout: object = None) -> None:
         if self.sequencenumber:  # 0 is for what is sent outside of a session
             self.sequencenumber += 1
         self._resend_at = time.monotonic() + RESEND_SECONDS
-        self.socket.send(self.netpacket)
+        self._wire.send(self.netpacket)
 
     def _resend(self) -> None:
         self._resend_at = time.monotonic() + RESEND_SECONDS
@@ -196,9 +197,9 @@ class IpmiSession(simplesession.Session):
         self.onlogon({"error": IPMI_15})
 
     def _close_socket(self) -> None:
-        made = getattr(self, "socket", None)
-        if made is not None:
-            made.close()
+        wire: socket.socket | None = getattr(self, "_wire", None)  # none when the name was not found
+        if wire is not None:
+            wire.close()
 
 
 class SolChannel(console.Console):
@@ -216,7 +217,8 @@ class SolChannel(console.Console):
         self.remseq = self.myseq = self.lastsize = self.retriedpayload = 0
         self.pendingoutput: list[Any] = []
         self.port = port
-        self.ipmi_session = self._session = session
+        self.ipmi_session = session  # type: ignore[assignment]
+        self._session = session
         session.limit(seconds)
         self._got_session({})
 
@@ -229,5 +231,5 @@ class SolChannel(console.Console):
         self._session.limit(CLOSE_SECONDS)
         self.close()
 
-    def wait_for_rsp(self, timeout: float) -> None:
+    def wait_for_rsp(self, timeout: float) -> None:  # type: ignore[override]
         self._session.wait_for_rsp(timeout)
