@@ -186,6 +186,17 @@ def copy_rows(job: Job, folder: Path, login: Login, rounds: int) -> Iterator[Row
         )
         mine, theirs = found[clients.OUR_GET.name]["megabytes"], found["smbclient"]["megabytes"]
         yield _more(f"Copy of a 1 GiB file, {words}: MB/s", mine, theirs, "smbclient", 1)
+    place = folder.parent / "copy.bin"
+    large = replace(job, file=LARGE_FILE, length=LARGE, protection="signed", folder=str(folder.parent))
+    found = in_turns(
+        readers([clients.OUR_FETCH], large)
+        | {"smbclient": lambda: client_get(login, LARGE_FILE, "signed", str(place))},
+        rounds,
+    )
+    place.unlink()
+    mine, theirs = found[clients.OUR_FETCH.name]["megabytes"], found["smbclient"]["megabytes"]
+    name = "Copy of a 1 GiB file into the vault, signed, with its hashes: MB/s"
+    yield _more(name, mine, theirs, "smbclient, into a file")
 
 
 class Counted:

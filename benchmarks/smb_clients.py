@@ -24,16 +24,17 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Client:
-    """One way to read. `depth`: READs in flight when it cannot have as many as the job says."""
+    """One way to read. `depth`: READs in flight when it cannot have as many as the job says.
+
+    `whole`: it reads the file once, from end to end, in pieces of its own.
+    """
 
     name: str
     module: str
     depth: int | None = None
     easy: bool = False
-
-    @property
-    def ours(self) -> bool:
-        return self.module in ("ours", "our_get", "read_at")
+    whole: bool = False
+    ours: bool = False
 
     def read(self, job: Job) -> Figures:
         """Do the job in a new process. RuntimeError when it fails or got other lengths than it asked for."""
@@ -45,7 +46,7 @@ class Client:
             raise RuntimeError(f"{self.name} failed: {ran.stderr.strip()[-600:]}")
         found = json.loads(ran.stdout.splitlines()[-1])
         reads = found["reads"]
-        if not reads or found["bytes"] != (job.length if self is OUR_GET else reads * job.size):
+        if not reads or found["bytes"] != (job.length if self.whole else reads * job.size):
             raise RuntimeError(f"{self.name}: {reads} READs of {job.size} bytes gave {found['bytes']} bytes")
         figures = {
             "rate": reads / found["seconds"],
@@ -56,10 +57,11 @@ class Client:
         return figures | {"megabytes": found["bytes"] / found["seconds"] / 1e6}
 
 
-OURS = Client("Bugcheck Lab", "ours")
-READ_AT = Client("Bugcheck Lab, one at a time", "read_at", 1)
+OURS = Client("Bugcheck Lab", "ours", ours=True)
+READ_AT = Client("Bugcheck Lab, one at a time", "read_at", 1, ours=True)
 SMBPROTOCOL = Client("smbprotocol", "smbprotocol")
-OUR_GET = Client("Bugcheck Lab", "our_get")
+OUR_GET = Client("Bugcheck Lab", "our_get", whole=True, ours=True)
+OUR_FETCH = Client("Bugcheck Lab", "our_fetch", whole=True, ours=True)
 PIKE = Client("pike", "pike")
 IMPACKET = Client("impacket", "impacket", 1)
 AIOSMB = Client("aiosmb", "aiosmb")

@@ -44,11 +44,11 @@ def torture_echo(login: Login, depth: int) -> Figures:
     return {"rate": rate, "cpu": (spent - idle) / (rate * SECONDS) * 1e6}
 
 
-def client_get(login: Login, file: str, protection: str) -> Figures:
-    """MB/s of `get FILE /dev/null`, by smbclient's own watch, which starts after the log-on."""
-    words = [f"--client-protection={PROTECTIONS[protection]}", "-c", f"get {file} /dev/null"]
+def client_get(login: Login, file: str, protection: str, place: str = "/dev/null") -> Figures:
+    """MB/s of `get FILE PLACE`, by smbclient's own watch, which starts after the log-on."""
+    words = [f"--client-protection={PROTECTIONS[protection]}", "-c", f"get {file} {place}"]
     said, _ = _run(["smbclient", *login.words, *words])
-    rate = re.search(r"of size \d+ as /dev/null \(([\d.]+) KiloBytes/sec\)", said)
+    rate = re.search(r"of size \d+ as \S+ \(([\d.]+) KiloBytes/sec\)", said)
     if rate is None:
         raise RuntimeError(f"smbclient said no rate: {said[-300:]}")
     return {"megabytes": float(rate[1]) * 1024 / 1e6}
