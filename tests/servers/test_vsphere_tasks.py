@@ -55,6 +55,16 @@ def test_a_task_that_fails_says_so_in_the_vcenters_words(vcenter: Vcsim, session
     assert caught.value.fault == kind
 
 
+@pytest.mark.parametrize("method", ["ResetVM_Task", "SendNMI"])
+def test_a_privilege_that_is_missing_is_named(vcenter: Vcsim, session: Session, method: str) -> None:
+    said = "Permission to perform this operation was denied."
+    vcenter.control(faults=[{"method": method, "fault": "NoPermission", "message": said}])
+    machine = machine_of(session)
+    with pytest.raises(VcenterFault, match=rf"{said} \(NoPermission\)") as caught:
+        machine.reset() if method == "ResetVM_Task" else machine.interrupt()
+    assert "the privilege Some.Privilege" in caught.value.help
+
+
 def test_an_answer_that_cannot_be_read_spoils_no_other_task(vcenter: Vcsim, session: Session) -> None:
     """As from a vCenter that is newer than pyvmomi."""
     vcenter.control(

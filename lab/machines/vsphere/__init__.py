@@ -11,7 +11,8 @@ import threading
 from dataclasses import dataclass
 
 from lab.inventory import VcenterController
-from lab.machines.vsphere.session import Session, VcenterFault
+from lab.machines.vsphere.faults import VcenterFault
+from lab.machines.vsphere.session import Session
 from lab.machines.vsphere.tasks import Cancelled, Progress, Tasks
 
 __all__ = ["Cancelled", "Progress", "Session", "Tasks", "Vcenter", "VcenterFault", "connect"]

@@ -19,12 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-from xml.parsers.expat import ExpatError
 
 from pyVim.connect import SmartConnect
 from pyVmomi import vim, vmodl
 
 from lab.machines.vsphere import tls
+from lab.machines.vsphere.faults import LOST, VcenterFault, refusal, said
 from lab.model import CredentialsRefused, InfrastructureError
 
 T = TypeVar("T")
@@ -40,19 +40,7 @@ IDLE_SECONDS = 20
 
 MOST_CONNECTIONS = 16
 
-LOST = (OSError, http.client.HTTPException, ExpatError)
 _connect: Any = SmartConnect  # has no types
-
-
-class VcenterFault(InfrastructureError):
-    """A vCenter said no. `fault` is its fault's class, as `DuplicateName`; `detail` is the fault itself."""
-
-    help = "See the task's own entry in the vCenter; the fault's name is in the vSphere API reference."
-
-    def __init__(self, message: str, detail: Any, *, help: str | None = None) -> None:
-        super().__init__(message, help=help)
-        self.detail = detail
-        self.fault = type(detail).__name__.rpartition(".")[2]
 
 
 class Session:
@@ -138,7 +126,7 @@ class Session:
                 raise self._unreachable(error) from None
             except LOST as error:
                 raise InfrastructureError(
-                    f"the connection to {self.url} was lost during {about}: {_said(error)}",
+                    f"the connection to {self.url} was lost during {about}: {said(error)}",
                     help="Whether it was carried out is not known: look at the machine in the vCenter.",
                 ) from None
             except vmodl.MethodFault as fault:
@@ -147,8 +135,7 @@ class Session:
 
     def refused(self, about: str, fault: Any) -> VcenterFault:
         """The vCenter's own words on why `about` was not done."""
-        kind = type(fault).__name__.rpartition(".")[2]
-        return VcenterFault(f"{self.url} refused {about}: {fault_text(fault)} ({kind})", fault)
+        return refusal(self.url, self.user, about, fault)
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
         """Ask for what the vCenter's web server has, as a file of a datastore: /folder/PATH?dcPath=…&dsName=…
@@ -227,7 +214,7 @@ class Session:
             raise self._unreachable(error) from None
         except Exception as error:  # pyvmomi raises bare ones for a server that is no vCenter
             raise InfrastructureError(
-                f"{self.url} does not answer as a vCenter does: {_said(error)}"
+                f"{self.url} does not answer as a vCenter does: {said(error)}"
             ) from None
         instance._stub.poolSize = MOST_CONNECTIONS
         return instance
@@ -282,20 +269,6 @@ class Session:
                 help="Set the controller's ca_file to the PEM file of the issuer, or its thumbprint.",
             )
         return InfrastructureError(
-            f"{self.url} could not be reached: {_said(error)}",
+            f"{self.url} could not be reached: {said(error)}",
             help="Check the controller's url and the network.",
         )
-
-
-def fault_text(fault: Any) -> str:
-    """What a fault says of itself, in one line: its own message, those that it wraps, or its name."""
-    texts = [getattr(fault, "msg", None) or ""]
-    texts += [each.message for each in getattr(fault, "faultMessage", None) or [] if each.message]
-    said = "; ".join(dict.fromkeys(" ".join(text.split()) for text in texts if text and text.strip()))
-    return said[:400] or "no reason given"
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
-        return error.strerror
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -224,6 +224,10 @@ class Tasks:
         found = self.session.act(lambda: collector.WaitForUpdatesEx(version, options), ABOUT)
         if found is None:
             return version
+        self._take(found)
+        return self._updates(collector, found.version) if found.truncated else str(found.version)
+
+    def _take(self, found: Any) -> None:
         with self._changed:
             for update in (each for one in found.filterSet for each in one.objectSet):
                 watched = self._watched.get(update.obj._moId)
@@ -232,7 +236,6 @@ class Tasks:
                 watched.told = True
                 watched.take({change.name: change.val for change in update.changeSet})
             self._changed.notify_all()
-        return str(found.version)
 
     def _expect(self, tasks: dict[str, Any]) -> None:
         with self._changed:

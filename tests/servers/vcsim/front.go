@@ -127,8 +127,7 @@ func (f *front) serveSDK(w http.ResponseWriter, r *http.Request, now control, se
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	name := nameOf(method.This)
-	f.note(method.Name, name)
+	f.note(method.Name, nameOf(method.This))
 	pause(now.Delay[""] + now.Delay[method.Name])
 	if !known {
 		r.Header.Del("Cookie")
@@ -139,7 +138,7 @@ func (f *front) serveSDK(w http.ResponseWriter, r *http.Request, now control, se
 			return
 		}
 	}
-	result := f.carryOut(method, name, now)
+	result := f.carryOut(method, now)
 	for _, each := range now.Drop {
 		if each == method.Name {
 			panic(http.ErrAbortHandler)
@@ -177,9 +176,9 @@ func (f *front) remember(w http.ResponseWriter, method string, session string) {
 }
 
 // fault is what the test wants to happen instead, or nil.
-func (f *front) fault(now control, method, name string) *types.LocalizedMethodFault {
+func (f *front) fault(now control, method string, of types.ManagedObjectReference) *types.LocalizedMethodFault {
 	for _, each := range now.Faults {
-		if each.Method != method || (each.VM != "" && each.VM != name) {
+		if each.Method != method || (each.VM != "" && each.VM != nameOf(of)) {
 			continue
 		}
 		text, _ := json.Marshal(each)
@@ -197,6 +196,9 @@ func (f *front) fault(now control, method, name string) *types.LocalizedMethodFa
 		made := reflect.New(kind).Interface().(types.BaseMethodFault)
 		if power, ok := made.(*types.InvalidPowerState); ok && !each.Bare {
 			power.ExistingState = types.VirtualMachinePowerStatePoweredOff
+		}
+		if denied, ok := made.(*types.NoPermission); ok {
+			denied.Object, denied.PrivilegeId = of, "Some.Privilege"
 		}
 		return failed(made, each.Message)
 	}

@@ -39,8 +39,8 @@ func nameOf(ref types.ManagedObjectReference) string {
 
 // carryOut does what a method of a virtual machine does, in a task that takes its time. It returns nil for
 // the methods that are left to the simulator.
-func (f *front) carryOut(method *simulator.Method, name string, now control) soap.HasFault {
-	wrong := f.fault(now, method.Name, name)
+func (f *front) carryOut(method *simulator.Method, now control) soap.HasFault {
+	wrong := f.fault(now, method.Name, method.This)
 	vm := machine(method.This)
 	if !strings.HasSuffix(method.Name, "_Task") {
 		if wrong != nil {
