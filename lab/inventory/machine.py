@@ -61,7 +61,7 @@ class VsphereMachine(Settings):
     controller: Annotated[Controller, Field(description="name of one of `controllers`")]
     vm: Annotated[
         Text,
-        Field(description="inventory path as in /DC0/vm/lab/srv1, instance or BIOS UUID, or a unique name"),
+        Field(description="inventory path as in /DC0/vm/lab/srv1, UUID, unique name, or tag:CATEGORY/NAME"),
     ]
 
 
@@ -98,7 +98,9 @@ class IpmiMachine(Settings):
         Literal[3, 17],
         Field(description="cipher suite: 17 (HMAC-SHA256), or 3 (HMAC-SHA1) for controllers without it"),
     ] = 17
-    uefi: Annotated[bool, Field(description="boot overrides ask for an UEFI boot, not for a BIOS boot")] = True
+    uefi: Annotated[bool, Field(description="boot overrides ask for an UEFI boot, not for a BIOS boot")] = (
+        True
+    )
 
 
 class FixedMachine(Settings):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ pytest.importorskip("pyVmomi", reason="no pyvmomi: install the extra 'vsphere'")
 
 from vsphere_lab import NAME, PATH, running, session_of
 
-from lab.machines.vsphere import Session, find
+from lab.machines.vsphere import Session, find, tags
 from lab.model import (
     ConfigurationError,
 )
@@ -83,3 +85,44 @@ def test_at_most_eight_names_are_shown(tmp_path: Path) -> None:
         find.machine(session_of(vcenter), "DC0_C0_RP0_VM9")
     assert caught.value.help.count("VM") == 8 and caught.value.help.endswith("and 8 more.")
     assert caught.value.help.startswith("Known: DC0_C0_RP0_VM")  # those that look like it first
+
+
+def rest(session: Session, method: str, path: str, headers: dict[str, str], **body: Any) -> Any:
+    path = f"/rest/com/vmware/cis{path}"
+    made = session.request(method, path, headers, body=json.dumps(body).encode(), log_on=not headers)
+    with made as answer:
+        return (json.loads(answer.read() or b"{}") or {}).get("value")
+
+
+def make_tag(session: Session, category: str, name: str, machines: list[str]) -> None:
+    """As an administrator does."""
+    headers = {"vmware-api-session-id": rest(session, "POST", "/session", {})}
+    spec = {"name": category, "description": "", "cardinality": "MULTIPLE", "associable_types": []}
+    of = rest(session, "POST", "/tagging/category", headers, create_spec=spec)
+    spec = {"name": name, "description": "", "category_id": of}
+    tag = rest(session, "POST", "/tagging/tag", headers, create_spec=spec)
+    for machine in machines:
+        where = {"type": "VirtualMachine", "id": find.machine(session, machine)._moId}
+        path = f"/tagging/tag-association/id:{tag}?~action=attach"
+        rest(session, "POST", path, headers, object_id=where)
+
+
+def test_a_machine_by_its_tag(session: Session) -> None:
+    make_tag(session, "lab", "one", [NAME])
+    make_tag(session, "lab2", "many", [NAME, "DC0_C0_RP0_VM1"])
+    vm = find.machine(session, PATH)
+    assert find.machine(session, "tag:one") == find.machine(session, "tag:lab/one") == vm
+    assert {session.read(lambda m=m: m.name) for m in tags.machines(session, "many")} == {
+        NAME,
+        "DC0_C0_RP0_VM1",
+    }
+    with pytest.raises(ConfigurationError, match="has 2 virtual machines with the tag 'many'") as caught:
+        find.machine(session, "tag:many")
+    assert PATH in caught.value.help
+    with pytest.raises(ConfigurationError, match="has no tag 'lab/two'") as caught:
+        find.machine(session, "tag:lab/two")
+    assert caught.value.help == "Known tags: lab/one, lab2/many."
+    make_tag(session, "other", "one", [])
+    with pytest.raises(ConfigurationError, match="has 2 tags 'one'") as caught:
+        find.machine(session, "tag:one")
+    assert caught.value.help == "Known tags: lab/one, other/one."

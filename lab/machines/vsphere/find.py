@@ -1,4 +1,4 @@
-"""Objects of a vCenter by path, UUID or name. Errors name what was looked for, and what there is instead."""
+"""Objects of a vCenter by path, UUID, name or tag. Errors name what was looked for, and what there is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from pyVmomi import vim, vmodl
 
+from lab.machines.vsphere import tags
 from lab.machines.vsphere.session import Session
 from lab.model import ConfigurationError
 
@@ -27,10 +28,13 @@ _KINDS: dict[str, Any] = {
 
 
 def machine(session: Session, wanted: str) -> Any:
-    """A virtual machine (or template) by inventory path, instance UUID, BIOS UUID, or its unique name.
+    """A virtual machine (or template) by inventory path, instance UUID, BIOS UUID, its unique name, or a tag
+    that only it has, as "tag:NAME" or "tag:CATEGORY/NAME".
 
     Raises ConfigurationError.
     """
+    if wanted.startswith("tag:"):
+        return _by_tag(session, wanted.removeprefix("tag:"))
     if _UUID.fullmatch(wanted):
         index = session.content.searchIndex
 
@@ -54,14 +58,14 @@ def template(session: Session, wanted: str) -> Any:
     if not session.read(lambda: found.config.template):
         raise ConfigurationError(
             f"'{wanted}' in {session.url} is a virtual machine and not a template",
-            help=f"Name a snapshot of it for linked clones, or one of: {_shown(wanted, templates(session))}.",
+            help=f"Name a snapshot of it for linked clones, or one of: {shown(wanted, templates(session))}.",
         )
     return found
 
 
 def templates(session: Session) -> list[str]:
     """Names of all templates."""
-    rows = _properties(session, vim.VirtualMachine, ["name", "config.template"])
+    rows = properties(session, vim.VirtualMachine, ["name", "config.template"])
     return sorted(row["name"] for _, row in rows if row.get("config.template"))
 
 
@@ -102,7 +106,7 @@ def snapshot(session: Session, vm: Any, wanted: str) -> Any:
         )
     raise ConfigurationError(
         f"{name} has no snapshot '{wanted}'",
-        help=f"Its snapshots: {_shown(wanted, [node.name for _, node in nodes])}.",
+        help=f"Its snapshots: {shown(wanted, [node.name for _, node in nodes])}.",
     )
 
 
@@ -158,7 +162,7 @@ def _by_path(session: Session, kind: str, wanted: str) -> Any:
         is_a = type(found).__name__.rpartition(".")[2]
         raise ConfigurationError(
             f"{wanted} in {session.url} is no {kind} but a {is_a}",
-            help=f"Known: {_shown(path, _names(session, kind))}.",
+            help=f"Known: {shown(path, _names(session, kind))}.",
         )
     parts = path.split("/")
     above = next(parts[:end] for end in range(len(parts) - 1, -1, -1) if _at(session, "/".join(parts[:end])))
@@ -167,7 +171,7 @@ def _by_path(session: Session, kind: str, wanted: str) -> Any:
     inside = _children(session, _at(session, "/".join(above)))
     raise ConfigurationError(
         f"{session.url} has no {kind} {wanted}: there is no '{missing}' in {place}",
-        help=f"In {place} are: {_shown(missing, inside)}.",
+        help=f"In {place} are: {shown(missing, inside)}.",
     )
 
 
@@ -179,8 +183,19 @@ def _at(session: Session, path: str) -> Any:
     return session.read(lambda: content.searchIndex.FindByInventoryPath(path), f"the search for /{path}")
 
 
+def _by_tag(session: Session, tag: str) -> Any:
+    found = tags.machines(session, tag)
+    if len(found) == 1:
+        return found[0]
+    paths = ", ".join(path_of(session, each) for each in found[:MOST_SHOWN]) or "none"
+    raise ConfigurationError(
+        f"{session.url} has {len(found)} virtual machines with the tag '{tag}', and not one",
+        help=f"With the tag: {paths}.",
+    )
+
+
 def _by_name(session: Session, kind: str, wanted: str) -> Any:
-    rows = _properties(session, _KINDS[kind], ["name"])
+    rows = properties(session, _KINDS[kind], ["name"])
     found = [entity for entity, row in rows if unquote(row["name"]) == wanted]
     if len(found) == 1:
         return found[0]
@@ -192,12 +207,12 @@ def _by_name(session: Session, kind: str, wanted: str) -> Any:
         )
     raise ConfigurationError(
         f"{session.url} has no {kind} '{wanted}'",
-        help=f"Known: {_shown(wanted, [row['name'] for _, row in rows])}.",
+        help=f"Known: {shown(wanted, [row['name'] for _, row in rows])}.",
     )
 
 
 def _names(session: Session, kind: str) -> list[str]:
-    return [row["name"] for _, row in _properties(session, _KINDS[kind], ["name"])]
+    return [row["name"] for _, row in properties(session, _KINDS[kind], ["name"])]
 
 
 def _children(session: Session, parent: Any) -> list[str]:
@@ -222,7 +237,7 @@ def _children(session: Session, parent: Any) -> list[str]:
     return session.read(read, "the names in a folder")
 
 
-def _properties(session: Session, kind: Any, paths: Sequence[str]) -> list[tuple[Any, dict[str, Any]]]:
+def properties(session: Session, kind: Any, paths: Sequence[str]) -> list[tuple[Any, dict[str, Any]]]:
     """Every object of a type with some of its properties, in as few calls as the vCenter needs."""
     content = session.content
     collector = vmodl.query.PropertyCollector
@@ -249,7 +264,7 @@ def _properties(session: Session, kind: Any, paths: Sequence[str]) -> list[tuple
     return session.read(read, f"the list of every {kind.__name__}")
 
 
-def _shown(wanted: str, names: Iterable[str]) -> str:
+def shown(wanted: str, names: Iterable[str]) -> str:
     """At most so many, those that look like it first."""
     every = sorted(set(names))
     last = wanted.rpartition("/")[2]

@@ -9,6 +9,7 @@ here goes through `requests`: variables such as REQUESTS_CA_BUNDLE or HTTPS_PROX
 
 from __future__ import annotations
 
+import base64
 import http.client
 import socket
 import ssl
@@ -142,21 +143,41 @@ class Session:
 
         The caller looks at the status, reads and closes it. Raises InfrastructureError.
         """
+        return self.request("GET", path, headers)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        *,
+        body: bytes | None = None,
+        log_on: bool = False,
+    ) -> http.client.HTTPResponse:
+        """As `get`, for any method that may be repeated. `log_on`: with user and password instead of the
+        session, as REST wants it to make a session of its own.
+        """
 
         def ask() -> http.client.HTTPResponse:
             connection = http.client.HTTPSConnection(
                 self._host, self._port, context=self._context, timeout=ANSWER_SECONDS
             )
-            cookie = str(self._connected()._stub.cookie).partition(";")[0]
-            always = {"Cookie": cookie, "Connection": "close"}
-            connection.request("GET", path, headers={**always, **(headers or {})})
+            who = {"Cookie": str(self._connected()._stub.cookie).partition(";")[0]}
+            if log_on:
+                pair = base64.b64encode(f"{self.user}:{self._password()}".encode()).decode()
+                who = {"Authorization": f"Basic {pair}"}
+            connection.request(method, path, body, {"Connection": "close", **who, **(headers or {})})
             answer = connection.getresponse()
             if answer.status == http.client.UNAUTHORIZED:
                 answer.close()
-                raise vim.fault.NotAuthenticated(msg=f"{path} was not handed out")
+                raise vim.fault.NotAuthenticated(msg=f"{path} needs a log-on")
             return answer
 
         return self.read(ask, path)
+
+    def object(self, kind: Any, identity: str) -> Any:
+        """The managed object with an identity of the vCenter's, as `vm-63`. It need not be there."""
+        return kind(identity, self._connected()._stub)
 
     def close(self) -> None:
         """Log off. The next call logs on again, and objects found before stay usable."""

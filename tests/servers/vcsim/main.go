@@ -23,6 +23,7 @@ import (
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
+	_ "github.com/vmware/govmomi/vapi/simulator" // REST, for tags
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -50,6 +51,7 @@ func main() {
 	defer model.Remove() // the datastores' folders
 	check(model.Create())
 	model.Service.Listen = &url.URL{User: url.UserPassword(*user, *password)}
+	model.Service.RegisterEndpoints = true
 	model.Service.NewServer().Close() // puts the handlers in place; we listen ourselves
 	if *monitoring != "" {
 		monitor(*monitoring)
