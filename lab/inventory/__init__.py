@@ -22,15 +22,20 @@ from lab.inventory.machine import (
     VcenterController,
     VsphereMachine,
 )
+from lab.inventory.pool import Acceptance, Customization, Pool, VsphereTemplate
 from lab.inventory.secrets import Secret, register_secret_source
+from lab.inventory.write import host_file
 
 __all__ = [
+    "Acceptance",
+    "Customization",
     "FixedMachine",
     "GuestSettings",
     "Host",
     "Inventory",
     "IpmiMachine",
     "MachineSettings",
+    "Pool",
     "PsrpShell",
     "RedfishMachine",
     "Secret",
@@ -40,6 +45,8 @@ __all__ = [
     "Timeouts",
     "VcenterController",
     "VsphereMachine",
+    "VsphereTemplate",
+    "host_file",
     "json_schema",
     "load",
     "register_secret_source",

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lab.inventory.host import Host
 from lab.inventory.machine import ControllerSettings
+from lab.inventory.pool import Pool
+from lab.inventory.problems import guess, problem
 from lab.inventory.settings import Settings
 from lab.inventory.source import KeyPath, Source, dotted
 from lab.model import ConfigurationError, Refused
 from lab.symbols import resolve_spec
 
+T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -29,6 +31,13 @@ class _File(Settings):
         default={}, description="end points that several machines share, by name"
     )
     hosts: dict[str, Host] = Field(description="the lab's hosts by name")
+    pools: dict[str, Pool] = Field(
+        default={}, description="hosts that can be had by number, by the pool's name"
+    )
+    provisioned: dict[str, str] = Field(
+        default={},
+        description="hosts of this file that were provisioned, with their pools; written by 'lab provision'",
+    )
 
 
 class _Shared(BaseModel):
@@ -40,10 +49,16 @@ class _Shared(BaseModel):
 
 @dataclass(frozen=True)
 class Inventory:
-    """The hosts of one or more files, by name."""
+    """The hosts, pools and controllers of one or more files, by name.
+
+    `provisioned` are the hosts that were handed out, with the names of their pools.
+    """
 
     hosts: Mapping[str, Host]
     files: tuple[Path, ...] = ()
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    controllers: Mapping[str, ControllerSettings] = field(default_factory=dict)
+    provisioned: Mapping[str, str] = field(default_factory=dict)
 
     def host(self, name: str, *, for_use: bool = False) -> Host:
         """That host. Raises ConfigurationError when there is none.
@@ -56,7 +71,7 @@ class Inventory:
             files = ", ".join(str(f) for f in self.files) or "the inventory"
             raise ConfigurationError(
                 f"there is no host '{name}' in {files}",
-                help=f"Known hosts: {', '.join(sorted(self.hosts)) or 'none'}.{_guess(name, self.hosts)}",
+                help=f"Known hosts: {', '.join(sorted(self.hosts)) or 'none'}.{guess(name, self.hosts)}",
             )
         if for_use and not found.expendable:
             raise Refused(
@@ -64,38 +79,111 @@ class Inventory:
             )
         return found
 
+    def pool(self, name: str) -> Pool:
+        """That pool. Raises ConfigurationError when there is none."""
+        found = self.pools.get(name)
+        if found is None:
+            raise ConfigurationError(
+                f"there is no pool '{name}' in {', '.join(map(str, self.files)) or 'the inventory'}",
+                help=f"Known pools: {', '.join(sorted(self.pools)) or 'none'}.{guess(name, self.pools)}",
+            )
+        return found
 
-def load(paths: Iterable[Path]) -> Inventory:
+
+def load(paths: Iterable[Path], provisioned: Path | None = None) -> Inventory:
     """Read inventory files, and the `*.yaml` directly inside folders.
 
+    `provisioned` is the folder of hosts that `lab provision` handed out, if there is one: a host of it that
+    is a member of its pool stands for the member.
     Raises ConfigurationError naming file, line and key of the first problem; `help` names the others.
     """
     files = [file for path in paths for file in _files(Path(path))]
     if not files:
         raise ConfigurationError("no inventory file was given", help="Give a file, or a folder of *.yaml.")
     sources = [_read(file) for file in files]
+    made = [_read(file) for file in _files(provisioned)] if provisioned and provisioned.is_dir() else []
     controllers = _controllers(sources)
-    hosts: dict[str, Host] = {}
-    seen: dict[str, str] = {}
+    known = {**_controllers(made), **controllers}  # a file of a provisioned host brings a copy of its own
+    hosts, pools = _named(sources, known)
+    handed_out, _ = _named(made, known)
+    _check_members(pools, hosts)
+    from_pool = {name: pool for source in made for name, pool in source.data.get("provisioned", {}).items()}
+    for name, entry in handed_out.items():
+        pool = pools.get(from_pool.get(name, ""))
+        taken = next((each for each in hosts if each.casefold() == name.casefold()), None)
+        if taken is not None and (pool is None or name not in pool.value.members):
+            raise ConfigurationError(
+                f"{entry.where}: the host '{name}' is already at {hosts[taken].where}",
+                help=f"Hand the provisioned one back by 'lab provision return {name}', or rename the other.",
+            )
+        hosts[name] = entry
+    return Inventory(
+        MappingProxyType({name: entry.value for name, entry in hosts.items()}),
+        tuple(files),
+        MappingProxyType({name: entry.value for name, entry in pools.items()}),
+        MappingProxyType(known),
+        MappingProxyType({name: from_pool[name] for name in handed_out if name in from_pool}),
+    )
+
+
+@dataclass(frozen=True)
+class _Entry(Generic[T]):
+    value: T
+    where: str
+    source: Source
+
+
+def _named(
+    sources: Iterable[Source], controllers: Mapping[str, ControllerSettings]
+) -> tuple[dict[str, _Entry[Host]], dict[str, _Entry[Pool]]]:
+    """Hosts and pools of all sources by name. Raises ConfigurationError when a name comes twice."""
+    hosts: dict[str, _Entry[Host]] = {}
+    pools: dict[str, _Entry[Pool]] = {}
     for source in sources:
         _name_controllers(source.data, source, (), controllers)
-        for name, host in _check(source).hosts.items():
-            where = source.where(("hosts", name))
-            folded = name.casefold()
-            if folded in seen:
-                raise ConfigurationError(f"{where}: the host '{name}' is already at {seen[folded]}")
-            seen[folded] = where
-            hosts[name] = host
-    return Inventory(MappingProxyType(hosts), tuple(files))
+        checked = _check(source)
+        _add(hosts, "host", checked.hosts, source)
+        _add(pools, "pool", checked.pools, source)
+    return hosts, pools
+
+
+def _add(found: dict[str, _Entry[T]], what: str, new: Mapping[str, T], source: Source) -> None:
+    seen = {name.casefold(): entry.where for name, entry in found.items()}
+    for name, value in new.items():
+        where, folded = source.where((f"{what}s", name)), name.casefold()
+        if folded in seen:
+            raise ConfigurationError(f"{where}: the {what} '{name}' is already at {seen[folded]}")
+        seen[folded] = where
+        found[name] = _Entry(value, where, source)
+
+
+def _check_members(pools: Mapping[str, _Entry[Pool]], hosts: Mapping[str, object]) -> None:
+    """Every member is a host, and of one pool."""
+    pool_of: dict[str, str] = {}
+    for name, entry in pools.items():
+        for index, member in enumerate(entry.value.members):
+            path = ("pools", name, "members", index)
+            at = f"{entry.source.where(path)}: {dotted(path)}"
+            if member not in hosts:
+                raise ConfigurationError(
+                    f"{at}: there is no host '{member}'{guess(member, hosts)}",
+                    help=f"Known hosts: {', '.join(sorted(hosts)) or 'none'}.",
+                )
+            if member in pool_of:
+                raise ConfigurationError(f"{at}: the host '{member}' is a member of pool '{pool_of[member]}'")
+            pool_of[member] = name
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of an inventory file, for editors."""
     schema = _File.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    host = schema["$defs"]["Host"]
-    del host["properties"]["name"]  # the key of `hosts` gives it
-    host["required"].remove("name")
+    for each in ("Host", "Pool"):
+        entry = schema["$defs"][each]
+        del entry["properties"]["name"]  # the key of `hosts` or `pools` gives it
+        entry["required"].remove("name")
+        if not entry["required"]:
+            del entry["required"]
     return schema
 
 
@@ -144,23 +232,26 @@ def _name_controllers(
         if item not in controllers:
             known = ", ".join(sorted(controllers)) or "none"
             raise ConfigurationError(
-                f"{at}: there is no controller '{item}'{_guess(item, controllers)}",
+                f"{at}: there is no controller '{item}'{guess(item, controllers)}",
                 help=f"Known controllers: {known}. They stand under 'controllers' of an inventory file.",
             )
         value[key] = controllers[item]
 
 
 def _check(source: Source) -> _File:
-    hosts = source.data.get("hosts") if isinstance(source.data, dict) else None
-    if isinstance(hosts, dict):
-        for name, entry in hosts.items():
+    data = source.data if isinstance(source.data, dict) else {}
+    if "pools" in data:
+        data.setdefault("hosts", {})
+    for room in ("hosts", "pools"):
+        entries = data.get(room)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
             if isinstance(entry, dict):
                 if "name" in entry:
-                    at = source.where(("hosts", name, "name"))
-                    raise ConfigurationError(f"{at}: hosts.{name}.name is not a key; the name is '{name}'")
+                    at = source.where((room, name, "name"))
+                    raise ConfigurationError(f"{at}: {room}.{name}.name is not a key; the name is '{name}'")
                 entry["name"] = name
                 _resolve_paths(entry, source.path.parent)
-                _resolve_symbols(entry, source, name)
+                _resolve_symbols(entry, source, (room, name))
     return _validated(_File, source)
 
 
@@ -168,7 +259,7 @@ def _validated(model: type[Model], source: Source) -> Model:
     try:
         return model.model_validate(source.data)
     except ValidationError as error:
-        problems = sorted(_problem(source, e) for e in error.errors(include_url=False))
+        problems = sorted(problem(source, e) for e in error.errors(include_url=False))
         first, *others = [f"{source.path}:{line}: {text}" for line, text in problems]
         rest = f" Also: {'; '.join(others[:5])}." if others else ""
         raise ConfigurationError(first, help=f"Correct the inventory and try again.{rest}") from None
@@ -185,7 +276,7 @@ def _resolve_paths(value: Any, folder: Path) -> None:
             _resolve_paths(item, folder)
 
 
-def _resolve_symbols(entry: dict[str, Any], source: Source, name: str) -> None:
+def _resolve_symbols(entry: dict[str, Any], source: Source, path: KeyPath) -> None:
     """The same for the folders of `symbols`. ConfigurationError for what is no place for symbols."""
     specs = entry.get("symbols")
     if not isinstance(specs, list):
@@ -195,7 +286,7 @@ def _resolve_symbols(entry: dict[str, Any], source: Source, name: str) -> None:
             if isinstance(spec, str):
                 specs[index] = resolve_spec(spec, lambda text: _path(text, source.path.parent))
         except ConfigurationError as error:
-            where = ("hosts", name, "symbols", index)
+            where = (*path, "symbols", index)
             raise ConfigurationError(
                 f"{source.where(where)}: {dotted(where)}: {error}", help=error.help
             ) from None
@@ -203,64 +294,3 @@ def _resolve_symbols(entry: dict[str, Any], source: Source, name: str) -> None:
 
 def _path(text: str, folder: Path) -> Path:
     return folder / Path(os.path.expandvars(text)).expanduser()
-
-
-def _problem(source: Source, error: Any) -> tuple[int, str]:
-    """Line and sentence for one of pydantic's errors."""
-    path = _real_path(source.data, error["loc"], error["type"])
-    key = dotted(path) or "the file"
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        return source.line(path), f"{key} is not a known key{_guess(str(path[-1]), _siblings(path))}"
-    if kind == "missing":
-        return source.line(path), f"{key} is missing"
-    if kind == "union_tag_not_found":
-        return source.line(path), f"{key}.kind is missing"
-    message = error["msg"]
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        message = "must be a mapping of keys to values"
-    if kind == "union_tag_invalid":
-        message = f"kind must be one of {error['ctx']['expected_tags']}, not '{error['ctx']['tag']}'"
-    if kind == "string_pattern_mismatch":
-        message = "does not have the form that is needed (see the schema)"
-    message = message.replace("Input should be", "must be", 1)
-    return source.line(path), f"{key}: {message}"
-
-
-def _real_path(data: Any, loc: tuple[str | int, ...], kind: str) -> KeyPath:
-    """pydantic's location without the names of union members that it puts in between."""
-    path: list[str | int] = []
-    for i, part in enumerate(loc):
-        if isinstance(data, dict) and part in data:
-            data = data[str(part)]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        elif not (kind == "missing" and i == len(loc) - 1):
-            continue
-        path.append(part)
-    return tuple(path)
-
-
-def _siblings(path: KeyPath) -> list[str]:
-    """Every key that any part of a host may have: enough to guess at a typing error."""
-    names: set[str] = {"hosts"}
-    todo: list[Any] = [Host]
-    while todo:
-        model = todo.pop()
-        for name, field in model.model_fields.items():
-            names.add(name)
-            todo += [t for t in _models(field.annotation) if t is not model]
-    names.discard("name")
-    return sorted(names)
-
-
-def _models(annotation: Any) -> list[Any]:
-    args = getattr(annotation, "__args__", ())
-    if isinstance(annotation, type) and not args:
-        return [annotation] if issubclass(annotation, Settings) else []
-    return [model for arg in args for model in _models(arg)]
-
-
-def _guess(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""

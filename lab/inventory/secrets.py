@@ -41,6 +41,13 @@ class Secret:
             value = ", ".join(f"{k} {v}" for k, v in value.items())
         return f"{self._source}: {value}"
 
+    def as_written(self) -> dict[str, Any]:
+        """The reference as an inventory has it, good in any folder."""
+        if self._source == "file":
+            return {"file": str(_secret_file(self._value, self.where).absolute())}
+        value = self._value
+        return {self._source: dict(value) if isinstance(value, Mapping) else value}
+
     def reveal(self) -> str:
         """The secret itself. Raises ConfigurationError that names what to set when it is missing."""
         found = _SOURCES.get(self._source)
@@ -133,10 +140,15 @@ def _from_env(name: str, where: str) -> str:
         ) from None
 
 
-def _from_file(name: str, where: str) -> str:
+def _secret_file(name: str, where: str) -> Path:
     path = Path(os.path.expandvars(name)).expanduser()
     if not path.is_absolute() and where:
         path = Path(where.rsplit(":", 1)[0]).parent / path  # beside the inventory file that names it
+    return path
+
+
+def _from_file(name: str, where: str) -> str:
+    path = _secret_file(name, where)
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
