@@ -116,7 +116,8 @@ def running_twin(folder: Path, seed: int, culprit: str | None, build: int) -> It
     os.environ[PASSWORD] = secrets.token_urlsafe(16)
     command = [sys.executable, "-m", "lab", "twin", "serve", "--state", str(folder / "twin")]
     command += ["--seed", str(seed), "--build", str(build)]
-    command += ["--winrm-port", "0", "--smb-port", "0", "--redfish-port", "0", "--symbols-port", "0"]
+    for service in ("winrm", "winrm-tls", "smb", "redfish", "symbols"):
+        command += [f"--{service}-port", "0"]
     command += ["--customer-dump", str(folder / "customer.dmp")]
     if culprit is not None:
         command += ["--culprit", culprit]

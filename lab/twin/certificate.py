@@ -1,4 +1,4 @@
-"""A self-signed certificate for the management controller, made anew at each start."""
+"""Self-signed certificates for the management controller and for WinRM, made anew at each start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VALID = timedelta(days=7)
 def make_certificate(host: str, certificate: Path, key: Path) -> None:
     """Write a PEM certificate for `host` (an IP address) and localhost, and its key (mode 0600)."""
     private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "twin management controller")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "twin")])
     now = datetime.now(UTC)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(host))]
     made = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import ssl
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from lab.model import ConfigurationError, VerifierPlan
 from lab.twin import scripts
 from lab.twin.catalogue import BUILDS
+from lab.twin.certificate import make_certificate
 from lab.twin.clock import GuestClock
 from lab.twin.crash import Stop
 from lab.twin.disk import Disk
@@ -50,6 +52,7 @@ class TwinSettings:
     speed: float = 60.0
     host: str = "127.0.0.1"
     winrm_port: int = 0
+    winrm_tls_port: int = 0
     smb_port: int = 0
     redfish_port: int = 0
     symbols_port: int = 0
@@ -67,6 +70,8 @@ class Endpoints:
 
     host: str
     winrm_port: int
+    winrm_tls_port: int
+    winrm_ca_file: str
     smb_port: int
     redfish_url: str
     symbols_url: str
@@ -116,7 +121,18 @@ class Twin:
         accounts = Accounts(self._private / "accounts", settings.user, settings.password, machine.computer)
         endpoint = Endpoint(lambda text, given: scripts.run(machine, text, given), machine.computer)
         smb = SmbServer(settings.host, settings.smb_port, machine, disk, settings.user, settings.password)
-        winrm = WinRm(settings.host, settings.winrm_port, accounts, endpoint)
+        certificate, key = settings.state / "winrm-ca.pem", self._private / "winrm-key.pem"
+        make_certificate(settings.host, certificate, key)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate, key)
+        winrm = WinRm(
+            settings.host,
+            settings.winrm_port,
+            accounts,
+            endpoint,
+            tls_port=settings.winrm_tls_port,
+            tls=tls,
+        )
         redfish = RedfishServer(
             settings.host,
             settings.redfish_port,
@@ -133,6 +149,8 @@ class Twin:
         return Endpoints(
             host=settings.host,
             winrm_port=winrm.port,
+            winrm_tls_port=winrm.tls_port,
+            winrm_ca_file=str(certificate),
             smb_port=smb.port,
             redfish_url=redfish.url,
             symbols_url=symbols.url,

@@ -1,7 +1,7 @@
 """WinRM over HTTP with NTLM, where pyspnego checks the log-on and seals every message, and over HTTPS.
 
-One security context a TCP connection, as Windows does it. A wrong log-on gets 401. Without TLS a message that
-is not sealed gets 500 and no content, as from a WinRM service with AllowUnencrypted off; Basic is not offered.
+One security context a TCP connection, as Windows does it. A wrong log-on gets 401. Without TLS, Basic is not
+offered and a message that is not sealed gets 500 and no content, as from a service with AllowUnencrypted off.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Accounts:
 
 
 class WinRm:
-    """A service of the machine, over HTTPS when it is given `tls`. Sessions end when it is cut."""
+    """A service of the machine, over HTTP and HTTPS. Sessions end when it is cut."""
 
     def __init__(
         self,
@@ -85,31 +85,41 @@ class WinRm:
         accounts: Accounts,
         endpoint: Endpoint,
         *,
-        tls: ssl.SSLContext | None = None,
+        tls_port: int = 0,
+        tls: ssl.SSLContext,
     ) -> None:
         self._accounts = accounts
         self._endpoint = endpoint
-        self._tls = tls is not None
-        self._listener = Listener(host, port, "winrms" if tls else "winrm", self._serve, tls=tls)
+        self._plain = Listener(host, port, "winrm", self._serve)
+        self._tls = Listener(host, tls_port, "winrm tls", self._serve_tls, tls=tls)
 
     @property
     def port(self) -> int:
-        return self._listener.port
+        return self._plain.port
+
+    @property
+    def tls_port(self) -> int:
+        return self._tls.port
 
     def open(self) -> None:
-        self._listener.open()
+        self._plain.open()
+        self._tls.open()
 
     def cut(self) -> None:
-        self._listener.cut()
+        self._plain.cut()
+        self._tls.cut()
         self._endpoint.forget()
 
     def close(self) -> None:
-        self._listener.close()
+        self._plain.close()
+        self._tls.close()
         self._endpoint.forget()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
-        alive = partial(self._listener.alive, number)
-        _Connection(connection, self._accounts, self._endpoint, alive, self._tls)
+        _Connection(connection, self._accounts, self._endpoint, partial(self._plain.alive, number), False)
+
+    def _serve_tls(self, connection: socket.socket, number: int) -> None:
+        _Connection(connection, self._accounts, self._endpoint, partial(self._tls.alive, number), True)
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -188,9 +198,10 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _knows(self, encoded: str) -> bool:
         try:
-            user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+            given = base64.b64decode(encoded, validate=True)
         except ValueError:
             return False
+        user, _, password = given.decode("latin-1").partition(":")  # as most clients send it
         return self._accounts.knows(user, password)
 
     def _unseal(self, body: bytes) -> bytes | None:

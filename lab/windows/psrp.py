@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,9 +16,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import certifi
 import requests
 from pypsrp.complex_objects import ObjectMeta, PSInvocationState
-from pypsrp.exceptions import AuthenticationError, WinRMError, WinRMTransportError, WSManFaultError
+from pypsrp.exceptions import WinRMError, WinRMTransportError, WSManFaultError
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 from spnego.exceptions import SpnegoError
@@ -34,6 +34,7 @@ from lab.model import (
     LabError,
     TimedOut,
 )
+from lab.windows.psrp_errors import explain, first_lines, is_refusal
 from lab.windows.shell import Parameter, Script, parse_output
 
 for _name in ("pypsrp", "spnego"):
@@ -128,7 +129,7 @@ class PsrpGuestShell:
                 if left <= 0:
                     raise TimedOut("script", self._timeouts.script, f"{script.name} still runs")
                 shell.poll_invoke(timeout=max(1, min(OPERATION_SECONDS, math.ceil(left))))
-            errors = [_first_lines(str(error)) for error in shell.streams.error]
+            errors = [first_lines(str(error)) for error in shell.streams.error]
             output = [item for item in shell.output if item is not None]
             state = shell.state
             self._used = self._clock.now()
@@ -152,7 +153,9 @@ class PsrpGuestShell:
                 password=self._password,
                 ssl=self._tls,
                 auth=self._auth,
-                cert_validation=str(self._ca_file) if self._ca_file else True,  # type: ignore[arg-type]
+                # a path always: with True the environment could name another
+                cert_validation=str(self._ca_file or certifi.where()),  # type: ignore[arg-type]
+                encryption="auto" if self._tls else "always",
                 connection_timeout=seconds,
                 operation_timeout=seconds,
                 read_timeout=seconds + 2,
@@ -191,49 +194,22 @@ class PsrpGuestShell:
             if error.code is None and error.reason is None:
                 raise self._trouble("does not answer as WinRM", "Is this the port of WinRM?") from None
             what = error.reason or error.provider_fault or "no reason given"
-            raise self._trouble(f"answered with a fault ({error.code}): {_first_lines(str(what))}") from None
+            raise self._trouble(f"answered with a fault ({error.code}): {first_lines(str(what))}") from None
         except Exception as error:  # pypsrp passes on whatever its parsers stumble over
             self._drop()
             if reused and not self._begun and isinstance(error, WinRMTransportError):
                 # After a restart the first request is still encrypted by the log-on of the old boot,
                 # and the new one refuses what it cannot decrypt.
                 raise _PoolGone from None
-            if isinstance(error, AuthenticationError) and str(error).startswith("Failed to authenticate"):
+            if is_refusal(error):
                 raise CredentialsRefused(
                     f"{self._place()} refused the credentials of {self._user} ({self._auth})",
                     help="Check user and password of guest.shell in the inventory.",
                 ) from None
-            raise self._trouble(*self._explain(error)) from None
+            raise self._trouble(*explain(error, self._address, self._auth)) from None
         except BaseException:  # Ctrl-C in the middle of an answer spoils the pool, too
             self._drop()
             raise
-
-    def _explain(self, error: Exception) -> tuple[str, str | None]:
-        """What went wrong, and what to do about it when that is special."""
-        if isinstance(error, AuthenticationError):
-            return (
-                f"does not offer the log-on {self._auth}",
-                "Set guest.shell.auth, or the service's Auth in the guest.",
-            )
-        if isinstance(error, SpnegoError):
-            return f"could not be logged on to with {self._auth}: {_first_lines(str(error))}", None
-        if isinstance(error, WinRMTransportError):
-            return (
-                f"answered with HTTP status {error.code} and no WinRM message",
-                "Is this the port of WinRM?",
-            )
-        if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE" not in str(error):
-            return f"does not speak TLS: {_reason(error)}", "Is guest.shell.tls right for this port?"
-        if isinstance(error, requests.exceptions.SSLError):
-            return (
-                f"has a certificate that was not accepted: {_reason(error)}",
-                "Set guest.shell.ca_file to the PEM file of its issuer.",
-            )
-        if isinstance(error, requests.exceptions.Timeout):
-            return f"did not answer in time ({_reason(error)})", None
-        if isinstance(error, requests.exceptions.ConnectionError):
-            return f"could not be reached: {_reason(error)}", None
-        return f"broke the protocol: {type(error).__name__}: {_first_lines(str(error))}", None
 
     def _trouble(self, what: str, help: str | None = None) -> InfrastructureError:
         return InfrastructureError(f"{self._place()} {what}", help=help)
@@ -251,26 +227,6 @@ def _wire(pool: RunspacePool, value: Parameter) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**31) <= value < 2**31:
         return pool.serialize(value, ObjectMeta("I64"))
     return value
-
-
-def _first_lines(text: str, most: int = 400) -> str:
-    return " ".join(text.split())[:most]
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause: urllib3 wraps it several times, each with the whole of the inner text."""
-    seen: set[int] = set()
-    while id(error) not in seen:
-        seen.add(id(error))
-        inner = [a for a in (*error.args, getattr(error, "reason", None)) if isinstance(a, BaseException)]
-        following = inner[-1] if inner else None
-        if following is None:
-            break
-        error = following
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = str(error).rpartition(": ")[2] or type(error).__name__
-    return _first_lines(re.sub(r"\[Errno -?\d+\] ", "", text), 200)
 
 
 def open_shell(address: str, settings: PsrpShell, timeouts: Timeouts, clock: Clock) -> PsrpGuestShell:

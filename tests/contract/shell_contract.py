@@ -129,7 +129,7 @@ class ShellContract:
     def test_a_script_that_takes_too_long_is_named_and_its_shell_replaced(self, guest: ShellGuest) -> None:
         shell = guest.shell(script=1)
         with pytest.raises(TimedOut, match="waited 1 s for script; last seen: Said still runs") as caught:
-            shell.run(said("hang 8"))
+            shell.run(said("hang 4"))
         assert caught.value.wait == "script"
         shell.close()
         again = guest.shell()
@@ -152,7 +152,7 @@ class ShellContract:
 
         def ask() -> None:
             try:
-                shell.run(said("count 20"))
+                shell.run(said("count 5"))
             except Exception as error:
                 failures.append(error)
 

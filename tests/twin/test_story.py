@@ -101,7 +101,8 @@ class Story:
 def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
     monkeypatch.setenv(PASSWORD, "Story-teller-1")
     command = [sys.executable, "-m", "lab", "twin", "serve", "--state", str(tmp_path / "twin"), "--seed", "5"]
-    command += ["--winrm-port", "0", "--smb-port", "0", "--redfish-port", "0", "--symbols-port", "0"]
+    for service in ("winrm", "winrm-tls", "smb", "redfish", "symbols"):
+        command += [f"--{service}-port", "0"]
     command += ["--customer-dump", str(tmp_path / "c.dmp")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     assert process.stdout is not None

@@ -196,15 +196,30 @@ def test_certificates_are_verified_against_the_inventorys_file_alone(
     good, other = certificate(tmp_path, "good"), certificate(tmp_path, "other")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(good)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(good))
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, str(good))
+    with listener(http("401 Unauthorized", "WWW-Authenticate: Negotiate"), context) as server:
+        for given in (other, None):
+            error = failure(server.port, tls=True, ca_file=given)
+            assert "has a certificate whose issuer is not known here" in str(error)
+            assert "guest.shell.ca_file" in error.help
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, str(other))
     with listener(http("401 Unauthorized", "WWW-Authenticate: Basic"), context) as server:
-        error = failure(server.port, tls=True, ca_file=other)
-        assert "certificate that was not accepted: " in str(error)
-        assert "guest.shell.ca_file" in error.help
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
-        assert "certificate that was not accepted" in str(failure(server.port, tls=True))
         # with its issuer's file the handshake is done, and the next thing goes wrong
         assert "does not offer the log-on ntlm" in str(failure(server.port, tls=True, ca_file=good))
+
+
+def test_proxies_and_netrc_of_the_environment_have_no_effect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login crash password {PASSWORD}\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with listener(http("200 OK")) as proxy, listener(http("404 Not Found", body=b"nope")) as web:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        assert "HTTP status 404" in str(failure(web.port))
+        assert proxy.connections == 0 and web.connections == 1
 
 
 def test_a_missing_certificate_file_and_a_missing_secret(
