@@ -308,7 +308,7 @@ class Connection:
             opened = self._sessions.get(int.from_bytes(message[44:52], "little"))
             if opened is None or opened.sealer is None:
                 raise Malformed(f"{self.place} sent an encrypted answer of a session that is not ours")
-            message = memoryview(bytearray(opened.sealer.unseal(message)))
+            message = memoryview(opened.sealer.unseal(message))
         for part in parts(message):
             self._take_part(part, opened)
 
