@@ -1,0 +1,218 @@
+"""What stands between the Redfish machine and sushy: connecting, asking again, and errors as ours."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sushy
+from sushy import auth, exceptions
+
+from lab.machines.quirks import BUSY, Behaviour, behaviour
+from lab.model import Clock, CredentialsRefused, InfrastructureError, TimedOut
+
+logging.getLogger("sushy").addHandler(logging.NullHandler())  # its errors reach the user as ours
+
+T = TypeVar("T")
+
+READ_SECONDS = 60
+"""Controllers are slow: tens of seconds for a reset are not rare."""
+
+RETRY_SECONDS = 2.0
+
+_OPTICAL = (sushy.VirtualMediaType.CD, sushy.VirtualMediaType.DVD, sushy.VirtualMediaType.USB_STICK)
+"""Kinds of virtual drives that take an ISO image, best first."""
+
+
+class RedfishLink:
+    """One computer system behind one controller. Connects on first use, and anew after an error."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str,
+        password: str,
+        ca_file: Path | None,
+        system: str,
+        connect_seconds: float,
+        power_seconds: float,
+        clock: Clock,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._user = user
+        self._password = password
+        self._ca_file = ca_file
+        self._identity = system
+        self._connect_seconds = connect_seconds
+        self._power_seconds = power_seconds
+        self._clock = clock
+        self._connector: Any = None
+        self._system: Any = None
+        self.place = f"Redfish at {self._url}"
+
+    def fresh(self) -> Any:
+        system = self.system()
+        system.refresh(force=True)
+        return system
+
+    def system(self) -> Any:
+        if self._system is None:
+            connector = sushy.connector.Connector(
+                self._url,
+                verify=str(self._ca_file) if self._ca_file else True,
+                default_request_timeout=READ_SECONDS,
+                connect_timeout=math.ceil(self._connect_seconds),
+                server_side_retries=1,
+                server_side_retries_delay=1,
+            )
+            # As UTF-8 (RFC 7617); requests would send text as Latin-1.
+            credentials = auth.BasicAuth(self._user.encode(), self._password.encode())
+            root: Any = sushy.Sushy(self._url, auth=credentials, connector=connector)
+            try:
+                self._system = root.get_system(self._path())
+            except exceptions.ResourceNotFoundError:
+                raise InfrastructureError(
+                    f"{self.place} has no system '{self._identity or 'default'}'",
+                    help="Set machine.system in the inventory to one of its systems.",
+                ) from None
+            self._connector = connector
+        return self._system
+
+    def _path(self) -> str | None:
+        if not self._identity or self._identity.startswith("/"):
+            return self._identity or None
+        return f"/redfish/v1/Systems/{self._identity}"
+
+    def asked(self, call: Callable[[], T], *, wait: str = "power", seconds: float | None = None) -> T:
+        """What `call` returns; asked again while the controller answers that it is busy (503).
+
+        Raises what `lab.machines.port.Machine` says.
+        """
+        limit = self._power_seconds if seconds is None else seconds
+        deadline = self._clock.now() + limit
+        while True:
+            try:
+                with self._translating():
+                    return call()
+            except _Busy as busy:
+                left = deadline - self._clock.now()
+                if left <= 0:
+                    raise TimedOut(wait, limit, f"{self.place}: {busy}") from None
+                self._clock.sleep(min(RETRY_SECONDS, left))
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+            return
+        except exceptions.AccessError as error:
+            failed: Exception = self._denied(error)
+        except exceptions.ConnectionError as error:
+            failed = InfrastructureError(
+                f"{self.place} could not be reached: {_reason(error)}", help=_certificate_help(error)
+            )
+        except exceptions.HTTPError as error:
+            refused = InfrastructureError(f"{self.place} refused: {said(error)}")
+            failed = _Busy(said(error)) if error.status_code == 503 else refused
+        except exceptions.SushyError as error:
+            failed = InfrastructureError(f"{self.place} refused: {_shorten(str(error))}")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            failed = InfrastructureError(
+                f"{self.place} gave an answer that is not Redfish: {_shorten(str(error))}"
+            )
+        self._system = None
+        raise failed from None
+
+    def _denied(self, error: exceptions.AccessError) -> InfrastructureError:
+        if error.status_code == 403:
+            return InfrastructureError(
+                f"{self.place} does not let {self._user} do this: {said(error)}",
+                help="Give the account the rights to control power, boot and virtual media.",
+            )
+        return CredentialsRefused(
+            f"{self.place} refused the credentials of {self._user}",
+            help="Check user and password of the machine in the inventory.",
+        )
+
+    def behaviour(self) -> Behaviour:
+        system = self.system()
+        managers = system.managers
+        firmware = managers[0].firmware_version if managers else None
+        return behaviour(system.manufacturer or "", system.model or "", firmware or "")
+
+    def drive(self) -> Any:
+        """The virtual drive for an ISO image, as it is now."""
+        system = self.system()
+        owners = [system, *system.managers]
+        for owner in owners:  # of the system in newer models of the standard, of its manager in older ones
+            try:
+                drives = owner.virtual_media.get_members()
+            except (exceptions.MissingAttributeError, exceptions.ResourceNotFoundError):
+                continue
+            for kind in _OPTICAL:
+                for drive in drives:
+                    if kind in drive.media_types:
+                        drive.refresh(force=True)
+                        return drive
+        raise InfrastructureError(
+            f"{self.place} has no virtual drive for an ISO image",
+            help="Virtual media may need a licence of the controller's, or a right of the account's.",
+        )
+
+    def set_attributes(self, attributes: Any) -> None:
+        path = self.system().managers[0].path.rstrip("/") + "/Attributes"
+        self._connector.patch(path, data={"Attributes": dict(attributes)})
+        kept = self._connector.get(path).json().get("Attributes", {})
+        lost = sorted(name for name, value in attributes.items() if kept.get(name) != value)
+        if lost:
+            raise InfrastructureError(f"{self.place} took {', '.join(lost)}, but does not hold them")
+
+
+class _Busy(Exception):
+    """The controller asks to come back later."""
+
+
+def busy(error: exceptions.HTTPError) -> bool:
+    """Whether it is worth another try a little later."""
+    return error.status_code == 503 or any(text in str(error) for text in BUSY)
+
+
+def empty(drive: Any) -> bool:
+    """Of a virtual drive. Supermicro shows the image after it was ejected, as not connected.
+
+    Source: github.com/ansible-collections/community.general/pull/7470
+    """
+    if drive.connected_via is sushy.ConnectedVia.NOT_CONNECTED:
+        return True
+    return not (drive.image if drive.inserted is None else drive.inserted)
+
+
+def said(error: Exception) -> str:
+    """What the controller answered, on one short line."""
+    return _shorten(str(error))
+
+
+def _certificate_help(error: Exception) -> str | None:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "Set machine.ca_file to the PEM file of the certificate's issuer."
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """The end of a message that wraps others, where the cause stands."""
+    text = str(error)
+    if "certificate verify failed: " in text:
+        cause = text.rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+        return _shorten(f"certificate verify failed: {cause}")
+    if "[Errno " in text:
+        return _shorten(text.rpartition("[Errno ")[2].partition("] ")[2].rstrip(")'\""))
+    return _shorten(text.rpartition(": ")[2].rstrip(")'\"") or text)
+
+
+def _shorten(text: str, most: int = 300) -> str:
+    return " ".join(text.split())[:most]
