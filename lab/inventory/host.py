@@ -23,12 +23,17 @@ class PsrpShell(Settings):
     ca_file: Annotated[
         FilePath | None, Field(description="PEM file that the guest's certificate is checked against")
     ] = None
-    auth: Annotated[Literal["ntlm", "negotiate", "kerberos"], Field(description="how to log on")] = "ntlm"
+    auth: Annotated[
+        Literal["ntlm", "negotiate", "kerberos", "basic"],
+        Field(description="how to log on; basic with tls only, and CredSSP never"),
+    ] = "ntlm"
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.password is None and self.auth != "kerberos":
             raise PydanticCustomError("password", "password is needed with auth {auth}", {"auth": self.auth})
+        if self.auth == "basic" and not self.tls:
+            raise PydanticCustomError("auth", "auth: basic sends the password as it is, and needs tls: true")
         return self
 
     @property
@@ -149,6 +154,7 @@ class Timeouts(Settings):
     power: Annotated[Seconds, Field(description="a power request, until it has taken effect")] = 60
     checkpoint: Annotated[Seconds, Field(description="to take, restore or remove a checkpoint")] = 900
     tools: Annotated[Seconds, Field(description="a started VM, until VMware Tools tell its address")] = 600
+    media: Annotated[Seconds, Field(description="virtual media, until the drive is as asked for")] = 300
     reachable: Annotated[Seconds, Field(description="the guest's shell, until it answers")] = 300
     boot: Annotated[Seconds, Field(description="a restart or a crash, until the new boot answers")] = 600
     settle: Annotated[Seconds, Field(description="after a boot, until the planned drivers run")] = 60
