@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    make_url,
+    select,
+    update,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, SQLAlchemyError
 
 from lab.journal import schema
@@ -175,6 +186,9 @@ def _make_schema(database: Database, local: bool) -> None:
             if found is None:
                 schema.metadata.create_all(connection)
                 connection.execute(insert(schema.version).values(version=schema.SCHEMA_VERSION))
+            elif found < schema.SCHEMA_VERSION:
+                schema.metadata.create_all(connection)
+                connection.execute(update(schema.version).values(version=schema.SCHEMA_VERSION))
     except DBAPIError as error:
         if "database is locked" in str(error):
             raise TimedOut("journal-lock", database.busy_seconds, f"{database.name} is locked") from error

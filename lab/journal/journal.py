@@ -7,10 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-from lab.journal import cases, leases, trials, undo
+from lab.journal import cases, leases, provisions, trials, undo
 from lab.journal.cases import CaseSummary
 from lab.journal.database import Database, open_database
 from lab.journal.leases import Lease
+from lab.journal.provisions import Provision
 from lab.journal.times import utc_now
 from lab.journal.trials import RunningTrial
 from lab.journal.undo import JSON, Undo
@@ -157,6 +158,34 @@ class Journal:
         """End a trial whose process died, as Invalid(INTERRUPTED). Raises as `end_trial`."""
         with self._database.write() as c:
             trials.abandon(c, self._now(), case_id, number, why)
+
+    # Provisioned hosts
+
+    def provision_begin(self, host: str, pool: str, how: str, owner: str) -> int:
+        """Write what will be made, before it is. Returns the entry's id. Raises InfrastructureError when
+        the host has an entry that has not ended."""
+        with self._database.write() as c:
+            return provisions.begin(c, self._now(), host, pool, how, owner)
+
+    def provision_ready(self, key: int) -> None:
+        """Write that the host was accepted and is handed out."""
+        with self._database.write() as c:
+            provisions.ready(c, self._now(), key)
+
+    def provision_end(self, key: int) -> None:
+        """Write that nothing is left of it; saying it twice changes nothing."""
+        with self._database.write() as c:
+            provisions.end(c, self._now(), key)
+
+    def provisions(self) -> list[Provision]:
+        """Hosts that are handed out, being made, or half-made by a process that died; oldest first."""
+        with self._database.read() as c:
+            return provisions.pending(c)
+
+    def provision_seconds(self, pool: str) -> list[float]:
+        """How long hosts of that pool took until they were ready, oldest first."""
+        with self._database.read() as c:
+            return provisions.seconds(c, pool)
 
     # Undo
 

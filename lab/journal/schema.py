@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, ForeignKey, ForeignKeyConstraint, Index, Integer, MetaData, Table, Text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 has `provision`; an older journal gets the tables that it lacks when it is opened."""
 
 metadata = MetaData()
 
@@ -88,4 +89,19 @@ lease = Table(
     Column("owner", Text, nullable=False),  # "" when released; the row stays, so that the token grows
     Column("token", Integer, nullable=False),
     Column("expires", Text, nullable=False),
+)
+
+provision = Table(
+    "lab_provision",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("how", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("intended", Text, nullable=False),  # written before anything is made
+    Column("ready", Text),
+    Column("ended", Text),
+    Index("lab_provision_pending", "ended"),
+    sqlite_autoincrement=True,
 )
