@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from lab.inventory import Host
@@ -42,13 +43,13 @@ __all__ = [
 
 
 def _open_vsphere(settings: Any, host: Host, clock: Clock) -> Machine:
-    try:
-        from lab.machines.vsphere import machine  # needs pyvmomi, which not every lab has
-    except ImportError:
+    if find_spec("pyVmomi") is None:  # not every lab has it
         raise ConfigurationError(
             f"host '{host.name}' is a machine of a vCenter, and pyvmomi is not installed",
             help="Install it with 'pip install bugcheck-lab[vsphere]'.",
-        ) from None
+        )
+    from lab.machines.vsphere import machine
+
     return machine.open_machine(settings, host, clock)
 
 

@@ -20,6 +20,7 @@ from vsphere_lab import LONG, NAME, PATH, machine_of, running, session_of
 from lab.inventory import load
 from lab.machines import Interference, Machine, Restorable, Screen, open_machine
 from lab.machines.vsphere import Session, Tasks, VcenterFault, close_all, find
+from lab.machines.vsphere import machine as machine_module
 from lab.model import (
     ConfigurationError,
     PowerState,
@@ -193,6 +194,29 @@ def test_a_screenshot_is_taken_and_leaves_nothing_behind(vcenter: Vcsim, session
     vcenter.forget_sessions()
     with session.get(f"/folder/{NAME}/{NAME}.vmx?dcPath=DC0&dsName=LocalDS_0") as answer:
         assert answer.status == 200  # logged on again
+
+
+def test_a_screenshot_that_is_not_handed_out(
+    vcenter: Vcsim, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_module, "MOST_SCREENSHOT", 20)
+    with pytest.raises(InfrastructureError, match=r"gave no picture for .*-1\.png of .*: 200 OK, 21 bytes"):
+        machine_of(session).screenshot()
+    assert len(vcenter.calls("DeleteDatastoreFile_Task")) == 1
+
+
+def test_a_machine_that_was_registered_anew(session: Session) -> None:
+    machine = machine_of(session)
+    machine.power_off()
+    vm = find.machine(session, PATH)
+    other = find.machine(session, "DC0_C0_RP0_VM1")
+    machine.vcenter.tasks.run(vm.Destroy_Task, "removal", LONG)
+    rename = other.Rename_Task
+    machine.vcenter.tasks.run(lambda: rename(NAME), "new name", LONG)
+    with pytest.raises(VcenterFault, match="ManagedObjectNotFound"):
+        machine.reset()  # an action is not repeated with another machine
+    machine.reset()
+    assert machine.power_state() is PowerState.ON
 
 
 def test_a_machine_that_is_gone(vcenter: Vcsim, session: Session) -> None:

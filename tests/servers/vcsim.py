@@ -110,13 +110,14 @@ class Vcsim:
 
     def start(self) -> None:
         """On the port that it had before, if it had one."""
-        self._process = subprocess.Popen(
-            [str(program()), f"-port={self.port}", *self._arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / "errors").open("ab"),
-            text=True,
-        )
+        with (self.folder / "errors").open("ab") as errors:
+            self._process = subprocess.Popen(
+                [str(program()), f"-port={self.port}", *self._arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.strip().isdigit():

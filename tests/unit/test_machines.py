@@ -89,3 +89,17 @@ def test_from_the_inventory(tmp_path: Path) -> None:
     )
     machine = open_machine(load([tmp_path]).host("desk"))
     assert machine.power_state() is PowerState.ON and machine.address() == "192.0.2.7"
+
+
+def test_a_vcenters_machine_without_pyvmomi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(
+        "controllers:\n  vc: {kind: vcenter, url: 'https://vc', user: u, password: {env: X}}\n"
+        "hosts:\n  web:\n    address: 192.0.2.1\n    machine: {kind: vsphere, controller: vc, vm: web}\n"
+        "    guest: {shell: {kind: psrp, user: crash, password: {env: X}}}\n"
+    )
+    host = load([path]).host("web")
+    monkeypatch.setattr("lab.machines.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match="pyvmomi is not installed") as caught:
+        open_machine(host)
+    assert "bugcheck-lab[vsphere]" in caught.value.help

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -14,12 +14,15 @@ from lab.inventory import Host, Timeouts
 from lab.inventory import VsphereMachine as Settings
 from lab.machines.port import Checkpoint
 from lab.machines.vsphere import Vcenter, VcenterFault, connect, find
+from lab.machines.vsphere.faults import LOST
 from lab.model import Clock, ConfigurationError, InfrastructureError, PowerState, TimedOut, wait_until
 
 T = TypeVar("T")
 
 MOST_SCREENSHOT = 32 << 20
 """Bytes. A picture of 8 million pixels has fewer."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
 
 _STATES = {"poweredOn": PowerState.ON, "poweredOff": PowerState.OFF, "suspended": PowerState.OFF}
 
@@ -59,7 +62,8 @@ class VsphereMachine:
 
     def interrupt(self) -> None:
         vm = self._vm()
-        self.vcenter.session.act(vm.SendNMI, f"the NMI for {self._wanted}")
+        with self._noticing_loss():
+            self.vcenter.session.act(vm.SendNMI, f"the NMI for {self._wanted}")
 
     def address(self) -> str:
         """The host's own of the inventory, else what VMware Tools report (see `guest_address`)."""
@@ -131,25 +135,32 @@ class VsphereMachine:
 
     def screenshot(self) -> bytes:
         session = self.vcenter.session
-        start = self._task(lambda vm: vm.CreateScreenshot_Task(), "screenshot", "power", self._timeouts.power)
-        where = str(start)
-        datastore, _, path = where.removeprefix("[").partition("] ")
+        made = self._task(lambda vm: vm.CreateScreenshot_Task(), "screenshot", "power", self._timeouts.power)
         datacenter = find.datacenter_of(session, self._vm())
-        query = {"dcPath": find.path_of(session, datacenter).strip("/"), "dsName": datastore}
         try:
-            with session.get(f"/folder/{quote(path)}?{urlencode(query, quote_via=quote)}") as answer:
-                picture = answer.read(MOST_SCREENSHOT + 1)
+            picture = self._picture(str(made), find.path_of(session, datacenter).strip("/"))
         finally:  # it lies in the machine's own folder, and would stay there
-            files = session.content.fileManager
-            delete = files.DeleteDatastoreFile_Task
-            about = f"removal of {where}"
-            self.vcenter.tasks.run(lambda: delete(where, datacenter), about, self._timeouts.power)
-        if answer.status != 200 or not picture.startswith(b"\x89PNG") or len(picture) > MOST_SCREENSHOT:
-            raise InfrastructureError(
-                f"{session.url} gave no picture for the screenshot {where} of {self._wanted} "
-                f"(status {answer.status}, {len(picture)} bytes)"
-            )
+            delete = session.content.fileManager.DeleteDatastoreFile_Task
+            about = f"removal of {made}"
+            self.vcenter.tasks.run(lambda: delete(made, datacenter), about, self._timeouts.power)
         return picture
+
+    def _picture(self, where: str, datacenter: str) -> bytes:
+        """A screenshot from its place, as "[datastore] folder/name.png"."""
+        datastore, _, path = where.removeprefix("[").partition("] ")
+        query = urlencode({"dcPath": datacenter, "dsName": datastore}, quote_via=quote)
+        said = ""
+        with self.vcenter.session.get(f"/folder/{quote(path)}?{query}") as answer:
+            try:
+                picture = answer.read(MOST_SCREENSHOT + 1)
+            except LOST as error:
+                picture, said = b"", str(error)
+            if answer.status == 200 and picture.startswith(PNG) and len(picture) <= MOST_SCREENSHOT:
+                return picture
+            raise InfrastructureError(
+                f"{self.vcenter.session.url} gave no picture for the screenshot {where} of {self._wanted}:"
+                f" {said or f'{answer.status} {answer.reason}, {len(picture)} bytes'}"
+            )
 
     # Interference
 
@@ -180,13 +191,24 @@ class VsphereMachine:
 
     def _read(self, call: Callable[[Any], T], what: str) -> T:
         about = f"{what} of {self._wanted}"
+        known = self._found is not None
         try:
-            return self.vcenter.session.read(lambda: call(self._vm()), about)
-        except VcenterFault as error:
-            if error.fault != "ManagedObjectNotFound" or self._found is None:
+            with self._noticing_loss():
+                return self.vcenter.session.read(lambda: call(self._vm()), about)
+        except VcenterFault:
+            if not known or self._found is not None:
                 raise
-            self._found = None  # registered anew, or gone: then it is not found
-            return self.vcenter.session.read(lambda: call(self._vm()), about)
+        return self.vcenter.session.read(lambda: call(self._vm()), about)
+
+    @contextmanager
+    def _noticing_loss(self) -> Iterator[None]:
+        """A machine that was removed, and perhaps registered anew, is looked for by the next call."""
+        try:
+            yield
+        except VcenterFault as error:
+            if error.fault == "ManagedObjectNotFound":
+                self._found = None
+            raise
 
     def _switch(self, start: Callable[[Any], Any], what: str, wanted: PowerState) -> None:
         try:
@@ -200,10 +222,10 @@ class VsphereMachine:
 
     def _task(self, start: Callable[[Any], Any], what: str, limit: str, seconds: float) -> Any:
         vm = self._vm()
+        about = f"{what} of {self._wanted}"
         try:
-            return self.vcenter.tasks.run(
-                lambda: start(vm), f"{what} of {self._wanted}", seconds, limit=limit
-            )
+            with self._noticing_loss():
+                return self.vcenter.tasks.run(lambda: start(vm), about, seconds, limit=limit)
         except TimedOut as error:
             question = None
             with suppress(InfrastructureError):
@@ -220,7 +242,7 @@ class VsphereMachine:
 
 
 def _checkpoint(node: Any, files: Any) -> Checkpoint:
-    """The files tell whether memory was kept; the power state in the tree is that of the moment."""
+    """Memory was kept when the machine ran, and there is a file of its memory."""
     memory = str(node.state) == "poweredOn"
     if files is not None and files.memoryKey is not None:
         memory = memory and files.memoryKey >= 0
