@@ -21,11 +21,7 @@ from lab.inventory import load
 from lab.machines import Interference, Machine, Restorable, Screen, open_machine
 from lab.machines.vsphere import Session, Tasks, VcenterFault, close_all, find
 from lab.machines.vsphere import machine as machine_module
-from lab.model import (
-    ConfigurationError,
-    PowerState,
-    TimedOut,
-)
+from lab.model import ConfigurationError, InfrastructureError, PowerState, TimedOut
 
 
 def test_it_is_what_it_says(session: Session) -> None:

@@ -14,9 +14,7 @@ pytest.importorskip("pyVmomi", reason="no pyvmomi: install the extra 'vsphere'")
 from vsphere_lab import NAME, PATH, running, session_of
 
 from lab.machines.vsphere import Session, find, tags
-from lab.model import (
-    ConfigurationError,
-)
+from lab.model import ConfigurationError
 
 UUID = "42424242-1111-2222-3333-444444444444"
 

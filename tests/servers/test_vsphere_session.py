@@ -17,11 +17,7 @@ from vsphere_lab import NAME, PATH, running, session_of, until
 
 from lab.machines.vsphere import Session, find
 from lab.machines.vsphere import session as session_module
-from lab.model import (
-    ConfigurationError,
-    CredentialsRefused,
-    InfrastructureError,
-)
+from lab.model import ConfigurationError, CredentialsRefused, InfrastructureError
 
 
 def test_the_log_on_and_the_log_off(vcenter: Vcsim) -> None:

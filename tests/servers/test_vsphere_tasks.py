@@ -14,11 +14,7 @@ from vcsim import Vcsim
 from vsphere_lab import LONG, PATH, machine_of, running, session_of, until
 
 from lab.machines.vsphere import Cancelled, Session, Tasks, VcenterFault, find, tasks
-from lab.model import (
-    InfrastructureError,
-    PowerState,
-    TimedOut,
-)
+from lab.model import InfrastructureError, PowerState, TimedOut
 
 
 def test_twenty_tasks_have_one_waiter(tmp_path: Path) -> None:
