@@ -101,6 +101,36 @@ def test_what_does_not_listen_or_is_no_vcenter(vcenter: Vcsim) -> None:
         find.machine(session_of(vcenter), PATH)
 
 
+def test_a_server_that_does_not_shake_hands(vcenter: Vcsim) -> None:
+    vcenter.freeze()
+    with pytest.raises(InfrastructureError, match=r"could not be reached: .*timed out"):
+        find.machine(session_of(vcenter, connect_seconds=0.5), PATH)
+
+
+def test_a_server_that_does_not_answer(vcenter: Vcsim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "ANSWER_SECONDS", 3)
+    session = session_of(vcenter)
+    vm = find.machine(session, PATH)
+    vcenter.control(delay={"Fetch": 30, "SendNMI": 30})
+    with pytest.raises(InfrastructureError, match=r"could not be reached: .*timed out"):
+        session.read(lambda: vm.name)
+    with pytest.raises(InfrastructureError, match=r"was lost during the NMI: .*timed out"):
+        session.act(vm.SendNMI, "the NMI")
+    assert len(vcenter.calls("SendNMI")) == 1
+
+
+def test_a_server_that_comes_back_to_life(vcenter: Vcsim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "ANSWER_SECONDS", 3)
+    session = session_of(vcenter, connect_seconds=1)
+    vm = find.machine(session, PATH)
+    vcenter.freeze()
+    with pytest.raises(InfrastructureError, match="timed out"):
+        session.read(lambda: vm.name)
+    vcenter.thaw()
+    assert session.read(lambda: vm.name) == NAME
+    assert len(vcenter.calls("Login")) == 1  # the session was never lost
+
+
 def test_a_session_that_the_server_forgot(vcenter: Vcsim, session: Session) -> None:
     vm = find.machine(session, PATH)
     vcenter.forget_sessions()

@@ -10,6 +10,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import signal
 import ssl
 import subprocess
 import tempfile
@@ -134,6 +135,15 @@ class Vcsim:
             if self._process.stdout is not None:
                 self._process.stdout.close()
             self._process = None
+
+    def freeze(self) -> None:
+        """Stop it where it is; the kernel goes on taking connections for it."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def control(self, **change: Any) -> None:
         """Change some of what is told to it: delay, work, stuck, faults, drop, behind."""
