@@ -14,6 +14,7 @@ import signal
 import ssl
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -140,6 +141,9 @@ class Vcsim:
         """Stop it where it is; the kernel goes on taking connections for it."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        while any(_state(each) != "T" for each in threads.iterdir()):
+            time.sleep(0.01)  # one that runs still might answer
 
     def thaw(self) -> None:
         assert self._process is not None
