@@ -1,0 +1,268 @@
+"""The contract of machines, run for every back end against servers of other people's.
+
+To add a back end: one class with one fixture that yields a Rig.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+for folder in ("servers", "twin"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+
+from machine_contract import LONG, MachineContract, Rig
+
+from lab.machines import BootDevice
+from lab.machines.fixed import FixedMachine
+from lab.machines.redfish import RedfishMachine
+from lab.model import InfrastructureError
+
+NOWHERE = 9
+"""The discard port, which nobody serves."""
+
+
+class TestFixed(MachineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def rig(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+        folder = tmp_path_factory.mktemp("fixed")
+        switch = folder / "switch.py"
+        switch.write_text(_SWITCH)
+        (folder / "machine.py").write_text(_COMPUTER)
+        for name in ("boots", "nmis"):
+            (folder / name).touch()
+
+        def command(what: str) -> list[str]:
+            return [sys.executable, str(switch), str(folder), what]
+
+        machine = FixedMachine(
+            "desk",
+            "192.0.2.3",
+            **{what: command(what) for what in ("on", "off", "interrupt", "state")},  # type: ignore[arg-type]
+            seconds=LONG,
+        )
+        yield Rig(
+            machine,
+            "192.0.2.3",
+            powered=lambda: bool(subprocess.run(command("state"), capture_output=True).stdout == b"on\n"),
+            boots=lambda: len((folder / "boots").read_text()),
+            gone=lambda: FixedMachine("far", "", state=["sleep", "100"], seconds=0.3),
+            nmis=lambda: len((folder / "nmis").read_text()),
+        )
+        if (pid := folder / "pid").exists():
+            os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+class TestRedfish(MachineContract):
+    """sushy-tools' emulator over TLS. It offers Nmi, and answers 501."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def rig(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+        pytest.importorskip("sushy_tools", reason="no sushy-tools: install the extra 'twin'")
+        from redfish_emulator import ADDRESS, PASSWORD, Emulator, images
+
+        emulator = Emulator(tmp_path_factory.mktemp("redfish"))
+        emulator.start()
+        try:
+            with images(tmp_path_factory.mktemp("images"), "one.iso", "two.iso") as server:
+                yield Rig(
+                    emulator.machine(),
+                    ADDRESS,
+                    powered=emulator.powered,
+                    boots=emulator.boots,
+                    gone=lambda: emulator.machine(url=f"https://127.0.0.1:{NOWHERE}"),
+                    secret=PASSWORD,
+                    boot_device=lambda: str(emulator.seen()["Boot"]["BootSourceOverrideTarget"]),
+                    boot_names={BootDevice.CD: "Cd", BootDevice.PXE: "Pxe", BootDevice.DISK: "Hdd"},
+                    images=(f"{server}/one.iso", f"{server}/two.iso"),
+                    missing_image=f"{server}/missing.iso",
+                    drive=emulator.image,
+                )
+        finally:
+            emulator.kill()
+
+
+class TestTwin(MachineContract):
+    """The twin's management controller, whose NMI does something."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def rig(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+        pytest.importorskip("sushy_tools", reason="no sushy-tools: install the extra 'twin'")
+        from redfish_emulator import images
+        from twin_client import PASSWORD, SPEED, Running
+
+        from lab.twin.server import Twin, TwinSettings
+
+        state = tmp_path_factory.mktemp("twin")
+        twin = Twin(TwinSettings(state=state, password=PASSWORD, speed=SPEED))
+        running = Running(twin, twin.start(), state)
+        running.wait_boot(seconds=LONG)
+        ends = running.ends
+
+        def machine(url: str = ends.redfish_url) -> RedfishMachine:
+            return RedfishMachine(
+                url,
+                user=ends.user,
+                password=PASSWORD,
+                ca_file=Path(ends.ca_file),
+                system=ends.system_id,
+                address="192.0.2.4",
+                connect_seconds=5,
+            )
+
+        def boots() -> int:
+            """By the guest's own count, for which it must be up."""
+            return int(running.wait_boot(seconds=LONG)["bootId"]) if powered() else seen[-1]
+
+        def powered() -> bool:
+            return bool(running.system().power_state.value == "On")
+
+        def counted() -> int:
+            seen.append(boots())
+            return seen[-1]
+
+        def nmis() -> int:
+            counted()
+            events = running.script("Get-LabBugcheck", AfterRecord=0)
+            return sum(event["eventId"] == 1001 and event["code"] == 0x80 for event in events)
+
+        seen = [boots()]
+        try:
+            with images(tmp_path_factory.mktemp("images"), "one.iso", "two.iso") as server:
+                drive = _drive_of(running)
+                yield Rig(
+                    machine(),
+                    "192.0.2.4",
+                    powered=powered,
+                    boots=counted,
+                    gone=lambda: machine(f"https://127.0.0.1:{NOWHERE}"),
+                    secret=PASSWORD,
+                    nmis=nmis,
+                    boot_device=lambda: str(running.system().boot.target.value),
+                    boot_names={BootDevice.CD: "Cd", BootDevice.PXE: "Pxe", BootDevice.DISK: "Hdd"},
+                    images=(f"{server}/one.iso", f"{server}/two.iso"),
+                    missing_image=f"{server}/missing.iso",
+                    drive=drive,
+                )
+        finally:
+            twin.stop()
+
+
+class TestIpmiSim(MachineContract):
+    """OpenIPMI's simulator: no NMI, and no boot override that it holds."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def rig(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+        pytest.importorskip("pyghmi", reason="no pyghmi: install the extra 'ipmi'")
+        from ipmi_sims import ADDRESS, PASSWORD, Sim, missing
+
+        if reason := missing():
+            pytest.skip(reason)
+        sim = Sim(tmp_path_factory.mktemp("sim"))
+        sim.start()
+        try:
+            yield Rig(
+                sim.machine(),
+                ADDRESS,
+                powered=sim.powered,
+                boots=sim.boots,
+                gone=lambda: sim.machine(port=NOWHERE),
+                secret=PASSWORD,
+            )
+        finally:
+            sim.kill()
+            sim.serial.close()
+
+
+class TestIpmiBmc(MachineContract):
+    """pyghmi's own server: NMI and boot override, no console."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def rig(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+        pytest.importorskip("pyghmi", reason="no pyghmi: install the extra 'ipmi'")
+        from ipmi_sims import ADDRESS, PASSWORD, Bmc
+
+        bmc = Bmc(tmp_path_factory.mktemp("bmc"))
+        bmc.start()
+        try:
+            yield Rig(
+                bmc.machine(),
+                ADDRESS,
+                powered=bmc.powered,
+                boots=bmc.boots,
+                gone=lambda: bmc.machine(port=NOWHERE),
+                secret=PASSWORD,
+                nmis=bmc.nmis,
+                boot_device=bmc.boot_device,
+                boot_names={BootDevice.CD: "optical", BootDevice.PXE: "network", BootDevice.DISK: "hd"},
+            )
+        finally:
+            bmc.kill()
+
+    def test_a_console_echoes_and_has_one_holder(self, rig: Rig) -> None:
+        """There is none here, and it says so."""
+        opening = rig.machine.console()  # type: ignore[attr-defined]
+        with pytest.raises(InfrastructureError, match="opened no console: SOL is disabled"), opening:
+            pass
+
+
+def _drive_of(running: Any) -> Callable[[], str]:
+    """The image in the twin's virtual CD drive, by sushy itself."""
+
+    def image() -> str:
+        for drive in running.system().managers[0].virtual_media.get_members():
+            if drive.identity == "Cd":
+                return str(drive.image) if drive.inserted else ""
+        raise AssertionError("no drive")
+
+    return image
+
+
+_SWITCH = """
+import os, signal, subprocess, sys, time
+folder, what = sys.argv[1:]
+pid = os.path.join(folder, "pid")
+alive = os.path.exists(pid)
+if what == "on" and not alive:
+    ready, mine = os.pipe()
+    child = subprocess.Popen(
+        [sys.executable, os.path.join(folder, "machine.py"), folder, str(mine)], pass_fds=[mine],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    os.close(mine)
+    os.read(ready, 1)
+    open(pid, "w").write(str(child.pid))
+elif what == "off" and alive:
+    os.kill(int(open(pid).read()), signal.SIGKILL)
+    os.unlink(pid)
+elif what == "interrupt":
+    if not alive:
+        sys.exit("it is off")
+    os.kill(int(open(pid).read()), signal.SIGUSR1)
+elif what == "state":
+    print("on" if alive else "off")
+"""
+_COMPUTER = """
+import os, signal, sys
+folder, ready = sys.argv[1], int(sys.argv[2])
+def note(name):
+    with open(os.path.join(folder, name), "a") as file:
+        file.write("x")
+signal.signal(signal.SIGUSR1, lambda *_: note("nmis"))
+note("boots")
+os.write(ready, b"x")
+os.close(ready)
+while True:
+    signal.pause()
+"""
