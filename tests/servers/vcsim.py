@@ -166,6 +166,11 @@ class Vcsim:
         return [(row["method"], row["of"]) for row in rows if method in (None, row["method"])]
 
 
+def _state(thread: Path) -> str:
+    """A letter, as in proc(5): T is stopped."""
+    return (thread / "stat").read_text().rpartition(") ")[2][:1]
+
+
 def redfish(
     url: str, system: str, user: str, password: str, ca_file: str, address: str = ""
 ) -> dict[str, str]:
