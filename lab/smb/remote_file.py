@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from lab.smb.share import Share
 
 CHUNK = 512 << 10
-"""Bytes of one READ or WRITE at most, where a request may take several credits. On loopback half as fast again
-as 1 MiB: what one answer brings stays in the processor's cache."""
+"""Bytes of one READ or WRITE at most, where a request may take several credits. On loopback half as fast
+again as 1 MiB: what one answer brings stays in the processor's cache."""
 
 WINDOW = 4 << 20
 """Bytes asked for and not yet received, at most."""
