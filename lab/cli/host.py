@@ -15,8 +15,8 @@ from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, 
 from lab.inventory import Host, json_schema, load
 from lab.machines import open_machine
 from lab.smb import connect
+from lab.trials import dumps_of, target_of
 from lab.trials import restore as put_back
-from lab.trials import target_of
 from lab.windows.check import check_host
 
 app = typer.Typer(help="Hosts of the inventory.", no_args_is_help=True)
@@ -44,7 +44,7 @@ def list_hosts(inventory: Inventories = DEFAULT_INVENTORY, json: Json = False) -
 @app.command()
 def check(name: Name, inventory: Inventories = DEFAULT_INVENTORY, json: Json = False) -> None:
     """Is each thing reachable, are credentials right, dump settings sane, disk space enough?"""
-    checks = check_host(load(inventory).host(name), open_machine, _open_share)
+    checks = check_host(load(inventory).host(name), open_machine, _open_share, _open_dumps)
     if json:
         rows = [{"name": c.name, "ok": c.ok, "detail": c.detail, "help": c.help} for c in checks]
         typer.echo(jsonlib.dumps(rows))
@@ -60,6 +60,11 @@ def check(name: Name, inventory: Inventories = DEFAULT_INVENTORY, json: Json = F
 
 def _open_share(host: Host, share: str) -> None:
     connect(target_of(host), share, seconds=host.timeouts.connect).close()
+
+
+def _open_dumps(host: Host) -> None:
+    with dumps_of(host) as source:
+        source.dumps()
 
 
 @app.command()

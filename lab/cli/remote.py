@@ -1,4 +1,4 @@
-"""Dumps of inventory hosts where they lie, on the hosts' shares: which one is meant, and reading it there."""
+"""Dumps of inventory hosts where they lie, on the hosts: which one is meant, and reading it there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 
 from rich.markup import escape
 
-from lab.capture import DumpRef, Fetch, RandomAccessFile, ShareSource, Vault, VaultError
+from lab.capture import DumpRef, DumpSource, Fetch, RandomAccessFile, ShareSource, Vault, VaultError
 from lab.cli.console import errors
 from lab.cli.copying import finished, size
 from lab.cli.unc import parts
@@ -18,16 +18,16 @@ from lab.dumps import RemoteSource
 from lab.dumps.source import FileSource, Source
 from lab.inventory import Host, Inventory, load
 from lab.model import ConfigurationError, DumpError
-from lab.trials import target_of
+from lab.trials import dumps_of, target_of
 
 
 @dataclass(frozen=True)
 class RemoteDump:
-    """One dump on a host's share. `symbols` are the host's own, from the inventory."""
+    """One dump on a host. `symbols` are the host's own, from the inventory."""
 
     name: str  # "srv1:MEMORY.DMP", or "//srv1/ADMIN$/MEMORY.DMP"
     symbols: tuple[str, ...]
-    share: ShareSource
+    share: DumpSource
     ref: DumpRef
 
 
@@ -59,7 +59,7 @@ def remote_dump(inventory: list[Path], host: str | None, dump: str | None) -> It
 @contextmanager
 def dump_of_host(host: Host, name: str | None) -> Iterator[RemoteDump]:
     """The newest dump of `host`, or the one called `name`."""
-    with ShareSource(target_of(host), seconds=host.timeouts.connect) as share:
+    with dumps_of(host) as share:
         found = share.dumps()
         ref = newest(found) if name is None else named(found, name)
         if ref is None:

@@ -2,6 +2,7 @@
 
 from lab.trials.as_found import left_as_found, put_back
 from lab.trials.bench import Bench, open_bench
+from lab.trials.dumps import dumps_of
 from lab.trials.investigate import investigate
 from lab.trials.prepare import open_case, prepare
 from lab.trials.restore import restore
@@ -11,6 +12,7 @@ from lab.trials.target import target_of, within_caps
 
 __all__ = [
     "Bench",
+    "dumps_of",
     "investigate",
     "judge",
     "left_as_found",

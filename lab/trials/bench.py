@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.capture import ShareSource, Vault
+from lab.capture.sftp import SftpSource
 from lab.inventory import Host
 from lab.journal import Journal
 from lab.machines import Machine, open_machine
 from lab.model import Boot, Clock, EntryKind, SystemClock
 from lab.smb import SmbTarget
 from lab.symbols import SymbolStore, symbol_store
+from lab.trials.dumps import dumps_of
 from lab.trials.host_shell import HostShell
 from lab.trials.target import target_of
 from lab.windows import Guest, open_guest
@@ -39,8 +41,8 @@ class Bench:
         """One line into the journal of the case."""
         self.journal.note(self.case, kind, text, self.trial)
 
-    def dumps(self) -> ShareSource:
-        return ShareSource(self.target)
+    def dumps(self) -> ShareSource | SftpSource:
+        return dumps_of(self.host)
 
     def shell_beside_load(self, boot: Boot) -> HostShell:
         """A shell of its own, so that a look at the host that hangs holds nothing else up. Close it."""

@@ -38,13 +38,15 @@ def check_host(
     host: Host,
     open_machine: Callable[[Host], Powered] | None = None,
     open_share: Callable[[Host, str], None] | None = None,
+    open_dumps: Callable[[Host], None] | None = None,
     *,
     clock: Clock | None = None,
 ) -> list[Check]:
     """Look at a host. `open_machine` opens its power control (`lab.machines.open_machine`).
 
     `open_share` logs on over SMB, opens the share of that name and closes it again; what it raises is a
-    LabError. Without one of these, what it would look at is left out.
+    LabError. `open_dumps` does so with a host whose dumps are fetched over SFTP, and lists them. Without one
+    of these, what it would look at is left out.
 
     Never raises a LabError: what goes wrong is a check that is not ok.
     """
@@ -57,7 +59,10 @@ def check_host(
     found += [port, smb_port, secret]
     if open_share is not None and smb_port.ok and secret.ok:
         found.append(_share(host, "smb data share", host.smb.data_share, open_share))
-        found.append(_share(host, "smb admin share", host.smb.admin_share, open_share))
+        if host.dumps == "share":
+            found.append(_share(host, "smb admin share", host.smb.admin_share, open_share))
+    if open_dumps is not None and port.ok and host.dumps == "sftp":
+        found.append(_dumps(host, open_dumps))
     found += _guest(host, clock) if port.ok else []
     return found
 
@@ -113,6 +118,14 @@ def _share(host: Host, name: str, share: str, open_share: Callable[[Host, str], 
     except LabError as error:
         return _failed(name, error)
     return Check(name, True, f"{share} opened as {host.smb_user}")
+
+
+def _dumps(host: Host, open_dumps: Callable[[Host], None]) -> Check:
+    try:
+        open_dumps(host)
+    except LabError as error:
+        return _failed("dumps over sftp", error)
+    return Check("dumps over sftp", True, f"{host.dump_folder} opened as {host.guest.shell.user}")
 
 
 def _guest(host: Host, clock: Clock | None) -> list[Check]:

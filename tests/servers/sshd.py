@@ -47,10 +47,13 @@ sys.exit(code)
 class Sshd:
     """An sshd with its own keys in `folder`. `settings` are further lines of its configuration.
 
-    `accounts` are lines of /etc/shadow by user: users that this server alone sees, which needs root.
+    `accounts` are lines of /etc/shadow by user: users that this server alone sees, which needs root. Their
+    number is root's if nothing else is said: Python itself may be for root alone.
     """
 
-    def __init__(self, folder: Path, settings: str = "", accounts: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, settings: str = "", accounts: dict[str, str] | None = None, *, uid: int = 0
+    ) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.host_key = keygen(folder / "host", "-t", "ed25519")
@@ -63,7 +66,7 @@ class Sshd:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
-        self._accounts = accounts or {}
+        self._accounts, self._uid = accounts or {}, uid
         self.configure(settings)
 
     def configure(self, settings: str = "") -> None:
@@ -107,7 +110,7 @@ SetEnv PATH={self.folder}/bin:{os.environ["PATH"]}
         """Shell commands that give this server its own /etc/passwd and /etc/shadow."""
         passwd, shadow = Path("/etc/passwd").read_text(), Path("/etc/shadow").read_text()
         for user, line in self._accounts.items():
-            passwd += f"{user}:x:0:0::/:/bin/sh\n"  # root's number: Python itself may be for root alone
+            passwd += f"{user}:x:{self._uid}:{self._uid}::/:/bin/sh\n"
             shadow += f"{user}:{line}\n"
         for name, text in (("passwd", passwd), ("shadow", shadow)):
             (self.folder / name).write_text(text)
