@@ -12,6 +12,7 @@ from pathlib import Path
 from lab.inventory import load, register_secret_source
 from lab.journal import Journal, open_journal
 from lab.model import ConfigurationError, InfrastructureError, LabError
+from lab.provision import folder_in
 from lab.trials import Bench, open_bench
 
 LEASE_SECONDS = 120.0
@@ -45,7 +46,7 @@ def vault_at(data: Path) -> Path:
     return data / "vault"
 
 
-def _bury_the_dead(journal: Journal, host: str) -> None:
+def bury_the_dead(journal: Journal, host: str) -> None:
     """Free a lease whose holder ran on this computer and is no more, instead of waiting for its end."""
     for lease in journal.leases():
         computer, _, pid = lease.owner.rpartition(":")
@@ -59,7 +60,7 @@ def leased(journal: Journal, host: str) -> Iterator[Callable[[], None]]:
 
     Gives a function that raises InfrastructureError when the host is not ours any more.
     """
-    _bury_the_dead(journal, host)
+    bury_the_dead(journal, host)
     lease = journal.acquire(host, f"{socket.gethostname()}:{os.getpid()}", LEASE_SECONDS)
     done = threading.Event()
     trouble: LabError | None = None
@@ -96,7 +97,7 @@ def bench_for(
     symbols: tuple[str, ...] = (),
 ) -> Iterator[Bench]:
     """The bench of one expendable host of the inventory, leased. Raises Refused for any other."""
-    entry = load(inventory).host(host, for_use=True)
+    entry = load(inventory, folder_in(data)).host(host, for_use=True)
     with (
         leased(journal, host) as ours,
         open_bench(entry, journal, case, vault_at(data), symbols=symbols, ours=ours) as bench,

@@ -42,7 +42,10 @@ def fetch(
             help="Write //HOST/SHARE/PATH, as in //srv1/ADMIN$/MEMORY.DMP, or give --host HOST.",
         )
     vault = Vault(vault_at(data))
-    with remote_dump(inventory, host, dump) as remote, Fetch(remote.share, remote.ref, vault) as fetching:
+    with (
+        remote_dump(inventory, host, dump, data) as remote,
+        Fetch(remote.share, remote.ref, vault) as fetching,
+    ):
         sha256 = finished(fetching, remote.name)
     path = vault.path(sha256)
     if json:

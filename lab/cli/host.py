@@ -14,6 +14,7 @@ from lab.cli.console import out
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json
 from lab.inventory import Host, json_schema, load
 from lab.machines import open_machine
+from lab.provision import folder_in
 from lab.smb import connect
 from lab.trials import dumps_of, target_of
 from lab.trials import restore as put_back
@@ -24,9 +25,11 @@ Name = Annotated[str, typer.Argument(help="A host of the inventory.")]
 
 
 @app.command("list")
-def list_hosts(inventory: Inventories = DEFAULT_INVENTORY, json: Json = False) -> None:
+def list_hosts(
+    inventory: Inventories = DEFAULT_INVENTORY, data: Data = DEFAULT_DATA, json: Json = False
+) -> None:
     """The hosts, and whether each may be used."""
-    known = load(inventory)
+    known = load(inventory, folder_in(data))
     if json:
         rows = [
             {"name": n, "address": h.address, "expendable": h.expendable, "machine": h.machine.kind}
@@ -42,9 +45,11 @@ def list_hosts(inventory: Inventories = DEFAULT_INVENTORY, json: Json = False) -
 
 
 @app.command()
-def check(name: Name, inventory: Inventories = DEFAULT_INVENTORY, json: Json = False) -> None:
+def check(
+    name: Name, inventory: Inventories = DEFAULT_INVENTORY, data: Data = DEFAULT_DATA, json: Json = False
+) -> None:
     """Is each thing reachable, are credentials right, dump settings sane, disk space enough?"""
-    checks = check_host(load(inventory).host(name), open_machine, _open_share, _open_dumps)
+    checks = check_host(load(inventory, folder_in(data)).host(name), open_machine, _open_share, _open_dumps)
     if json:
         rows = [{"name": c.name, "ok": c.ok, "detail": c.detail, "help": c.help} for c in checks]
         typer.echo(jsonlib.dumps(rows))
@@ -70,7 +75,7 @@ def _open_dumps(host: Host) -> None:
 @app.command()
 def restore(name: Name, inventory: Inventories = DEFAULT_INVENTORY, data: Data = DEFAULT_DATA) -> None:
     """Put a host back as the journal says it was found (after an interrupted run)."""
-    host = load(inventory).host(name, for_use=True)
+    host = load(inventory, folder_in(data)).host(name, for_use=True)
     journal = journal_at(data)
     with leased(journal, name):
         done = put_back(host, journal)

@@ -29,6 +29,7 @@ from lab.model import (
     LoadReport,
     SystemClock,
 )
+from lab.provision import folder_in
 from lab.report.load_run import Ended, LoadRun, commas, headline
 from lab.report.load_text import load_text
 from lab.report.whole import write_whole
@@ -103,7 +104,7 @@ def load(
         return
     if not host:
         raise typer.BadParameter("name a host of the inventory (or use --list)", param_hint="HOST")
-    entry = load_inventory(inventory).host(host, for_use=True)
+    entry = load_inventory(inventory, folder_in(data)).host(host, for_use=True)
     asked = LoadPlan(
         profile, seconds, seed, connections, in_flight, idle, size, rate, _every(verify), keep_files
     )

@@ -30,6 +30,8 @@ COMMANDS = {
     "fetch": ("lab.cli.fetch", "fetch"),
     "case": ("lab.cli.case", "app"),
     "host": ("lab.cli.host", "app"),
+    "machine": ("lab.cli.machine", "machine"),
+    "provision": ("lab.cli.provision", "app"),
     "twin": ("lab.cli.twin", "app"),
 }
 """Command -> where it is: a function, or an app of further commands."""

@@ -18,6 +18,7 @@ from lab.dumps import RemoteSource
 from lab.dumps.source import FileSource, Source
 from lab.inventory import Host, Inventory, load
 from lab.model import ConfigurationError, DumpError
+from lab.provision import folder_in
 from lab.trials import dumps_of, target_of
 
 
@@ -32,13 +33,15 @@ class RemoteDump:
 
 
 @contextmanager
-def remote_dump(inventory: list[Path], host: str | None, dump: str | None) -> Iterator[RemoteDump]:
+def remote_dump(
+    inventory: list[Path], host: str | None, dump: str | None, data: Path
+) -> Iterator[RemoteDump]:
     """The dump `dump` of a host, else its newest; or without `host` the one at //HOST/SHARE/PATH.
 
     Nothing is changed on the host. Raises ConfigurationError when the host is not in the inventory or has
     no such dump, and InfrastructureError when its share cannot be read.
     """
-    hosts = load(inventory)
+    hosts = load(inventory, folder_in(data))
     if host is not None:
         with dump_of_host(hosts.host(host), dump) as found:
             yield found

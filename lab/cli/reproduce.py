@@ -15,6 +15,7 @@ from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, 
 from lab.cli.symbols import sought
 from lab.inventory import load
 from lab.model import Case, ConfigurationError, LoadPlan, Signature, VerdictKind
+from lab.provision import folder_in
 from lab.report.files import write_report
 from lab.smb import find_profile
 from lab.trials import open_case
@@ -39,7 +40,7 @@ def reproduce(
     json: Json = False,
 ) -> None:
     """Reproduce a crash, climb the verifier ladder, bisect if needed, confirm, and write the report."""
-    settings = load(inventory).host(host, for_use=True)
+    settings = load(inventory, folder_in(data)).host(host, for_use=True)
     find_profile(profile)
     journal = journal_at(data)
     if sum(x is not None for x in (dump, bugcheck, case)) != 1:

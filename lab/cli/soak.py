@@ -13,6 +13,7 @@ from lab.cli.narrator import Narrator
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories
 from lab.inventory import load as load_inventory
 from lab.model import LoadPlan
+from lab.provision import folder_in
 from lab.smb import find_profile
 from lab.trials import open_soak
 
@@ -26,7 +27,7 @@ def soak(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Read load until the time is up or the host stops; a stop is captured and analysed."""
-    load_inventory(inventory).host(host, for_use=True)
+    load_inventory(inventory, folder_in(data)).host(host, for_use=True)
     find_profile(profile)
     journal = journal_at(data)
     case = open_soak(journal, host, LoadPlan(profile, minutes * 60, seed))

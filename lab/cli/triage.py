@@ -106,7 +106,7 @@ def triage(
 
         copied = host is None if copy is None else copy
         vault = Vault(vault_at(data)) if copied else None
-        with remote_dump(inventory, host, dump) as remote, Reading(remote, vault) as reading:
+        with remote_dump(inventory, host, dump, data) as remote, Reading(remote, vault) as reading:
             store = store_for(symbols, symbol_cache, offline, of_host=remote.symbols)
             _tell(reading.open, remote.name, store, incomplete, json, html)
             reading.finish()

@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"machines", "windows", "smb", "kernel"},
     {"bisect", "analysis", "capture", "journal"},
     {"playbook", "report"},
-    {"trials"},
+    {"provision", "trials"},
     {"flows", "cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
