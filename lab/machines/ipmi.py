@@ -6,25 +6,20 @@ The password goes into the HMACs of the log-on and nowhere else.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from pyghmi.exceptions import IpmiException
 
 from lab.inventory import Host
 from lab.inventory import IpmiMachine as Settings
-from lab.machines.ipmi_session import IPMI_15, NO_CIPHER, CompletionCode, IpmiSession, Silent, SolChannel
+from lab.machines.ipmi_console import IpmiConsole
+from lab.machines.ipmi_session import IPMI_15, NO_CIPHER, CompletionCode, IpmiSession, Silent
 from lab.machines.port import BootDevice
 from lab.model import Clock, ConfigurationError, CredentialsRefused, InfrastructureError, PowerState, TimedOut
 
-KEEPALIVE_SECONDS = 15.0
-"""Controllers end a session that was silent for 60 s (IPMI 2.0, 6.12.15), a console's too."""
-
-_CHASSIS, _APPLICATION = 0x00, 0x06
+_CHASSIS = 0x00
 _CHASSIS_STATUS, _CHASSIS_CONTROL, _SET_BOOT, _GET_BOOT = 0x01, 0x02, 0x08, 0x09  # chapter 28
-_PAYLOAD_INSTANCE, _SERIAL_OVER_LAN = 0x4B, 0x01  # 24.5
 _OFF, _ON, _RESET, _DIAGNOSTIC_INTERRUPT = 0x00, 0x01, 0x03, 0x04  # table 28-4
 _BOOT_FLAGS, _KEEP_FLAGS = 0x05, 0x03  # table 28-14
 _BOOT_VALID, _BOOT_UEFI, _BOOT_SELECTOR = 0x80, 0x20, 0x3C
@@ -162,14 +157,8 @@ class IpmiMachine:
     def _translating(self) -> Iterator[None]:
         try:
             yield
-        except Silent:
-            raise TimedOut(
-                "connect",
-                self._seconds,
-                f"no answer from {self._place}",
-                help="Look whether the controller is there, and whether UDP reaches it "
-                "(machine.address, machine.port, IPMI over LAN enabled); raise the time-out 'connect'.",
-            ) from None
+        except Silent as silent:
+            raise self._silent(silent.log_on) from None
         except CompletionCode as refusal:
             raise InfrastructureError(f"{self._place} refused: {refusal}") from None
         except IpmiException as error:
@@ -179,6 +168,15 @@ class IpmiMachine:
                 f"{self._place} could not be reached: {error.strerror or error}",
                 help="Check machine.address and machine.port of the inventory, and IPMI over LAN there.",
             ) from None
+
+    def _silent(self, log_on: bool) -> TimedOut:
+        if log_on:
+            seen = f"{self._place} answered, but not to the log-on of {self._user}"
+            help = "Check user and password of the machine in the inventory."
+        else:
+            seen = f"no answer from {self._place}"
+            help = "Look whether the controller is there, and UDP reaches it (machine.address, machine.port)."
+        return TimedOut("connect", self._seconds, seen, help=help)
 
     def _no_session(self, said: str) -> InfrastructureError:
         if said == NO_CIPHER:
@@ -199,94 +197,6 @@ class IpmiMachine:
                 "IPMI over LAN.",
             )
         return InfrastructureError(f"{self._place} opened no session: {said or 'no reason given'}")
-
-
-class IpmiConsole:
-    """See `lab.machines.port.Console`."""
-
-    def __init__(
-        self,
-        session: IpmiSession,
-        port: int,
-        seconds: float,
-        translating: Callable[[], AbstractContextManager[None]],
-        place: str,
-    ) -> None:
-        self._session, self._seconds = session, seconds
-        self._translating, self._place = translating, place
-        self._received = bytearray()
-        self._lost = ""
-        self._heard = time.monotonic()
-        with translating():
-            try:
-                self._sol = SolChannel(session, port, self._take, seconds=seconds)
-            except NotImplementedError:
-                self._lost = "it wants the console on another UDP port"
-        if self._lost:
-            raise InfrastructureError(
-                f"{place} opened no console: {self._lost}",
-                help="End the other console, or look whether Serial-over-LAN is enabled for the account.",
-            )
-
-    def read(self, seconds: float) -> bytes:
-        until = time.monotonic() + seconds
-        with self._noting_loss():
-            while not self._received and not self._lost:
-                now = time.monotonic()
-                if now - self._heard >= KEEPALIVE_SECONDS:
-                    self._keep_alive()
-                if now >= until:
-                    break
-                self._session.wait(min(until - now, KEEPALIVE_SECONDS))
-        if not self._received:
-            self._expect_open()
-        data, self._received = bytes(self._received), bytearray()
-        return data
-
-    def write(self, data: bytes) -> None:
-        with self._noting_loss():
-            if data and not self._lost:
-                self._sol.send(data)
-        self._expect_open()
-
-    def close(self) -> None:
-        """Also after it was lost, and more than once."""
-        if not self._lost:
-            self._lost = "it was closed"
-            with suppress(InfrastructureError, TimedOut), self._translating():
-                self._sol.end()
-
-    def _take(self, data: Any) -> None:
-        """Bytes of the serial port, or a dict that says what has happened."""
-        if isinstance(data, bytes):
-            self._heard = time.monotonic()
-            self._received += data
-        elif "error" in data:
-            self._lost = str(data["error"])
-
-    @contextmanager
-    def _noting_loss(self) -> Iterator[None]:
-        try:
-            with self._translating():
-                yield
-        except (InfrastructureError, TimedOut) as error:
-            self._lost = self._lost or error.message
-
-    def _expect_open(self) -> None:
-        if self._lost:
-            raise InfrastructureError(f"the console of {self._place} was lost: {self._lost}")
-
-    def _keep_alive(self) -> None:
-        """Nothing came for long: is the console still ours?"""
-        self._heard = time.monotonic()
-        try:
-            answer = self._session.command(
-                _APPLICATION, _PAYLOAD_INSTANCE, (_SERIAL_OVER_LAN, 1), seconds=self._seconds
-            )
-        except CompletionCode:
-            return  # it does not know the question, but it answered
-        if answer[:4] != self._session.sessionid.to_bytes(4, "little"):
-            self._lost = "somebody else ended it or took it over"
 
 
 def open_machine(settings: Settings, host: Host, clock: Clock) -> IpmiMachine:

@@ -44,7 +44,11 @@ _ALGORITHMS = {
 
 
 class Silent(Exception):
-    """The controller did not answer in time."""
+    """The controller did not answer in time; `log_on`: it answered before, but not to the log-on."""
+
+    def __init__(self, *, log_on: bool) -> None:
+        super().__init__()
+        self.log_on = log_on
 
 
 class CompletionCode(Exception):
@@ -122,7 +126,7 @@ class IpmiSession(simplesession.Session):
             return
         now = time.monotonic()
         if now >= self._deadline:
-            raise Silent
+            raise Silent(log_on=self.sessioncontext in _EXPECTING_RAKP)
         if self._resends and now >= self._resend_at:
             self._resend()
 

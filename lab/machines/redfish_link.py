@@ -194,6 +194,8 @@ def empty(drive: Any) -> bool:
 
 def said(error: Exception) -> str:
     """What the controller answered, on one short line."""
+    if isinstance(error, exceptions.HTTPError):
+        return _shorten(f"{error.detail or 'no reason given'} (HTTP {error.status_code})")
     return _shorten(str(error))
 
 

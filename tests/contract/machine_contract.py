@@ -175,7 +175,7 @@ class MachineContract:
             # Not later: done when it returns.
             assert machine.power_state() is found[name].power
             assert rig.powered() is (found[name].power is PowerState.ON)
-        for name in ("running", "disks"):
+        for name in ("disks", "running"):
             machine.remove_checkpoint(name)
         assert not {"running", "disks"} & {each.name for each in machine.checkpoints()}
 

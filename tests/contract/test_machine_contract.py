@@ -15,15 +15,16 @@ from typing import Any
 
 import pytest
 
-for folder in ("servers", "twin"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+sys.path.insert(0, str(Path(__file__).parents[1] / "twin"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
 
 from machine_contract import LONG, MachineContract, Rig
 
+from lab.inventory import Timeouts
 from lab.machines import BootDevice
 from lab.machines.fixed import FixedMachine
 from lab.machines.redfish import RedfishMachine
-from lab.model import InfrastructureError
+from lab.model import InfrastructureError, SystemClock
 
 NOWHERE = 9
 """The discard port, which nobody serves."""
@@ -218,6 +219,69 @@ class TestIpmiBmc(MachineContract):
             pass
 
 
+class TestVsphere(MachineContract):
+    """A virtual machine of a simulated vCenter."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def rig(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+        pytest.importorskip("pyVmomi", reason="no pyvmomi: install the extra 'vsphere'")
+        from vcsim import PASSWORD
+        from vsphere_lab import NAME, PATH, running, session_of
+
+        from lab.machines.vsphere import Tasks, Vcenter
+        from lab.machines.vsphere.machine import VsphereMachine
+
+        with running(tmp_path_factory.mktemp("vcenter")) as vcenter:
+            observer = session_of(vcenter)
+
+            def machine() -> VsphereMachine:
+                session = session_of(vcenter)
+                timeouts = Timeouts(power=LONG, checkpoint=LONG, poll=0.05)
+                return VsphereMachine(
+                    Vcenter(session, Tasks(session)),
+                    PATH,
+                    address="192.0.2.5",
+                    timeouts=timeouts,
+                    clock=SystemClock(),
+                )
+
+            def gone() -> VsphereMachine:
+                port, vcenter.port = vcenter.port, NOWHERE
+                try:
+                    return machine()
+                finally:
+                    vcenter.port = port
+
+            def powered() -> bool:
+                vm = observer.content.searchIndex.FindByInventoryPath(PATH.strip("/"))
+                return bool(vm.runtime.powerState == "poweredOn")
+
+            def boots() -> int:
+                """By the calls that reached it: the simulator keeps no events of power."""
+                found, on = 0, True
+                for method, name in vcenter.calls():
+                    if name == NAME and method in ("PowerOnVM_Task", "PowerOffVM_Task", "ResetVM_Task"):
+                        found += on if method == "ResetVM_Task" else method == "PowerOnVM_Task" and not on
+                        on = on if method == "ResetVM_Task" else method == "PowerOnVM_Task"
+                return found
+
+            one = machine()
+            try:
+                yield Rig(
+                    one,
+                    "192.0.2.5",
+                    powered=powered,
+                    boots=boots,
+                    gone=gone,
+                    secret=PASSWORD,
+                    nmis=lambda: vcenter.calls("SendNMI").count(("SendNMI", NAME)),
+                )
+            finally:
+                one.vcenter.session.close()
+                observer.close()
+
+
 def _drive_of(running: Any) -> Callable[[], str]:
     """The image in the twin's virtual CD drive, by sushy itself."""
 
@@ -239,7 +303,8 @@ if what == "on" and not alive:
     ready, mine = os.pipe()
     child = subprocess.Popen(
         [sys.executable, os.path.join(folder, "machine.py"), folder, str(mine)], pass_fds=[mine],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True)
     os.close(mine)
     os.read(ready, 1)
     open(pid, "w").write(str(child.pid))

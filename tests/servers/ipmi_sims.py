@@ -1,8 +1,8 @@
 """Two management controllers that speak IPMI, each as a process of its own, on 127.0.0.1.
 
 `Sim` is OpenIPMI's ipmi_sim: power, serial console, cipher suite 3; it refuses an NMI, and keeps a boot
-device without marking it valid. `Bmc` is built on pyghmi's own server: NMI and boot device, cipher suite 3, no
-serial console.
+device without marking it valid. `Bmc` is built on pyghmi's own server: NMI and boot device, cipher suite 3,
+no serial console.
 """
 
 from __future__ import annotations

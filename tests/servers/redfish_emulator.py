@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.server
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -113,7 +114,9 @@ class Emulator:
 
     def seen(self, path: str = f"/redfish/v1/Systems/{SYSTEM}") -> Any:
         """A resource, by another client than sushy."""
-        with httpx.Client(verify=_trusting(self.ca_file), auth=(USER, PASSWORD), timeout=30) as client:
+        with httpx.Client(
+            verify=ssl.create_default_context(cafile=str(self.ca_file)), auth=(USER, PASSWORD), timeout=30
+        ) as client:
             answer = client.get(f"{self.url}{path}")
         answer.raise_for_status()
         return answer.json()
@@ -128,15 +131,8 @@ class Emulator:
 
     def image(self) -> str:
         """What is in its virtual CD drive."""
-        (manager,) = self.seen()["Links"]["ManagedBy"]
-        drive = self.seen(f"{manager['@odata.id']}/VirtualMedia/Cd")
+        drive = self.seen(f"/redfish/v1/Systems/{SYSTEM}/VirtualMedia/Cd")
         return str(drive["Image"]) if drive["Inserted"] else ""
-
-
-def _trusting(ca_file: Path) -> Any:
-    import ssl
-
-    return ssl.create_default_context(cafile=str(ca_file))
 
 
 @contextmanager
