@@ -53,6 +53,7 @@ def _adapter(place: Place) -> Any:
     first = next(iter(_adapters(place.devices)), None)
     card = type(first)(key=first.key) if first is not None else vim.vm.device.VirtualVmxnet3(key=-1)
     if first is not None:
+        card.deviceInfo = first.deviceInfo
         card.controllerKey, card.unitNumber = first.controllerKey, first.unitNumber
     card.addressType = "assigned"
     card.backing = place.backing
@@ -67,6 +68,7 @@ def _serial(wanted: Serial, devices: tuple[Any, ...]) -> Any:
     ports = [each for each in devices if isinstance(each, vim.vm.device.VirtualSerialPort)]
     port = vim.vm.device.VirtualSerialPort(
         key=ports[0].key if ports else -2,
+        deviceInfo=ports[0].deviceInfo if ports else None,
         yieldOnPoll=True,
         backing=vim.vm.device.VirtualSerialPort.URIBackingInfo(
             serviceURI=wanted.uri, direction=wanted.direction

@@ -1,0 +1,122 @@
+"""Ownership marks, and cleaning up after interrupted runs, against a simulated vCenter."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pyVmomi", reason="no pyvmomi: install the extra 'vsphere'")
+
+from pyVmomi import vim
+from vcsim import Vcsim
+from vsphere_clones import LAB, POOL, RUN, TOMORROW, YESTERDAY, answering, clones_of, linked, machines
+from vsphere_lab import LONG
+
+from lab.machines.vsphere import Session, Tasks, find, marks
+from lab.machines.vsphere.marks import Mark
+from lab.machines.vsphere.reap import Known, reap
+from lab.model import PowerState
+
+NOW = datetime.now(UTC)
+NOBODY = Known(frozenset())
+
+
+@pytest.fixture
+def srv1(vcenter: Vcsim, session: Session) -> Any:
+    answering(vcenter, "srv1")
+    return find.machine(session, clones_of(session).make(linked(), RUN, TOMORROW).path)
+
+
+def test_marks_are_custom_attributes_that_people_see(session: Session, srv1: Any) -> None:
+    fields = session.read(lambda: session.content.customFieldsManager.field)
+    names = {each.key: each.name for each in fields}
+    shown = session.read(lambda: {names[each.key]: each.value for each in srv1.customValue})
+    until = TOMORROW.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert shown == {
+        "bugcheck-lab.owner": LAB,
+        "bugcheck-lab.run": RUN,
+        "bugcheck-lab.host": "srv1",
+        "bugcheck-lab.until": until,
+    }
+    (found,) = marks.marked(session, LAB)
+    assert found.until == TOMORROW.replace(microsecond=0) and found.power is PowerState.ON
+    assert marks.marked(session, "another lab") == ()
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "why"),
+    [
+        (Known(frozenset({"srv1"})), NOW, ""),
+        (Known(frozenset(), going=frozenset({RUN})), NOW, ""),  # it is being made
+        (Known(frozenset({"srv1"}), over=frozenset({"other"})), NOW, ""),
+        (Known(frozenset({"srv2"}), going=frozenset({"other"})), NOW, "no inventory knows it"),
+        (Known(frozenset({"srv1"}), over=frozenset({RUN})), NOW, f"its run {RUN} is over"),
+        (
+            Known(frozenset({"srv1"}), going=frozenset({RUN})),
+            TOMORROW + timedelta(hours=1),
+            f"it was wanted until {TOMORROW:%Y-%m-%d %H:%M} UTC",
+        ),
+    ],
+)
+def test_what_is_an_orphan(session: Session, srv1: Any, known: Known, now: datetime, why: str) -> None:
+    vcenter = clones_of(session).vcenter
+    found = reap(vcenter, LAB, known, now, dry_run=True)
+    assert [each.why for each in found] == ([why] if why else [])
+    assert "srv1" in machines(session)
+    assert reap(vcenter, LAB, known, now) == found
+    assert ("srv1" in machines(session)) is not bool(why)
+
+
+def test_machines_without_our_marks_are_never_touched(vcenter: Vcsim, session: Session, srv1: Any) -> None:
+    strangers = machines(session) - {"srv1"}
+    other = clones_of(session, lab="another lab")
+    answering(vcenter, "srv2")
+    other.make(linked("srv2"), RUN, YESTERDAY)
+    reap(clones_of(session).vcenter, LAB, NOBODY, TOMORROW + timedelta(days=9))
+    assert machines(session) == strangers | {"srv2"}
+
+
+def test_what_people_made_of_our_machine_is_theirs(vcenter: Vcsim, session: Session, srv1: Any) -> None:
+    """A clone of ours has copies of our marks; a renamed one or a template is wanted."""
+    tasks = Tasks(session)
+    folder = find.folder(session, "/DC0/vm")
+    where = vim.vm.RelocateSpec(pool=find.resource_pool(session, POOL))
+    spec = vim.vm.CloneSpec(location=where, config=vim.vm.ConfigSpec(annotation=srv1.config.annotation))
+    copy = tasks.run(lambda: srv1.CloneVM_Task(folder, "mine", spec), "a copy", LONG)
+    marks.put(session, copy, Mark(LAB, RUN, "srv1", TOMORROW))
+    tasks.run(lambda: srv1.Rename_Task("kept"), "another name", LONG)
+    assert reap(clones_of(session).vcenter, LAB, NOBODY, TOMORROW) == ()
+    tasks.run(lambda: srv1.Rename_Task("srv1"), "its name", LONG)
+    tasks.run(srv1.PowerOffVM_Task, "power off", LONG)
+    session.act(srv1.MarkAsTemplate, "a template")
+    assert reap(clones_of(session).vcenter, LAB, NOBODY, TOMORROW) == ()
+    assert {"mine", "srv1"} <= machines(session)
+
+
+def test_custom_attributes_overrule_the_notes(session: Session, srv1: Any) -> None:
+    """So a machine can be kept in the vSphere Client."""
+    marks.put(session, srv1, Mark("ours, keep it", RUN, "srv1", TOMORROW))
+    assert reap(clones_of(session).vcenter, LAB, NOBODY, TOMORROW) == ()
+
+
+def test_notes_that_people_wrote_in_are_still_read(session: Session, srv1: Any) -> None:
+    marks.put(session, srv1, Mark("", "", "", TOMORROW))  # as if they had never been set
+    keys = {each.key for each in session.content.customFieldsManager.field}
+    for key in keys:
+        session.act(lambda key=key: session.content.customFieldsManager.RemoveCustomFieldDef(key), "removal")
+    notes = session.read(lambda: srv1.config.annotation)
+    spec = vim.vm.ConfigSpec(annotation=f"Ask before use!\n{notes}\nIt is slow.")
+    Tasks(session).run(lambda: srv1.ReconfigVM_Task(spec), "notes", LONG)
+    (found,) = marks.marked(session, LAB)
+    assert (found.run, found.host) == (RUN, "srv1")
+
+
+@pytest.mark.parametrize("notes", ["", marks.NOTES, f"{marks.NOTES}[1]", f"{marks.NOTES}" + '{"owner": 7}'])
+def test_notes_that_are_none_of_ours(session: Session, notes: str) -> None:
+    vm = find.machine(session, "DC0_H0_VM0")
+    spec = vim.vm.ConfigSpec(annotation=notes)
+    Tasks(session).run(lambda: vm.ReconfigVM_Task(spec), "notes", LONG)
+    assert marks.mark_of(session, vm) is None
+    assert marks.marked(session, LAB) == ()
