@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,25 +34,31 @@ class Powered(Protocol):
     def power_state(self) -> PowerState: ...
 
 
+Meddlers = Callable[[Host], Sequence[str] | None]
+
+
 def check_host(
     host: Host,
     open_machine: Callable[[Host], Powered] | None = None,
     open_share: Callable[[Host, str], None] | None = None,
     open_dumps: Callable[[Host], None] | None = None,
     *,
+    meddlers: Meddlers | None = None,
     clock: Clock | None = None,
 ) -> list[Check]:
     """Look at a host. `open_machine` opens its power control (`lab.machines.open_machine`).
 
     `open_share` logs on over SMB, opens the share of that name and closes it again; what it raises is a
-    LabError. `open_dumps` does so with a host whose dumps are fetched over SFTP, and lists them. Without one
-    of these, what it would look at is left out.
+    LabError. `open_dumps` does so with a host whose dumps are fetched over SFTP, and lists them. `meddlers`
+    gives a sentence on each thing that would reset the host when it crashes, or None when its machine does
+    not know; it is asked when the power control answers. Without one of these, what it would look at is left
+    out.
 
     Never raises a LabError: what goes wrong is a check that is not ok.
     """
     found = [_expendable(host)]
     if open_machine is not None:
-        found.append(_machine(host, open_machine))
+        found += _machine(host, open_machine, meddlers)
     shell = host.guest.shell
     port = _port(host, f"{shell.kind} port", shell.tcp_port)
     smb_port, secret = _port(host, "smb port", host.smb.port), _secret(host)
@@ -78,15 +84,33 @@ def _expendable(host: Host) -> Check:
     )
 
 
-def _machine(host: Host, open_machine: Callable[[Host], Powered]) -> Check:
+def _machine(
+    host: Host, open_machine: Callable[[Host], Powered], meddlers: Meddlers | None
+) -> Iterator[Check]:
     name = f"machine ({host.machine.kind})"
     try:
         state = open_machine(host).power_state()
     except LabError as error:
-        return _failed(name, error)
-    if state is PowerState.OFF:
-        return Check(name, False, "power is off", "Power it on.")
-    return Check(name, True, f"power is {state}")
+        yield _failed(name, error)
+        return
+    off = state is PowerState.OFF
+    yield Check(name, not off, f"power is {state}", "Power it on." if off else "")
+    if meddlers is not None:
+        yield from _left_alone(host, meddlers)
+
+
+def _left_alone(host: Host, meddlers: Meddlers) -> Iterator[Check]:
+    """Whether a crashed guest has the time to write its dump."""
+    name = "left alone when it crashes"
+    try:
+        found = meddlers(host)
+    except LabError as error:
+        yield _failed(name, error)
+        return
+    if found:
+        yield Check(name, False, "; ".join(found), "A reset while a dump is written spoils it: stop that.")
+    elif found is not None:
+        yield Check(name, True, "nothing known would reset it")
 
 
 def _port(host: Host, name: str, port: int) -> Check:
