@@ -13,7 +13,7 @@ from flows.bench import journal_at, leased
 from lab.cli.console import out
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json
 from lab.inventory import Host, json_schema, load
-from lab.machines import open_machine
+from lab.machines import Interference, open_machine
 from lab.provision import folder_in
 from lab.smb import connect
 from lab.trials import dumps_of, target_of
@@ -49,7 +49,8 @@ def check(
     name: Name, inventory: Inventories = DEFAULT_INVENTORY, data: Data = DEFAULT_DATA, json: Json = False
 ) -> None:
     """Is each thing reachable, are credentials right, dump settings sane, disk space enough?"""
-    checks = check_host(load(inventory, folder_in(data)).host(name), open_machine, _open_share, _open_dumps)
+    host = load(inventory, folder_in(data)).host(name)
+    checks = check_host(host, open_machine, _open_share, _open_dumps, meddlers=_meddlers)
     if json:
         rows = [{"name": c.name, "ok": c.ok, "detail": c.detail, "help": c.help} for c in checks]
         typer.echo(jsonlib.dumps(rows))
@@ -61,6 +62,11 @@ def check(
                 out.print(f"  [dim]{escape(c.help)}[/]", soft_wrap=True)
     if not all(c.ok for c in checks):
         raise typer.Exit(4)
+
+
+def _meddlers(host: Host) -> tuple[str, ...] | None:
+    machine = open_machine(host)
+    return machine.meddlers() if isinstance(machine, Interference) else None
 
 
 def _open_share(host: Host, share: str) -> None:
