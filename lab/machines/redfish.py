@@ -136,7 +136,7 @@ class RedfishMachine:
                         f"{self._place} offers {used.value}, and does not do it: {said(error)}",
                         help="Use another way to do it, or update the controller's firmware.",
                     ) from None
-                if busy(error) or wanted is None or self._read_power() is not wanted:
+                if error.status_code in (401, 403, 503) or wanted is None or self._read_power() is not wanted:
                     raise
                 # Some controllers refuse what is done already.
 

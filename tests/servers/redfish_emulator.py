@@ -50,7 +50,7 @@ class Emulator:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ca_file, self._key = certificate(folder, "controller")
+        self.ca_file, self.key = certificate(folder, "controller")
         self.other_ca, self._other_key = certificate(folder, "other")
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,7 +63,7 @@ class Emulator:
         return f"https://127.0.0.1:{self.port}"
 
     def start(self, *, other_certificate: bool = False) -> None:
-        shown, key = (self.other_ca, self._other_key) if other_certificate else (self.ca_file, self._key)
+        shown, key = (self.other_ca, self._other_key) if other_certificate else (self.ca_file, self.key)
         if not self.port:
             with socket.create_server(("127.0.0.1", 0)) as free:
                 self.port = free.getsockname()[1]
