@@ -1,4 +1,4 @@
-"""The IPMI machine against ipmi_sim and pyghmi's own server, with ipmitool beside it: log-on, faults, console."""
+"""The IPMI machine against ipmi_sim and pyghmi's own server, ipmitool beside it: log-on, faults, console."""
 
 from __future__ import annotations
 
