@@ -61,6 +61,8 @@ def machine(
             f"'{action}' needs {wanted}" if wanted else f"'{action}' takes nothing more, not '{what}'",
             help="See 'lab machine --help'.",
         )
+    if json and action is Action.CONSOLE:
+        raise ConfigurationError("a console is no JSON", help="Leave --json out.")
     host = load(inventory, folder_in(data)).host(name, for_use=action not in LOOKS)
     opened = open_machine(host)
     _check_can(host, opened, action)

@@ -8,7 +8,7 @@ from lab.provision.accept import Examined, NotAccepted, differences, examine
 from lab.provision.act import Made, Shop, StoppingClock, make_one, provision
 from lab.provision.choose import pool_for
 from lab.provision.hand_back import Desk, Reaped, hand_back, reap
-from lab.provision.maker import Candidate, Maker, Stock
+from lab.provision.maker import Candidate, Lab, Maker, Stock
 from lab.provision.makers import maker_for
 from lab.provision.plan import Plan, Planned, make_plan
 from lab.provision.store import HostFiles, folder_in
@@ -18,6 +18,7 @@ __all__ = [
     "Desk",
     "Examined",
     "HostFiles",
+    "Lab",
     "Made",
     "Maker",
     "NotAccepted",

@@ -32,16 +32,16 @@ class StoppingClock(SystemClock):
     """
 
     def __init__(self) -> None:
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
         self._here = threading.local()
 
     def stop(self) -> None:
-        self._stopped.set()
+        self.stopped.set()
 
     def sleep(self, seconds: float) -> None:
         if getattr(self._here, "undisturbed", False):
             super().sleep(seconds)
-        elif self._stopped.wait(seconds):
+        elif self.stopped.wait(seconds):
             raise KeyboardInterrupt
 
     @contextmanager

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from lab.inventory import Host
 
 Tell = Callable[[str], None]
 """Takes one short sentence of progress on the host that is being made."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Whose hosts are made: `id` marks what is made outside, `folder` has the files of hosts."""
+
+    id: str
+    folder: Path
 
 
 @dataclass(frozen=True)

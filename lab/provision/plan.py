@@ -127,14 +127,14 @@ def _problem(
         return ConfigurationError(first, help=f"Correct pool '{pool.name}' in the inventory.{also}")
     if stock.room is not None and stock.fresh and stock.room < wanted:
         return InfrastructureError(
-            f"there is room for {stock.room} hosts of pool '{pool.name}', and {wanted} were asked for: "
+            f"there is room for {stock.room} of the {wanted} hosts that were asked of pool '{pool.name}': "
             f"{stock.room_because}",
             help="Ask for fewer, or make room.",
         )
     if len(chosen) < wanted:
         why = "; ".join(f"{each.name}: {each.obstacle}" for each in left_out)
         return InfrastructureError(
-            f"pool '{pool.name}' has {len(chosen)} free hosts, and {wanted} were asked for"
+            f"pool '{pool.name}' has {len(chosen)} free of the {wanted} hosts that were asked for"
             + (f" ({why})" if why else ""),
             help="Ask for fewer, wait until hosts are free, or hand some back by 'lab provision return'.",
         )
