@@ -7,6 +7,7 @@ from a server are held against their bounds; what does not fit raises `Malformed
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from enum import IntEnum, IntFlag
 from typing import Any, NamedTuple, TypeAlias
 
@@ -128,19 +129,22 @@ def parse_header(data: Buffer, at: int = 0) -> Header:
     return Header(charge, *fields)
 
 
-def parts(message: Buffer) -> list[memoryview]:
-    """The messages of a compound, each from its header to the next one's (MS-SMB2 3.2.5.1.9)."""
-    rest, found = memoryview(message), []
+def parts(message: Buffer) -> Iterator[memoryview]:
+    """The messages of a compound, each from its header to the next one's (MS-SMB2 3.2.5.1.9).
+
+    Raises Malformed, after the messages before it, for one that does not fit.
+    """
+    rest = memoryview(message)
     while True:
         following = parse_header(rest).next_command
         if not following:
-            found.append(rest)
-            return found
+            yield rest
+            return
         if following % 8 or not HEADER_SIZE <= following <= len(rest) - HEADER_SIZE:
             raise Malformed(
                 f"the next answer of a compound of {len(rest)} bytes is said to be at {following}"
             )
-        found.append(rest[:following])
+        yield rest[:following]
         rest = rest[following:]
 
 

@@ -143,13 +143,12 @@ class Server:
         """Signed, where its flags say so, and sealed as the session is; a compound part by part."""
         data = bytearray(message)
         at = 0
-        while data[at + 16] & Flags.SIGNED:
-            assert self.signer is not None
+        while len(data) - at >= 64:
             following = int.from_bytes(data[at + 20 : at + 24], "little")
             end = at + following if 64 <= following < len(data) - at else len(data)
-            data[at + 48 : at + 64] = self.signer.signature(data[at:end])
-            if end == len(data):
-                break
+            if data[at + 16] & Flags.SIGNED:
+                assert self.signer is not None
+                data[at + 48 : at + 64] = self.signer.signature(data[at:end])
             at = end
         wire = self.sealer.seal(data) if self.sealer else data
         return FRAMING.pack(len(wire)) + wire
@@ -165,12 +164,13 @@ def answer(
     flags: int = Flags.TO_CLIENT,
     async_id: int = 0,
     following: int = 0,
+    session: int = SESSION,
 ) -> bytes:
     """An answer of a server: by default an error's body."""
     low, high = async_id & 0xFFFF_FFFF, async_id >> 32
     tree = high if async_id else TREE
     head = HEADER.pack(
-        PROTOCOL, 64, 1, status, command, credits, flags, following, message_id, low, tree, SESSION, bytes(16)
+        PROTOCOL, 64, 1, status, command, credits, flags, following, message_id, low, tree, session, bytes(16)
     )
     return head + body
 
@@ -183,9 +183,20 @@ def success(message_id: int, size: int = 4096, **more: int) -> bytes:
     return answer(message_id, body=read_body(bytes(size)), **more)
 
 
-def pending(message_id: int, async_id: int = 99, credits: int = 1) -> bytes:
+def pending(message_id: int, async_id: int = 99, credits: int = 1, session: int = SESSION) -> bytes:
     flags = Flags.TO_CLIENT | Flags.ASYNC
-    return answer(message_id, status=PENDING, async_id=async_id, credits=credits, flags=flags)
+    return answer(
+        message_id, status=PENDING, async_id=async_id, credits=credits, flags=flags, session=session
+    )
+
+
+def chained(messages: Sequence[bytes]) -> bytes:
+    """As one frame's message: each but the last is padded, and says where the next is."""
+    out = b""
+    for message in messages[:-1]:
+        padded = message + bytes(-len(message) % 8)
+        out += padded[:20] + len(padded).to_bytes(4, "little") + padded[24:]
+    return out + messages[-1]
 
 
 class Rig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from smb_lanes import FIRST, SESSION, TREE, Request, Rig, answer, pending, read_body, settle
+from smb_lanes import FIRST, SESSION, TREE, Request, Rig, answer, chained, pending, read_body, settle
 
 from lab.model import ConfigurationError
 from lab.smb.errors import Malformed
@@ -28,15 +28,6 @@ def parts_of(first: int, size: int = 100, *, signed: bool = False) -> list[bytes
         answer(first + 1, body=read_body(bytes(size)), flags=flags),
         answer(first + 2, command=Command.CLOSE, body=struct.pack("<H58x", 60), flags=flags),
     ]
-
-
-def chained(messages: list[bytes]) -> bytes:
-    """As one frame's message: each but the last is padded, and says where the next is."""
-    out = b""
-    for message in messages[:-1]:
-        padded = message + bytes(-len(message) % 8)
-        out += padded[:20] + len(padded).to_bytes(4, "little") + padded[24:]
-    return out + messages[-1]
 
 
 def names_of(requests: list[Request]) -> list[str]:

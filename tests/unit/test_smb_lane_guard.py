@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from smb_lanes import END_OF_FILE, FIRST, Rig, answer, pending, read_body, settle, success
+from smb_lanes import END_OF_FILE, FIRST, SESSION, Rig, answer, pending, read_body, settle, success
 
 from lab.smb.errors import Malformed, Unreachable
 from lab.smb.load import readlane
@@ -41,6 +41,31 @@ def test_a_changed_answer_is_malformed() -> None:
         with pytest.raises(Malformed, match="signature"):
             settle(lane)
         assert not lane.alive and not rig.share.alive
+
+
+@pytest.mark.parametrize("bad", ["forged", "another session", "structure size", "never asked"])
+@pytest.mark.parametrize("good", [0, 1, 7])
+def test_what_comes_before_a_bad_answer_counts(good: int, bad: str) -> None:
+    with Rig(signing=SigningAlgorithm.AES_GMAC) as rig:
+        lane = rig.lane()
+        lane.release(10)
+        rig.server.requests(10)
+        flags = Flags.TO_CLIENT | Flags.SIGNED
+        messages = [success(FIRST + at, flags=flags) for at in range(10)]
+        if bad == "another session":
+            messages[good] = success(FIRST + good, flags=flags, session=7)
+        elif bad == "structure size":
+            messages[good] = messages[good][:4] + b"\0" + messages[good][5:]
+        elif bad == "never asked":
+            messages[good] = success(FIRST + 10, flags=flags)
+        frames = [bytearray(rig.server.framed(each)) for each in messages]
+        if bad == "forged":
+            frames[good][-1] ^= 1
+        rig.server.peer.sendall(bytearray().join(frames))
+        with pytest.raises(Malformed):
+            settle(lane)
+        assert (lane.tally.answered, lane.tally.lost) == (good, 10 - good)
+        assert lane.tally.verified == good + (bad == "never asked") * (10 - good)
 
 
 @pytest.mark.parametrize("status", [0, END_OF_FILE])
@@ -111,6 +136,9 @@ BAD: dict[str, bytes] = {
     "another command": success(FIRST, command=Command.WRITE),
     "a request": success(FIRST, flags=0),
     "a header only": answer(FIRST, body=b""),
+    "structure size of a header": success(FIRST)[:4] + b"\x41" + success(FIRST)[5:],
+    "another session": success(FIRST, session=SESSION ^ 1 << 40),
+    "another session, put off": pending(FIRST, session=0),
     "another protocol": b"\xffSMB" + success(FIRST)[4:],
     "a sealed frame": b"\xfdSMB" + success(FIRST)[4:],
     "next answer outside": success(FIRST, following=1 << 20),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from lab.smb.load.tape import LAP, Address, Reads, Tape
 from lab.smb.messages import read_request
 from lab.smb.sealing import Cipher, Sealer
 from lab.smb.signing import SigningAlgorithm, new_signer
-from lab.smb.wire import FRAMING, Command, Flags, header, parse_header
+from lab.smb.wire import FRAMING, Command, Flags, header, parse_header, parts
 
 A, B = bytes(range(16)), bytes(range(16, 32))
 MIB = 1 << 20
@@ -145,3 +146,66 @@ def test_more_files_than_a_lap_has_requests_are_all_read() -> None:
     files = [(number.to_bytes(16, "little"), MIB) for number in range(LAP + 500)]
     laid = Tape(files, Reads(), Address(1, 2), first_id=0)
     assert [each[80:96] for each in taken(laid, len(files))] == [file_id for file_id, _ in files]
+
+
+SIZES = [2, 3, 8, 16]
+
+
+def compounds(tape: Tape, count: int) -> list[bytes]:
+    """The next messages with `count` READs in all; some more where they do not fit."""
+    out: list[bytes] = []
+    while len(out) * tape.compound < count:
+        asked = -(-(count - len(out) * tape.compound) // tape.compound) * tape.compound
+        out += [each[4:] for each in frames(tape.take(asked), tape.stride)]
+    return out
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_reads_in_one_message_are_those_that_would_go_in_many(size: int) -> None:
+    reads = Reads(seed=7, unbuffered=True)
+    one, many = (
+        Tape([(A, 16 * MIB)], each, Address(77, 3), first_id=5)
+        for each in (reads, replace(reads, compound=size))
+    )
+    one.credits = many.credits = 300
+    singles = iter(taken(one, 3 * LAP))
+    for message in compounds(many, 2 * LAP + 10):
+        found = [bytes(part) for part in parts(message)]
+        assert len(found) == size
+        for index, part in enumerate(found):
+            single = next(singles)
+            following = 120 if index < size - 1 else 0
+            assert part == single[:20] + following.to_bytes(4, "little") + single[24:] + bytes(
+                7 if following else 0
+            )
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_files_take_turns_in_compounds_too(size: int) -> None:
+    laid = tape(Reads(compound=size))
+    messages = [bytes(part) for message in compounds(laid, 2 * size) for part in parts(message)]
+    assert [each[80:96] for each in messages] == [(A, B)[at % 2] for at in range(len(messages))]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("algorithm", SigningAlgorithm)
+def test_each_part_of_a_compound_is_signed_with_its_padding(algorithm: SigningAlgorithm, size: int) -> None:
+    signer = new_signer(algorithm, b"k" * 16)
+    for message in compounds(tape(Reads(compound=size), Address(1, 2, signer)), 2 * LAP + 5):
+        assert all(signer.verify(part) for part in parts(bytearray(message)))
+
+
+def test_a_compound_is_sealed_as_a_whole_and_numbered_anew_after_an_echo() -> None:
+    ours = SessionKeys(signing=bytes(16), encryption=b"e" * 16, decryption=b"d" * 16)
+    theirs = SessionKeys(signing=bytes(16), encryption=b"d" * 16, decryption=b"e" * 16)
+    laid = tape(Reads(compound=8), Address(9, 2, sealer=Sealer(Cipher.AES_128_GCM, ours, 9)))
+    server = Sealer(Cipher.AES_128_GCM, theirs, 9)
+    before = compounds(laid, LAP + 40)
+    laid.skip()
+    heads = [
+        [parse_header(part) for part in parts(server.unseal(each))] for each in before + compounds(laid, 100)
+    ]
+    assert {len(each) for each in heads} == {8}
+    ids = [head.message_id for each in heads for head in each]
+    assert ids == [5 + at + (at >= LAP + 40) for at in range(len(ids))]
+    assert laid.next_id == ids[-1] + 1

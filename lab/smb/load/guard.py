@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.smb.errors import Malformed
+from lab.smb.load.answers import Shape
 from lab.smb.load.tape import Address
 from lab.smb.sealing import TRANSFORM_SIZE
 from lab.smb.wire import Flags, Header
@@ -24,7 +25,7 @@ class Guard:
 
     def __init__(self, address: Address, verify_every: int, place: str) -> None:
         self.signer, self.sealer, self.every = address.signer, address.sealer, verify_every
-        self._place = place
+        self._session_id, self._place = address.session_id, place
         self._until = 1
         self.verified = 0
 
@@ -43,6 +44,11 @@ class Guard:
         self._until = self.every
         return True
 
+    def check_session(self, head: Header) -> None:
+        """An answer must be for the session whose request it answers (MS-SMB2 2.2.1.2)."""
+        if head.session_id != self._session_id:
+            raise Malformed(f"{self._place} sent an answer for another session ({head.session_id:#x})")
+
     def check(self, message: memoryview, head: Header, *, sealed: bool) -> None:
         """A final answer must be protected as its request was (MS-SMB2 3.2.5.1.1, 3.2.5.1.3)."""
         if sealed or (head.status in _WITHOUT_KEY and not head.flags & Flags.SIGNED):
@@ -55,21 +61,23 @@ class Guard:
             raise Malformed(f"{self._place} sent an unsigned answer")
         if self.due():
             if not self.signer.verify(message):
-                raise self._forged()
+                raise self.forged()
             self.verified += 1
 
-    def check_run(self, data: bytearray, start: int, stride: int, count: int) -> None:
-        """The same for `count` frames of `stride` bytes, signed all of them, that lie end to end."""
+    def check_run(self, data: bytearray, start: int, shape: Shape, count: int) -> int:
+        """The same for a run of `count` answers, signed all of them, that begins at `start`: how many of them
+        come before the first whose signature is wrong."""
         if self.signer is None or not self.every:
-            return
+            return count
         first = self._until - 1
         due = range(first, count, self.every)
         for index in due:
-            frame = start + index * stride
-            if not self.signer.verify_span(data, frame + 4, frame + stride):
-                raise self._forged()
-        self.verified += len(due)
+            begins, ends = shape.span(index)
+            if not self.signer.verify_span(data, start + begins, start + ends):
+                return index
+            self.verified += 1
         self._until = first + len(due) * self.every - count + 1
+        return count
 
     def open(self, frame: memoryview) -> bytes:
         """The message of a sealed frame; of a large one that is not to be checked, only its beginning."""
@@ -90,7 +98,7 @@ class Guard:
     def _unasked(self) -> Malformed:
         return Malformed(f"{self._place} sent an encrypted answer to an unencrypted request")
 
-    def _forged(self) -> Malformed:
+    def forged(self) -> Malformed:
         return Malformed(f"the signature of an answer of {self._place} is wrong")
 
 

@@ -94,19 +94,20 @@ class Listener(ABC):
 
     def _parsed(self, now: float) -> int:
         """Count all answers that have come whole."""
-        finals = 0
-        while True:
-            if landed := self._run(now):
-                finals += landed
-                continue
-            frame = self._incoming.frame()
-            if frame is None:
-                break
-            finals += self._frame(frame, now)
-        if finals:
-            self.tally.last_answer = now
-        self.tally.verified = self._guard.verified
-        return finals
+        finals, flying = 0, self._flying
+        try:
+            while True:
+                if landed := self._run(now):
+                    finals += landed
+                    continue
+                frame = self._incoming.frame()
+                if frame is None:
+                    return finals
+                finals += self._frame(frame, now)
+        finally:  # also what comes before a malformed answer has been answered
+            if self._flying < flying:
+                self.tally.last_answer = now
+            self.tally.verified = self._guard.verified
 
     def _frame(self, frame: memoryview, now: float) -> int:
         """One frame, with care."""
@@ -129,6 +130,7 @@ class Listener(ABC):
             self.tally.operations["breaks"] += 1
             self._connection.breaks.append(bytes(message[:256]))
             return 0
+        self._guard.check_session(head)
         serial = self._serial(head.message_id)
         if not head.command or head.command != self._flights.command(serial):
             raise self._unknown(head.message_id)

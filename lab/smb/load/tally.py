@@ -50,7 +50,7 @@ class Tally:
     @property
     def failures(self) -> int:
         """READs answered with an error."""
-        return sum(tuple(self.failed.values()))
+        return sum(dict(self.failed).values())
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
@@ -68,10 +68,11 @@ def total(tallies: Iterable[Tally]) -> Tally:
             "verified",
         ):
             setattr(out, name, getattr(out, name) + getattr(each, name))
-        # tuple(items) is one step for other threads; Counter.update would meet a dict that changes
+        # A dict of a dict is one step for other threads. Counter.update would meet one that changes, and so,
+        # now and then, would tuple(items): each pair that it makes may start the garbage collector.
         for name in ("failed", "latencies", "operations"):
             counter = getattr(out, name)
-            for key, count in tuple(getattr(each, name).items()):
+            for key, count in dict(getattr(each, name)).items():
                 counter[key] += count
         firsts = [when for when in (out.first_sent, each.first_sent) if when is not None]
         lasts = [when for when in (out.last_answer, each.last_answer) if when is not None]
