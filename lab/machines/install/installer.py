@@ -109,8 +109,8 @@ def install(
     """Install, and return when `answering()` is true: the new Windows has answered over WinRM.
 
     `answering` is called every `poll` seconds once Setup runs; an InfrastructureError or TimedOut of it
-    counts as not yet. The disk is wiped. However this ends, the drive is empty afterwards; on failure the host
-    is left as it is otherwise, so that its screen can be seen. Raises LabError.
+    counts as not yet. The disk is wiped. However this ends, the drive is empty afterwards; on failure the
+    host is left as it is otherwise, so that its screen can be seen. Raises LabError.
     """
     if not isinstance(machine, BootsFromMedia):
         raise ConfigurationError(
