@@ -54,13 +54,13 @@ def _open_vsphere(settings: Any, host: Host, clock: Clock) -> Machine:
 
 
 def _open_ipmi(settings: Any, host: Host, clock: Clock) -> Machine:
-    try:
-        from lab.machines import ipmi  # needs pyghmi, which not every lab has
-    except ImportError:
+    if find_spec("pyghmi") is None:  # likewise
         raise ConfigurationError(
             f"host '{host.name}' is powered by IPMI, and pyghmi is not installed",
             help="Install it with 'pip install bugcheck-lab[ipmi]'.",
-        ) from None
+        )
+    from lab.machines import ipmi
+
     return ipmi.open_machine(settings, host, clock)
 
 
