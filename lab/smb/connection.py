@@ -6,20 +6,17 @@ import socket
 import time
 import uuid
 from collections import deque
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
 
 from lab.model import LabError
 from lab.smb.credits import Credits
 from lab.smb.errors import Malformed, Unreachable, reason
 from lab.smb.keys import PreauthHash
 from lab.smb.negotiate import Agreed
-from lab.smb.ntstatus import status_name
-from lab.smb.sealing import Sealer
+from lab.smb.outstanding import Outstanding, Protection, Reply, Waiting
 from lab.smb.signing import Signer
 from lab.smb.stream import Stream
-from lab.smb.wire import SEALED, UNSOLICITED, Command, Flags, Header, header, parse_header, parts
+from lab.smb.wire import SEALED, Command, Flags, header, parts
 
 SETUP_FRAME = 1 << 16
 """The longest message before a server has said how much it sends."""
@@ -27,46 +24,6 @@ FRAME_ROOM = 1 << 16
 """What a message may have beside its payload."""
 CREDITS_WANTED = 512
 """What a connection asks for until it has so many; the engine of the load asks for more."""
-
-_PENDING, _SESSION_DELETED, _SESSION_EXPIRED = 0x103, 0xC000_0203, 0xC000_035C
-_MAY_BE_UNSIGNED = frozenset({_PENDING, _SESSION_DELETED, _SESSION_EXPIRED})
-
-
-class Protection(Protocol):
-    """What of a session a connection needs to know: how its messages go out, and must come in.
-
-    `sealer` comes before `signer`: an encrypted message is not signed.
-    """
-
-    id: int
-
-    @property
-    def signer(self) -> Signer | None: ...
-    @property
-    def sealer(self) -> Sealer | None: ...
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A final answer: its header, and the whole message from its header on."""
-
-    header: Header
-    message: memoryview
-
-    @property
-    def status(self) -> int:
-        return self.header.status
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A request in flight, and how its answer must be protected."""
-
-    command: int
-    signer: Signer | None
-    sealed_for: Protection | None
-    async_id: int = 0
-    dropped: bool = False
 
 
 class Connection:
@@ -84,13 +41,11 @@ class Connection:
         self.guid = uuid.uuid4().bytes_le
         self.preauth: PreauthHash | None = None
         self.last: tuple[bytes, bytes] = (b"", b"")  # the last request and answer, for preauthentication
-        self.breaks: deque[bytes] = deque(maxlen=1024)
         self.until: float | None = None  # a limit over several exchanges, by time.monotonic
         self._why: LabError | None = None  # what ended it
         self._stream = Stream(sock)
         self._sessions: dict[int, Protection] = {}
-        self._waiting: dict[int, _Waiting] = {}
-        self._arrived: dict[int, Reply] = {}
+        self._requests = Outstanding(place, self.credits)
 
     def __enter__(self) -> Connection:
         return self
@@ -128,7 +83,12 @@ class Connection:
 
     @property
     def in_flight(self) -> int:
-        return len(self._waiting)
+        return len(self._requests)
+
+    @property
+    def breaks(self) -> deque[bytes]:
+        """Notifications that nobody asked for, oldest first: oplock and lease breaks."""
+        return self._requests.breaks
 
     @property
     def _known(self) -> Agreed:
@@ -198,7 +158,7 @@ class Connection:
             )
         )
         message += body
-        self._waiting[message_id] = _Waiting(command, signer, sealed_for)
+        self._requests.add(message_id, Waiting(command, signer, sealed_for))
         self._send(message, signer, sealed_for)
         self.last = (bytes(message) if len(message) < SETUP_FRAME else b"", b"")
         return message_id
@@ -206,18 +166,17 @@ class Connection:
     def wait(self, message_id: int) -> Reply:
         """The final answer to a request that was submitted."""
         deadline = self._deadline()
-        while message_id not in self._arrived:
+        while (reply := self._requests.answer_of(message_id)) is None:
             self._receive(deadline)
-        return self._arrived.pop(message_id)
+        return reply
 
     def drop(self, message_id: int) -> None:
         """Let the answer to a request go unread: it is taken in, counted and forgotten."""
-        if self._arrived.pop(message_id, None) is None and message_id in self._waiting:
-            self._waiting[message_id].dropped = True
+        self._requests.drop(message_id)
 
     def cancel(self, message_id: int, session: Protection, tree_id: int = 0) -> None:
         """Ask the server to give a request up (MS-SMB2 3.2.4.24); its final answer comes all the same."""
-        waiting = self._waiting.get(message_id)
+        waiting = self._requests.get(message_id)
         if waiting is None:
             return
         message = bytearray(
@@ -239,19 +198,17 @@ class Connection:
     def collect(self, seconds: float) -> list[Reply]:
         """Final answers that have come; waits up to `seconds`, at least 1 ms, for the first. May be empty."""
         deadline = time.monotonic() + max(seconds, 0.001)
-        while not self._arrived:
+        while not (found := self._requests.answers()):
             try:
                 self._receive(deadline, fatal=False)
             except TimeoutError:
                 break
-        found = list(self._arrived.values())
-        self._arrived.clear()
         return found
 
     def lend(self) -> bytes:
         """Hand socket and credits to someone who reads and writes them directly; what was received and not
         yet taken in is returned. Only when nothing is in flight. `take_back` ends it."""
-        if self._waiting:
+        if self._requests:
             raise RuntimeError("a connection with requests in flight cannot be lent")
         rest = bytes(self._stream.received)
         self._stream.received.clear()
@@ -272,7 +229,7 @@ class Connection:
     def _wait_for_credits(self, charge: int) -> None:
         deadline = self._deadline()
         while self.credits.balance < charge:
-            if not self._waiting:
+            if not self._requests:
                 raise self._broken(Malformed(f"{self.place} leaves no credits for another request"))
             self._receive(deadline)
 
@@ -300,7 +257,7 @@ class Connection:
         except OSError as error:
             raise self._lost(error) from None
         except Malformed as error:
-            raise self._broken(error) from None
+            raise self._broken(error.at(self.place)) from None
 
     def _take(self, message: memoryview) -> None:
         opened: Protection | None = None
@@ -310,43 +267,9 @@ class Connection:
                 raise Malformed(f"{self.place} sent an encrypted answer of a session that is not ours")
             message = memoryview(opened.sealer.unseal(message))
         for part in parts(message):
-            self._take_part(part, opened)
-
-    def _take_part(self, message: memoryview, opened: Protection | None) -> None:
-        head = parse_header(message)
-        if not head.flags & Flags.TO_CLIENT:
-            raise Malformed(f"{self.place} sent a request, not an answer")
-        if head.message_id == UNSOLICITED:
-            self.breaks.append(bytes(message[:256]))
-            return
-        waiting = self._waiting.get(head.message_id)
-        if waiting is None or head.command != waiting.command:
-            raise Malformed(f"{self.place} answered a request that was not made ({head.message_id})")
-        self._check(message, head, waiting, opened)
-        self.credits.grant(head.credits)
-        if head.status == _PENDING and head.flags & Flags.ASYNC:
-            if waiting.async_id:
-                raise Malformed(f"{self.place} put one request off twice ({head.message_id})")
-            waiting.async_id = head.async_id
-            return
-        del self._waiting[head.message_id]
-        if len(message) < SETUP_FRAME:
-            self.last = (self.last[0], bytes(message))
-        if not waiting.dropped:
-            self._arrived[head.message_id] = Reply(head, message)
-
-    def _check(self, message: memoryview, head: Header, waiting: _Waiting, opened: Protection | None) -> None:
-        """An answer must be protected as its request was (MS-SMB2 3.2.5.1.1, 3.2.5.1.3)."""
-        if head.status in _MAY_BE_UNSIGNED and not head.flags & Flags.SIGNED:
-            return
-        if waiting.sealed_for is not None:
-            if opened is not waiting.sealed_for:
-                raise Malformed(f"{self.place} answered an encrypted request in the clear")
-        elif waiting.signer is not None and opened is None:
-            if not head.flags & Flags.SIGNED:
-                raise Malformed(f"{self.place} sent an unsigned answer ({status_name(head.status)})")
-            if not waiting.signer.verify(message):
-                raise Malformed(f"the signature of an answer of {self.place} is wrong")
+            reply = self._requests.take(part, opened)
+            if reply is not None and len(part) < SETUP_FRAME:
+                self.last = (self.last[0], bytes(part))
 
     def _lost(self, error: OSError) -> LabError:
         return self._broken(Unreachable(f"the connection to {self.place} was lost: {reason(error)}"))

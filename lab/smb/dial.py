@@ -25,6 +25,8 @@ def open_connection(host: str, port: int, security: Security, *, seconds: float)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         raise Unreachable(f"no SMB connection to {place}: {reason(error)}") from None
+    except UnicodeError:  # an empty or endless part, as in 'srv1..example'
+        raise Unreachable(f"no SMB connection to {place}: that is no host's name") from None
     connection = Connection(sock, place, seconds)
     connection.until = until
     try:
@@ -43,7 +45,7 @@ def _negotiate(connection: Connection, security: Security) -> None:
         raise NotOffered(f"{connection.place} speaks none of the dialects {offered}")
     if reply.status:
         raise Malformed(f"{connection.place} answered {status_name(reply.status)} to the choice of a dialect")
-    connection.agreed = parse_negotiate(reply.message, security, connection.place)
+    connection.agreed = reply.read(parse_negotiate, security, connection.place)
     if connection.dialect == SMB311:
         connection.preauth = PreauthHash()
         for message in connection.last:

@@ -49,6 +49,10 @@ class Malformed(InfrastructureError):
 
     help = "See that the address is that of an SMB2 server and that nothing on the way changes its messages."
 
+    def at(self, place: str) -> Malformed:
+        """The same, naming the server where the sentence does not."""
+        return self if place in self.message else type(self)(f"{place}: {self.message}")
+
 
 _REFUSED = frozenset(
     {

@@ -76,7 +76,7 @@ def log_on(connection: Connection, target: SmbTarget) -> Session:
         if reply.status not in (0, _MORE):
             raise _refused(reply.status, target, connection)
         session_id = reply.header.session_id
-        flags, answer = parse_session_setup(reply.message)
+        flags, answer = reply.read(parse_session_setup)
         if preauth is not None:
             preauth.update(connection.last[0])
             if reply.status == _MORE:

@@ -7,7 +7,6 @@ raise `Malformed` when it does not hold what it must.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -177,10 +176,10 @@ class Entry:
     attributes: int
 
 
-def parse_query_directory(message: Buffer) -> Iterator[Entry]:
+def parse_query_directory(message: Buffer) -> list[Entry]:
     """The entries of one answer; each lies wholly behind the one before."""
     content = parse_query(message, "QUERY_DIRECTORY")
-    at = 0
+    at, found = 0, []
     while content:
         if len(content) - at < _ENTRY.size:
             raise Malformed(f"QUERY_DIRECTORY: an entry at {at} of {len(content)} bytes is cut off")
@@ -193,19 +192,20 @@ def parse_query_directory(message: Buffer) -> Iterator[Entry]:
             raise Malformed(f"QUERY_DIRECTORY: the entry at {at} has no file's name")
         if length > _LONGEST_FILE:
             raise Malformed(f"QUERY_DIRECTORY: a file of {length} bytes cannot be")
-        yield Entry(name, length, modified, attributes)
+        found.append(Entry(name, length, modified, attributes))
         if not following:
-            return
+            break
         at += following
+    return found
 
 
-FILE_INFORMATION, SYSTEM_INFORMATION = 1, 2
-FILE_STANDARD, FS_FULL_SIZE = 5, 7
+SYSTEM_INFORMATION = 2
+FS_FULL_SIZE = 7
 _FULL_SIZE = struct.Struct("<QQQII")
 
 
 def query_info_request(file_id: bytes, kind: int, information: int, room: int = 4096) -> bytes:
-    """`kind` FILE_INFORMATION or SYSTEM_INFORMATION, `information` a class of MS-FSCC 2.4 or 2.5."""
+    """`kind` as of 2.2.37, SYSTEM_INFORMATION; `information` a class of it (MS-FSCC 2.5)."""
     return _QUERY_INFO.pack(41, kind, information, room, 0, 0, 0, 0, 0, file_id, 0)
 
 
@@ -267,13 +267,3 @@ def break_acknowledgement(notice: Break) -> bytes:
 def lease_context(key: bytes, state: int = 0x7) -> bytes:
     """A create context that asks for a lease (2.2.13.2.8); `state` is READ 1, HANDLE 2, WRITE 4."""
     return struct.pack("<IHHHHI4sI16sIIQ", 0, 16, 4, 0, 24, 32, b"RqLs", 0, key, state, 0, 0)
-
-
-def create_contexts(contexts: Sequence[bytes]) -> bytes:
-    """Several create contexts as one list (2.2.13.2): each says how far the next one is."""
-    out = bytearray()
-    for index, context in enumerate(contexts):
-        room = context + bytes(-len(context) % 8)
-        following = len(room) if index + 1 < len(contexts) else 0
-        out += struct.pack("<I", following) + (room if following else context)[4:]
-    return bytes(out)

@@ -20,7 +20,7 @@ from lab.smb.messages import (
 from lab.smb.wire import CREDIT_BYTES, Command, charge_of
 
 if TYPE_CHECKING:
-    from lab.smb.connection import Reply
+    from lab.smb.outstanding import Reply
     from lab.smb.share import Share
 
 CHUNK = 512 << 10
@@ -98,7 +98,7 @@ class RemoteFile:
             reply = self._share.exchange(
                 Command.WRITE, body, f"writing {self._what}", charge=charge_of(len(piece))
             )
-            written = parse_write(reply.message)
+            written = reply.read(parse_write)
             if not 0 < written <= len(piece):
                 raise Malformed(f"{self._share.target.place} wrote {written} of {len(piece)} bytes")
             at += written
@@ -135,4 +135,4 @@ class RemoteFile:
         if reply.status:
             target = self._share.target
             raise of_status(reply.status, target.place, target.user, f"reading {self._what}")
-        return parse_read(reply.message, asked)
+        return reply.read(parse_read, asked)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
-from lab.smb.connection import Connection, Reply
+from lab.smb.connection import Connection
 from lab.smb.dial import open_connection
 from lab.smb.errors import Malformed, of_status
 from lab.smb.logon import Session, log_on
@@ -33,6 +34,7 @@ from lab.smb.messages import (
     query_info_request,
     tree_connect_request,
 )
+from lab.smb.outstanding import Reply
 from lab.smb.remote_file import RemoteFile
 from lab.smb.target import Security, SmbTarget
 from lab.smb.validate import validate_negotiation
@@ -40,6 +42,9 @@ from lab.smb.wire import SHARE_ENCRYPT, Command
 
 FAREWELL_SECONDS = 1.0
 """How long a clean close may take in all before the connection is simply dropped."""
+
+AT_ONCE = 64
+"""Requests that `exchange_all` has in flight, at most."""
 
 MOST_ENTRIES = 100_000
 """Entries of one folder, and the seconds to take them in; a folder beyond is an error, not half a list."""
@@ -135,7 +140,7 @@ class Share:
         opened = self._create("", what, Access.READ_ATTRIBUTES, Disposition.OPEN, Option.FOLDER)
         with self._closing(opened.file_id, what):
             body = query_info_request(opened.file_id, SYSTEM_INFORMATION, FS_FULL_SIZE)
-            return parse_free_space(self.exchange(Command.QUERY_INFO, body, what).message)
+            return self.exchange(Command.QUERY_INFO, body, what).read(parse_free_space)
 
     def make_folder(self, name: str) -> None:
         """Make a folder; one that is there will do."""
@@ -159,6 +164,25 @@ class Share:
         if reply.status:
             raise of_status(reply.status, self.target.place, self.target.user, what)
         return reply
+
+    def exchange_all(self, command: int, bodies: Iterable[bytes]) -> Iterator[Reply]:
+        """Many requests of one credit each, the next ones on their way while the first is waited for.
+
+        Gives the answers in order, whatever their status.
+        """
+        asked: deque[int] = deque()
+        try:
+            for body in bodies:
+                if len(asked) == AT_ONCE:
+                    yield self.connection.wait(asked.popleft())
+                asked.append(
+                    self.connection.submit(command, body, session=self.session, tree_id=self.tree_id)
+                )
+            while asked:
+                yield self.connection.wait(asked.popleft())
+        finally:
+            for message_id in asked:
+                self.connection.drop(message_id)
 
     def close(self, *, politely: bool = True) -> None:
         """Disconnect the tree, log off and close the connection; never raises.
@@ -187,7 +211,7 @@ class Share:
 
     def _create(self, name: str, what: str, access: int, disposition: int, options: int) -> Created:
         reply = self.exchange(Command.CREATE, create_request(name, access, disposition, options), what)
-        return parse_create(reply.message)
+        return reply.read(parse_create)
 
     @contextmanager
     def _closing(self, file_id: bytes, what: str) -> Iterator[None]:
@@ -209,7 +233,7 @@ class Share:
                 return
             if reply.status:
                 raise of_status(reply.status, self.target.place, self.target.user, what)
-            some = tuple(parse_query_directory(reply.message))
+            some = reply.read(parse_query_directory)
             if not some:
                 raise Malformed(f"{self.target.place} listed {what} in an answer without an entry")
             yield from some
@@ -251,7 +275,7 @@ def _tree_connect(target: SmbTarget, share: str, session: Session) -> Share:
     )
     if reply.status:
         raise of_status(reply.status, target.place, target.user, what)
-    kind, flags = parse_tree_connect(reply.message)
+    kind, flags = reply.read(parse_tree_connect)
     if kind != _DISK:
         raise Malformed(f"{what} on {target.place} is no folder but of type {kind}")
     if flags & SHARE_ENCRYPT:

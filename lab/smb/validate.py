@@ -62,7 +62,7 @@ def validate_negotiation(session: Session, tree_id: int, security: Security) -> 
         raise Malformed(
             f"{connection.place} answered {status_name(reply.status)} when asked to confirm the negotiation"
         )
-    answer = bytes(parse_ioctl(reply.message))
+    answer = bytes(reply.read(parse_ioctl))
     chosen = _FIELDS.pack(agreed.capabilities, agreed.server_guid, agreed.security_mode, agreed.dialect)
     if answer != chosen:
         raise Malformed(f"the negotiation with {connection.place} was changed on its way")

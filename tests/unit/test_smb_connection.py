@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lab.smb import wire
-from lab.smb.connection import Connection, Reply
+from lab.smb.connection import Connection
 from lab.smb.errors import Malformed, Unreachable
 from lab.smb.keys import session_keys
 from lab.smb.messages import NOTHING
 from lab.smb.negotiate import Agreed
+from lab.smb.outstanding import Reply
 from lab.smb.sealing import Cipher, Sealer
 from lab.smb.signing import Signer, SigningAlgorithm, new_signer
 from lab.smb.wire import Command, Flags, Header

@@ -12,9 +12,11 @@ import pytest
 from lab.smb.errors import Malformed, Unreachable
 from lab.smb.negotiate import Agreed, security_mode
 from lab.smb.ntstatus import STATUS_ACCESS_DENIED, STATUS_INVALID_DEVICE_REQUEST, STATUS_NOT_SUPPORTED
+from lab.smb.outstanding import Reply
 from lab.smb.signing import SigningAlgorithm, new_signer
 from lab.smb.target import DIALECTS, Security
 from lab.smb.validate import VALIDATE_NEGOTIATE_INFO, validate_negotiation
+from lab.smb.wire import Flags, Header
 
 CLIENT, SERVER = b"C" * 16, b"S" * 16
 KEY = new_signer(SigningAlgorithm.AES_CMAC, bytes(16))
@@ -43,13 +45,14 @@ class OneAnswer:
         self._answer, self._status = answer, status
         self.asked: list[tuple[bytes, dict[str, Any]]] = []
 
-    def exchange(self, command: int, body: bytes, **how: Any) -> SimpleNamespace:
+    def exchange(self, command: int, body: bytes, **how: Any) -> Reply:
         assert command == 11
         self.asked.append((body, how))
         answer = struct.pack(
             "<HHI16sIIIIII", 49, 0, VALIDATE_NEGOTIATE_INFO, b"\xff" * 16, 0, 0, 112, len(self._answer), 0, 0
         )
-        return SimpleNamespace(status=self._status, message=memoryview(bytes(64) + answer + self._answer))
+        head = Header(1, self._status, command, 1, Flags.TO_CLIENT, 0, 1, 0, 7, 1, bytes(16))
+        return Reply(head, memoryview(bytes(64) + answer + self._answer), self.place)
 
 
 def validate(connection: OneAnswer, security: Security | None = None) -> None:
@@ -111,7 +114,7 @@ def test_any_other_refusal_is_an_error(dialect: int) -> None:
 
 def test_a_server_that_hangs_up_is_told_apart_from_a_lost_one() -> None:
     class HangsUp(OneAnswer):
-        def exchange(self, command: int, body: bytes, **how: Any) -> SimpleNamespace:
+        def exchange(self, command: int, body: bytes, **how: Any) -> Reply:
             raise Unreachable("the connection to host:445 was lost: the connection was closed")
 
     with pytest.raises(Unreachable, match=r"asked to confirm the negotiation: .* changed on its way"):

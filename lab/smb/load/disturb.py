@@ -10,7 +10,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from lab.model import LabError
 from lab.smb.errors import of_status
@@ -35,6 +34,7 @@ from lab.smb.wire import Command, charge_of
 
 BREAK_NAME = "bugcheck-lab-break.bin"
 """The file whose oplock is broken; the READs' own file is opened by too many to have one."""
+BREAK_FILE = FileSet((BREAK_NAME,), 0)
 
 AT_ONCE = 8
 """READs in flight that are cancelled, or left behind, together."""
@@ -69,9 +69,6 @@ class Disturber:
             except LabError:
                 self._drop()
             self._rounds += 1
-        with suppress(LabError):
-            if self.kind is Disturbance.BREAK and self._shares:
-                self._shares[0].remove(BREAK_NAME)
         for share in self._shares:
             share.close()
 
@@ -139,7 +136,7 @@ class Disturber:
             oplock=Oplock.LEASE if leased else Oplock.BATCH,
             contexts=lease_context(key) if leased else b"",
         )
-        mine = parse_create(holder.exchange(Command.CREATE, request, what).message)
+        mine = holder.exchange(Command.CREATE, request, what).read(parse_create)
         if mine.oplock == Oplock.NONE:
             self._count("oplock not granted")
         request = create_request(BREAK_NAME, Access.READ_WRITE, Disposition.OPEN_IF)
@@ -153,7 +150,7 @@ class Disturber:
         reply = rival.connection.wait(asked)
         if reply.status:
             raise of_status(reply.status, rival.target.place, rival.target.user, what)
-        for share, file_id in ((holder, mine.file_id), (rival, parse_create(reply.message).file_id)):
+        for share, file_id in ((holder, mine.file_id), (rival, reply.read(parse_create).file_id)):
             share.exchange(Command.CLOSE, close_request(file_id), what)
 
     def _notice(self, share: Share) -> Break | None:

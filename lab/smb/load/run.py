@@ -10,18 +10,19 @@ from dataclasses import replace
 from functools import partial
 
 from lab.model import Clock, LabError, LoadPhase, LoadPlan, LoadReport, QueueSample
+from lab.smb.errors import Unreachable
 from lab.smb.load.company import Company
 from lab.smb.load.crew import Crew
 from lab.smb.load.delivered import undelivered
-from lab.smb.load.disturb import Disturber
-from lab.smb.load.fileset import FileSet, file_set, prepare, remove
+from lab.smb.load.disturb import BREAK_FILE, Disturber
+from lab.smb.load.fileset import FileSet, file_set, missing, remove, write
 from lab.smb.load.observer import Observer
 from lab.smb.load.places import Opener, Place
 from lab.smb.load.queues import Look, QueueWatch
 from lab.smb.load.report import Progress, build
 from lab.smb.load.tally import total
 from lab.smb.load.watch import Watch, answers
-from lab.smb.profiles import Profile, Schedule, Work, find_profile, shaped
+from lab.smb.profiles import Disturbance, Profile, Schedule, Work, find_profile, shaped
 from lab.smb.share import connect
 from lab.smb.target import SmbTarget
 
@@ -64,30 +65,61 @@ def run_load(
     """
     profile = shaped(find_profile(plan.profile), plan)
     files = file_set(profile)
-    with connect(target, target.data_share, seconds=CONNECT_SECONDS) as share:
-        prepare(share, files)
+    _prepare(target, files)
     died = False
     try:
         report = _Load(target, plan, profile, files, clock, restarted).run(on_progress, stop, queues)
         died = report.target_died
         return report
     finally:
-        if not died and (profile.work is Work.FILES or not plan.keep_files):
-            _clean_up(target, files)
+        if not died:
+            _clean_up(target, _of_no_use(profile, plan, files))
 
 
-def _clean_up(target: SmbTarget, files: FileSet) -> None:
-    """Remove the load's files, as far as the server lets us."""
-    with suppress(LabError), connect(target, target.data_share, seconds=CLEAN_UP_SECONDS) as share:
-        remove(share, files)
+def _prepare(target: SmbTarget, files: FileSet) -> None:
+    """See that the share holds the files, whole. What could not be written whole is removed again."""
+    writing = False
+    try:
+        with connect(target, target.data_share, seconds=CONNECT_SECONDS) as share:
+            if absent := missing(share, files):
+                writing = True
+                write(share, files, absent)
+    except BaseException:
+        if writing:
+            _clean_up(target, [files])
+        raise
+
+
+def _of_no_use(profile: Profile, plan: LoadPlan, files: FileSet) -> list[FileSet]:
+    """What is removed after the load."""
+    breaks = any(kind is Disturbance.BREAK for kind, _ in profile.disturbances)
+    own = profile.work is Work.FILES or not plan.keep_files
+    return [*([BREAK_FILE] if breaks else []), *([files] if own else [])]
+
+
+def _clean_up(target: SmbTarget, leftovers: Sequence[FileSet]) -> None:
+    """Remove files of the load, as far as the server lets us: by a connection of its own, and by another one
+    when that is lost meanwhile."""
+    for files in leftovers:
+        for _ in range(2):
+            with suppress(LabError), connect(target, target.data_share, seconds=CLEAN_UP_SECONDS) as share:
+                try:
+                    remove(share, files)
+                except Unreachable:
+                    continue
+            break
 
 
 def _in_parallel(calls: Sequence[Callable[[], None]]) -> None:
-    """Make all calls, some at a time; raises the first error when all have ended."""
+    """Make the calls, some at a time. After the first error no more are begun; it is raised when those under
+    way have ended."""
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        futures = [pool.submit(call) for call in calls]
-    for future in futures:
-        future.result()
+        try:
+            for future in [pool.submit(call) for call in calls]:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 class _Load:

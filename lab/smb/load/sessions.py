@@ -102,7 +102,7 @@ class SessionLane:
             if reply.status:
                 tally.failed[reply.status] += 1
                 return
-            got = len(parse_read(reply.message, size))
+            got = len(reply.read(parse_read, size))
             tally.answered += 1
             tally.bytes_read += got
             tally.short += got < size
