@@ -135,11 +135,12 @@ def load(
 def _carried_out(run: LoadRun, target: SmbTarget, shell: HostShell | None) -> LoadRun:
     """The load, with its progress on a line of its own."""
     with (
-        _stoppable() as stop,
+        _stoppable() as (stop, begun),
         Live(Text("connecting"), console=errors, refresh_per_second=8, transient=True) as live,
     ):
 
         def show(progress: Progress) -> None:
+            begun.set()
             live.update(Text(ENDING if stop.is_set() else str(progress)))
 
         try:
@@ -170,18 +171,19 @@ def _carried_out(run: LoadRun, target: SmbTarget, shell: HostShell | None) -> Lo
 
 
 @contextmanager
-def _stoppable() -> Iterator[threading.Event]:
-    """Set by Ctrl-C or SIGTERM: the load then ends in order. A second one ends the command at once."""
-    stop = threading.Event()
+def _stoppable() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """The first event is set by Ctrl-C or SIGTERM: the load then ends in order. A second one, or one before
+    the load has begun, which sets the second event, ends the command at once."""
+    stop, begun = threading.Event(), threading.Event()
 
     def ask(number: int, frame: object) -> None:
-        if stop.is_set():
+        if stop.is_set() or not begun.is_set():
             raise KeyboardInterrupt
         stop.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        yield stop, begun
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
