@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types unit servers oracles fuzz bench-analyser bench-smb clean help
+.PHONY: demo test lint types unit servers oracles fuzz bench-analyser bench-smb bench-sftp clean help
 
 help:
 	@echo "make demo   the whole story on the twin, one HTML report"
@@ -11,6 +11,7 @@ help:
 	@echo "make fuzz   100,000 damaged dumps and symbol files against the analyser"
 	@echo "make bench-analyser   the analyser's speed, against its goals and other programs"
 	@echo "make bench-smb   SMB2 reads, against their goals and other clients; needs root"
+	@echo "make bench-sftp   fetching a dump over SFTP, against the sftp command and paramiko"
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
@@ -56,6 +57,9 @@ bench-analyser: $(VENV)/.dev oracles
 bench-smb: $(VENV)/.dev servers
 	PYTHON=$(PYTHON) benchmarks/install.sh
 	$(BIN)/python -m benchmarks.smb
+
+bench-sftp: $(VENV)/.dev servers
+	$(BIN)/python -m benchmarks.sftp
 
 clean:
 	rm -rf $(VENV) .venv-oracles .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.capture import ShareSource, Vault
-from lab.capture.sftp import SftpSource
 from lab.inventory import Host
 from lab.journal import Journal
 from lab.machines import Machine, open_machine
@@ -19,6 +19,9 @@ from lab.trials.dumps import dumps_of
 from lab.trials.host_shell import HostShell
 from lab.trials.target import target_of
 from lab.windows import Guest, open_guest
+
+if TYPE_CHECKING:
+    from lab.capture.sftp import SftpSource
 
 
 @dataclass

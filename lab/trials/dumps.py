@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lab.capture import ShareSource
-from lab.capture.sftp import SftpSource
 from lab.inventory import Host, SshShell
 from lab.trials.target import target_of
-from lab.windows.ssh_connection import access_of
+
+if TYPE_CHECKING:
+    from lab.capture.sftp import SftpSource
 
 
 def dumps_of(host: Host) -> ShareSource | SftpSource:
@@ -15,6 +18,9 @@ def dumps_of(host: Host) -> ShareSource | SftpSource:
     Raises ConfigurationError when a secret is missing.
     """
     if host.dumps == "sftp":
+        from lab.capture.sftp import SftpSource
+        from lab.windows.ssh_connection import access_of
+
         shell = host.guest.shell
         assert isinstance(shell, SshShell)  # checked when the inventory was read
         return SftpSource(access_of(host.address, shell, host.timeouts), host.dump_folder)

@@ -22,12 +22,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
 
 import kdc as kdc_server
 from kdc import Kdc
+from tcp_relay import Relay
 
 from lab.inventory import Timeouts
 from lab.model import InfrastructureError, SystemClock
 from lab.twin.binding import PowerShellError
 from lab.twin.winrm import Accounts, WinRm
 from lab.twin.wsman import Endpoint
+from lab.windows import psrp
 from lab.windows.psrp import PsrpGuestShell
 
 USER, PASSWORD = "labadmin", "Pass wörd 'n\" $1"
@@ -187,6 +189,27 @@ def test_tls_on_the_port_without_and_the_other_way_round(guests: Any) -> None:
         shell = guest.shell(tls=False)
         shell._port = guest.server.tls_port
         shell.run(said("echo"))
+
+
+# --- a peer that is gone -----------------------------------------------------------------------------------
+
+
+def test_a_pool_that_lost_an_answer_is_thrown_away(guests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script may have run: it is not sent again. The next one gets a new pool over a new connection."""
+    monkeypatch.setattr(psrp, "OPERATION_SECONDS", 1)
+    guest = guests()
+    with Relay(guest.server.port) as relay:
+        shell = guest.shell(connect=2)
+        shell._port = relay.port
+        assert shell.run(said("echo")) == [{}]
+        pool = shell._pool
+        relay.swallow()
+        with pytest.raises(InfrastructureError, match="did not answer in time"):
+            shell.run(said("count"))
+        assert shell._pool is None
+        assert shell.run(said("echo")) == [{}]
+        assert shell._pool is not pool and relay.connections == 2
+        shell.close()
 
 
 # --- Kerberos --------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pypsrp.exceptions import AuthenticationError, WinRMTransportError, WSManFaultError
 from pypsrp.powershell import PowerShell, RunspacePool
+from requests import ConnectionError as Lost
+from sushy import ResetType
 from twin_client import Running, ScriptFailed, Start
 
 VOLUME = "{71a27cdd-812a-11d0-bec7-08002be2092f}"
@@ -53,6 +55,39 @@ def test_sealed_sessions_work(shared: Running, auth: str, user: str) -> None:
             shell = PowerShell(pool)
             shell.add_script("#Requires -Version 5.1\n# Script: Get-LabLogPosition\n")
             assert len(shell.invoke()) == 1
+
+
+@pytest.mark.parametrize("auth", ["ntlm", "negotiate", "basic"])
+def test_it_speaks_https_with_a_certificate_of_its_own(shared: Running, auth: str) -> None:
+    secure = {"port": shared.ends.winrm_tls_port, "ssl": True, "cert_validation": shared.ends.winrm_ca_file}
+    with shared.connection(auth=auth, **secure) as connection, RunspacePool(connection) as pool:
+        shell = PowerShell(pool)
+        shell.add_script("#Requires -Version 5.1\n# Script: Get-LabLogPosition\n")
+        assert len(shell.invoke()) == 1
+    with (
+        pytest.raises(AuthenticationError),
+        shared.connection(auth=auth, password="wrong", **secure) as connection,
+    ):
+        RunspacePool(connection).open()
+
+
+def test_basic_is_not_taken_without_tls(shared: Running) -> None:
+    with (
+        pytest.raises(AuthenticationError),
+        shared.connection(auth="basic", encryption="never") as connection,
+    ):
+        RunspacePool(connection).open()
+
+
+def test_https_goes_down_with_the_guest(start: Start) -> None:
+    twin = start()
+    secure = {"port": twin.ends.winrm_tls_port, "ssl": True, "cert_validation": twin.ends.winrm_ca_file}
+    with twin.connection(**secure) as connection:
+        pool = RunspacePool(connection)
+        pool.open()
+        twin.system().reset_system(ResetType.FORCE_OFF)
+        with pytest.raises(Lost):
+            pool.close()
 
 
 def test_a_long_script_arrives_in_pieces(shared: Running) -> None:

@@ -34,8 +34,9 @@ class Running:
     state: Path
 
     def connection(self, **changes: Any) -> WSMan:
-        given = {"username": self.ends.user, "password": PASSWORD, "auth": "ntlm", **changes}
-        return WSMan(self.ends.host, port=self.ends.winrm_port, ssl=False, no_proxy=True, **given)
+        given: dict[str, Any] = {"username": self.ends.user, "password": PASSWORD, "auth": "ntlm"}
+        given |= {"port": self.ends.winrm_port, "ssl": False, **changes}
+        return WSMan(self.ends.host, no_proxy=True, **given)
 
     def script(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
         text = f"#Requires -Version 5.1\n# Script: {name}\nparam()\n"
