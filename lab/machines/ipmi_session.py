@@ -106,12 +106,14 @@ class IpmiSession(simplesession.Session):
         """Log off without waiting for the answer."""
         self.limit(CLOSE_SECONDS, again=False)
         self.sol_handler = None
+        self.incommand = False  # whatever is still unanswered
         try:
             if self.logged:
                 self.logout()
         except (OSError, Silent, IpmiException):
             pass  # the controller ends idle sessions by itself
         finally:
+            self.keepalive_sessions.pop(self, None)  # pyghmi's list of sessions, which would keep this one
             self._close_socket()
 
     # What pyghmi calls, with limits

@@ -16,7 +16,16 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 def test_every_inventory_key_is_on_its_page() -> None:
     page = (ROOT / "docs/reference/inventory.md").read_text("utf-8")
     schema = json_schema()["$defs"]
-    rooms = ("Host", "RedfishMachine", "FixedMachine", "PsrpShell", "SshShell", "SmbSettings", "Timeouts")
+    rooms = (
+        "Host",
+        "RedfishMachine",
+        "IpmiMachine",
+        "FixedMachine",
+        "PsrpShell",
+        "SshShell",
+        "SmbSettings",
+        "Timeouts",
+    )
     rooms += ("VsphereMachine", "VcenterController")
     keys = {key for room in rooms for key in schema[room]["properties"]}
     assert {key for key in keys if f"| `{key}` |" not in page} == set()
