@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from lab.analysis import signature, triage
 from lab.capture import DumpSource, Replaced, fetch, header_of, wait_until_whole, why_no_dump
+from lab.machines import OutOfBandStop
 from lab.model import (
     Boot,
     Bugcheck,
@@ -34,6 +35,7 @@ from lab.model import (
 from lab.smb import run_load
 from lab.trials.apply import apply
 from lab.trials.bench import Bench
+from lab.trials.outside import Outside
 from lab.trials.target import within_caps
 
 DUMP = "MEMORY.DMP"
@@ -85,6 +87,7 @@ def _tell(bench: Bench, outcome: Outcome) -> None:
 def _load_and_watch(bench: Bench, case: Case, recipe: Recipe) -> tuple[LoadReport, Outcome]:
     boot = bench.guest.boot()
     position = bench.guest.log_position()
+    outside = Outside(bench)
     with bench.dumps() as source:
         stale = header_of(source, DUMP)
     plan = within_caps(bench.host, recipe.load)
@@ -100,7 +103,7 @@ def _load_and_watch(bench: Bench, case: Case, recipe: Recipe) -> tuple[LoadRepor
         return load, Survived(load.seconds)
     after = load.died_after if load.died_after is not None else load.seconds
     bench.tell(EntryKind.FINDING, f"the host stopped answering {after:.1f} s into the load")
-    return load, _after_the_stop(bench, case, boot, position, stale, after)
+    return load, _after_the_stop(bench, case, boot, position, stale, after, outside)
 
 
 def _load(bench: Bench, plan: LoadPlan, boot: Boot) -> LoadReport:
@@ -121,9 +124,15 @@ def _still_up(bench: Bench, boot: Boot) -> bool:
 
 
 def _after_the_stop(
-    bench: Bench, case: Case, boot: Boot, position: int, stale: bytes | None, after: float
+    bench: Bench,
+    case: Case,
+    boot: Boot,
+    position: int,
+    stale: bytes | None,
+    after: float,
+    outside: Outside,
 ) -> Outcome:
-    """Wait for the next boot, see what the log and the dump say."""
+    """Wait for the next boot, see what the log and the dump say, and what was seen from outside."""
     if not _stopped(bench, boot):
         return Invalid(
             InvalidReason.INFRASTRUCTURE,
@@ -132,7 +141,8 @@ def _after_the_stop(
     _bring_back(bench, boot)
     events = bench.guest.bugchecks(position)
     stops = [e.bugcheck for e in events if e.bugcheck is not None and e.bugcheck.code]
-    if not stops and not events:
+    witnessed = outside.stop()
+    if not stops and not events and witnessed is None:
         return Invalid(
             InvalidReason.INFRASTRUCTURE,
             "connections broke and the host restarted, but its log has no bugcheck",
@@ -141,18 +151,23 @@ def _after_the_stop(
         sha = _capture(bench, stale)
     except TimedOut:
         why = why_no_dump(bench.guest.crash_control(), events)
-        return _without_dump(bench, case, stops, after, why)
+        return _without_dump(bench, case, stops, witnessed, after, why)
     except LabError as error:
-        return _without_dump(bench, case, stops, after, f"it could not be fetched: {error.message}")
+        return _without_dump(
+            bench, case, stops, witnessed, after, f"it could not be fetched: {error.message}"
+        )
     try:
         seen = triage(bench.vault.path(sha), bench.symbols, known=case.drivers)
     except LabError as error:
         why = f"the dump {sha[:12]} in the vault cannot be read: {error.message}"
-        return _without_dump(bench, case, stops, after, why)
+        return _without_dump(bench, case, stops, witnessed, after, why)
     bench.journal.add_crash(bench.case, sha, seen)
     bench.tell(EntryKind.FINDING, f"STOP: {seen.bugcheck.title}, dump {sha[:12]}")
     if stops and stops[-1].code != seen.bugcheck.code:
         bench.tell(EntryKind.WARNING, f"the log says {stops[-1].title}, the dump says {seen.bugcheck.title}")
+    if witnessed is not None and witnessed.bugcheck.code not in (0, seen.bugcheck.code):
+        said = f"{witnessed.source} says {witnessed.bugcheck.title}, the dump says {seen.bugcheck.title}"
+        bench.tell(EntryKind.WARNING, said)
     for evidence in seen.evidence:
         bench.tell(EntryKind.FINDING, evidence.statement)
     return _crashed(case, after, seen.bugcheck, seen.signature, dump=sha)
@@ -228,13 +243,19 @@ def _without_dump(
     bench: Bench,
     case: Case,
     stops: list[Bugcheck],
+    witnessed: OutOfBandStop | None,
     after: float,
     why: str,
 ) -> Outcome:
+    """The stop by the guest's log, else by what was seen from outside."""
     bench.tell(EntryKind.WARNING, f"no dump to read: {why}")
+    if not stops and witnessed is not None and witnessed.bugcheck.code:
+        stops = [witnessed.bugcheck]
+        bench.tell(EntryKind.FINDING, f"STOP: {witnessed.bugcheck.title}, by {witnessed.source}")
     if not stops:
+        said = f"; {witnessed.source} tells of a crash, but not of which" if witnessed else ""
         return Invalid(
-            InvalidReason.INFRASTRUCTURE, f"the host stopped, but neither log nor dump says why: {why}"
+            InvalidReason.INFRASTRUCTURE, f"the host stopped, but neither log nor dump says why: {why}{said}"
         )
     stop = stops[-1]
     return _crashed(case, after, stop, signature(stop, None, ()), no_dump_because=why)

@@ -60,6 +60,7 @@ class FakeBench:
     boots: int = 0
     clock: object = None
     target: object = "the target"
+    machine: object = "no witness"
 
     @property
     def host(self) -> Host:
@@ -98,7 +99,7 @@ def outcome(bench: FakeBench, monkeypatch: pytest.MonkeyPatch, plan: LoadPlan | 
         return bench.report
 
     def after_the_stop(
-        bench: object, case: object, boot: object, at: int, stale: object, after: float
+        bench: object, case: object, boot: object, at: int, stale: object, after: float, outside: object
     ) -> str:
         return f"stopped after {after:g} s"
 

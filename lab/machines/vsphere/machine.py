@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -12,8 +13,8 @@ from pyVmomi import vim
 
 from lab.inventory import Host, Timeouts
 from lab.inventory import VsphereMachine as Settings
-from lab.machines.port import Checkpoint
-from lab.machines.vsphere import Vcenter, VcenterFault, connect, find
+from lab.machines.port import Checkpoint, OutOfBandStop
+from lab.machines.vsphere import Vcenter, VcenterFault, connect, crashes, find
 from lab.machines.vsphere.faults import LOST
 from lab.model import Clock, ConfigurationError, InfrastructureError, PowerState, TimedOut, wait_until
 
@@ -28,7 +29,7 @@ _STATES = {"poweredOn": PowerState.ON, "poweredOff": PowerState.OFF, "suspended"
 
 
 class VsphereMachine:
-    """See `lab.machines.port`: Machine, Restorable, Screen and Interference.
+    """See `lab.machines.port`: Machine, Restorable, Screen, Witness and Interference.
 
     Each request is a task of the vCenter, which has ended when the call returns.
     """
@@ -181,6 +182,12 @@ class VsphereMachine:
             f"HA VM monitoring ({mode}) of cluster {cluster} resets {self._wanted} when it crashes, which can"
             " spoil its dump: override VM monitoring for this machine with 'disabled'",
         )
+
+    # Witness
+
+    def stops(self, since: datetime) -> tuple[OutOfBandStop, ...]:
+        """What vmware.log and the vCenter's events have. Code 0: there was a stop, and no log says which."""
+        return crashes.stops(self.vcenter, self._vm(), self._wanted, since)
 
     # How it is done.
 
