@@ -13,6 +13,7 @@ from lab.model import ConfigurationError
 from lab.provision import (
     Desk,
     HostFiles,
+    Lab,
     Plan,
     Shop,
     StoppingClock,
@@ -54,7 +55,7 @@ def open_shop(
     clock = StoppingClock()
     return Shop(
         pool=pool,
-        maker=maker_for(pool, inventory, clock),
+        maker=maker_for(pool, inventory, _lab(data, journal), clock),
         journal=journal,
         files=HostFiles(folder_in(data), inventory.controllers),
         hold=lambda name: leased(journal, name),
@@ -71,14 +72,19 @@ def open_desk(
     def put_back(name: str) -> None:
         restore(inventory.host(name, for_use=True), journal)
 
+    lab = _lab(data, journal)
     return Desk(
         journal=journal,
         files=HostFiles(folder_in(data), inventory.controllers),
-        maker=lambda name: maker_for(inventory.pool(name), inventory, StoppingClock()),
+        maker=lambda name: maker_for(inventory.pool(name), inventory, lab, StoppingClock()),
         hold=lambda name: leased(journal, name),
         put_back=put_back,
         tell=tell,
     )
+
+
+def _lab(data: Path, journal: Journal) -> Lab:
+    return Lab(journal.lab_id(), folder_in(data))
 
 
 def plan_for(shop: Shop, inventory: Inventory, wanted: int) -> Plan:

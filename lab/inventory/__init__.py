@@ -13,6 +13,7 @@ from lab.inventory.host import (
     SshShell,
     Timeouts,
 )
+from lab.inventory.install import InstallSettings
 from lab.inventory.load import Inventory, json_schema, load
 from lab.inventory.machine import (
     FixedMachine,
@@ -32,6 +33,7 @@ __all__ = [
     "FixedMachine",
     "GuestSettings",
     "Host",
+    "InstallSettings",
     "Inventory",
     "IpmiMachine",
     "MachineSettings",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lab.inventory.host import Host
 from lab.inventory.machine import ControllerSettings
+from lab.inventory.paths import resolve_paths, resolve_symbols
 from lab.inventory.pool import Pool
 from lab.inventory.problems import guess, problem
 from lab.inventory.settings import Settings
 from lab.inventory.source import KeyPath, Source, dotted
 from lab.model import ConfigurationError, Refused
-from lab.symbols import resolve_spec
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
@@ -103,7 +102,7 @@ def load(paths: Iterable[Path], provisioned: Path | None = None) -> Inventory:
     sources = [_read(file) for file in files]
     made = [_read(file) for file in _files(provisioned)] if provisioned and provisioned.is_dir() else []
     controllers = _controllers(sources)
-    known = {**_controllers(made), **controllers}  # a file of a provisioned host brings a copy of its own
+    known = {**_controllers(made, copies=True), **controllers}
     hosts, pools = _named(sources, known)
     handed_out, _ = _named(made, known)
     _check_members(pools, hosts)
@@ -200,16 +199,19 @@ def _read(path: Path) -> Source:
         raise ConfigurationError(f"{path}:1: is not UTF-8 text") from None
 
 
-def _controllers(sources: Iterable[Source]) -> dict[str, ControllerSettings]:
-    """The controllers of all files: a host may name one that stands in another file."""
+def _controllers(sources: Iterable[Source], *, copies: bool = False) -> dict[str, ControllerSettings]:
+    """The controllers of all files: a host may name one that stands in another file.
+
+    With `copies` each file may bring them, as those of provisioned hosts do.
+    """
     found: dict[str, ControllerSettings] = {}
     seen: dict[str, str] = {}
     for source in sources:
         if isinstance(source.data, dict):
-            _resolve_paths(source.data.get("controllers"), source.path.parent)
+            resolve_paths(source.data.get("controllers"), source.path.parent)
         for name, controller in _validated(_Shared, source).controllers.items():
             where = source.where(("controllers", name))
-            if name in seen:
+            if name in seen and not copies:
                 raise ConfigurationError(f"{where}: the controller '{name}' is already at {seen[name]}")
             seen[name], found[name] = where, controller
     return found
@@ -250,8 +252,8 @@ def _check(source: Source) -> _File:
                     at = source.where((room, name, "name"))
                     raise ConfigurationError(f"{at}: {room}.{name}.name is not a key; the name is '{name}'")
                 entry["name"] = name
-                _resolve_paths(entry, source.path.parent)
-                _resolve_symbols(entry, source, (room, name))
+                resolve_paths(entry, source.path.parent)
+                resolve_symbols(entry, source, (room, name))
     return _validated(_File, source)
 
 
@@ -263,34 +265,3 @@ def _validated(model: type[Model], source: Source) -> Model:
         first, *others = [f"{source.path}:{line}: {text}" for line, text in problems]
         rest = f" Also: {'; '.join(others[:5])}." if others else ""
         raise ConfigurationError(first, help=f"Correct the inventory and try again.{rest}") from None
-
-
-def _resolve_paths(value: Any, folder: Path) -> None:
-    """Make `ca_file` and `key_file` independent of the current directory."""
-    if not isinstance(value, dict):
-        return
-    for key, item in value.items():
-        if key in ("ca_file", "key_file") and isinstance(item, str):
-            value[key] = str(_path(item, folder))
-        else:
-            _resolve_paths(item, folder)
-
-
-def _resolve_symbols(entry: dict[str, Any], source: Source, path: KeyPath) -> None:
-    """The same for the folders of `symbols`. ConfigurationError for what is no place for symbols."""
-    specs = entry.get("symbols")
-    if not isinstance(specs, list):
-        return
-    for index, spec in enumerate(specs):
-        try:
-            if isinstance(spec, str):
-                specs[index] = resolve_spec(spec, lambda text: _path(text, source.path.parent))
-        except ConfigurationError as error:
-            where = (*path, "symbols", index)
-            raise ConfigurationError(
-                f"{source.where(where)}: {dotted(where)}: {error}", help=error.help
-            ) from None
-
-
-def _path(text: str, folder: Path) -> Path:
-    return folder / Path(os.path.expandvars(text)).expanduser()

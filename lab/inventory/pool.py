@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from lab.inventory.host import GuestSettings, Host, SmbSettings, Timeouts
+from lab.inventory.install import InstallSettings
 from lab.inventory.machine import Controller, MachineSettings
 from lab.inventory.secrets import Secret
 from lab.inventory.settings import Seconds, Settings, Text
@@ -118,6 +119,10 @@ class Pool(Settings):
     members: Annotated[
         tuple[Text, ...], Field(strict=False, description="hosts of the inventory that the pool consists of")
     ] = ()
+    install: Annotated[
+        InstallSettings | None,
+        Field(description="with members: Windows is installed on each, whenever it is provisioned"),
+    ] = None
     machine: Annotated[
         PoolMachine | None, Field(description="what hosts are made from; they are called POOL-1, POOL-2, …")
     ] = None
@@ -152,6 +157,10 @@ class Pool(Settings):
             raise PydanticCustomError("members", "exactly one of machine and members is needed")
         if self.members and (own := self.model_fields_set & _OF_A_HOST):
             raise PydanticCustomError("members", "members bring {key} of their own", {"key": min(own)})
+        if self.install is not None and not self.members:
+            raise PydanticCustomError("install", "install is for members")
+        if self.install is not None and self.install.computer_name and len(self.members) > 1:
+            raise PydanticCustomError("install", "install.computer_name would be that of all members")
         if self.machine is not None and self.guest is None:
             raise PydanticCustomError("guest", "guest is needed with machine")
         if len({each.casefold() for each in self.members}) != len(self.members):

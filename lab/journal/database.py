@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, SQLAlchemyError
 
 from lab.journal import schema
+from lab.journal.ids import new_lab_id
 from lab.model import ConfigurationError, InfrastructureError, LabError, TimedOut
 
 _READS = "lab_reads"
@@ -186,9 +187,11 @@ def _make_schema(database: Database, local: bool) -> None:
             if found is None:
                 schema.metadata.create_all(connection)
                 connection.execute(insert(schema.version).values(version=schema.SCHEMA_VERSION))
+                connection.execute(insert(schema.lab).values(id=new_lab_id()))
             elif found < schema.SCHEMA_VERSION:
                 schema.metadata.create_all(connection)
                 connection.execute(update(schema.version).values(version=schema.SCHEMA_VERSION))
+                connection.execute(insert(schema.lab).values(id=new_lab_id()))
     except DBAPIError as error:
         if "database is locked" in str(error):
             raise TimedOut("journal-lock", database.busy_seconds, f"{database.name} is locked") from error

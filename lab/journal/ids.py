@@ -1,4 +1,4 @@
-"""Names of cases: short enough to type, readable, and never the same twice."""
+"""Names of cases and labs: short enough to type, readable, and never the same twice."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def new_id(opened: datetime, code: int, taken: frozenset[str]) -> str:
         if found not in taken:
             return found
         length = min(length + 1, 12)
+
+
+def new_lab_id() -> str:
+    """`lab-`, and twelve letters: enough that no two labs of one vCenter are called the same."""
+    return "lab-" + "".join(secrets.choice(_LETTERS) for _ in range(12))
 
 
 def resolve(wanted: str, known: Sequence[str]) -> str:

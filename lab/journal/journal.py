@@ -161,6 +161,11 @@ class Journal:
 
     # Provisioned hosts
 
+    def lab_id(self) -> str:
+        """What this lab is called in the marks of all that it makes; the same for ever."""
+        with self._database.read() as c:
+            return provisions.lab_id(c)
+
     def provision_begin(self, host: str, pool: str, how: str, owner: str) -> int:
         """Write what will be made, before it is. Returns the entry's id. Raises InfrastructureError when
         the host has an entry that has not ended."""

@@ -28,6 +28,10 @@ class Provision:
     ready: str | None
 
 
+def lab_id(connection: Connection) -> str:
+    return str(connection.execute(select(schema.lab.c.id)).scalars().one())
+
+
 def begin(connection: Connection, now: datetime, host: str, pool: str, how: str, owner: str) -> int:
     """Raises InfrastructureError when the host has an entry that has not ended."""
     table = schema.provision

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, ForeignKey, ForeignKeyConstraint, Index, Integer, MetaData, Table, Text
 
-SCHEMA_VERSION = 2
-"""2 has `provision`; an older journal gets the tables that it lacks when it is opened."""
+SCHEMA_VERSION = 3
+"""2 has `provision`, 3 has `lab`; an older journal gets the tables that it lacks when it is opened."""
 
 metadata = MetaData()
 
 version = Table("lab_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+
+lab = Table("lab_lab", metadata, Column("id", Text, primary_key=True))  # one row
 
 case = Table(
     "lab_case",

@@ -32,7 +32,11 @@ def maker_for(pool: Pool, inventory: Inventory, lab: Lab, clock: Clock) -> Maker
     Raises ConfigurationError when there is none for the pool's kind of machine.
     """
     if pool.machine is None:
-        return Rack(pool, inventory.hosts, clock)
+        if pool.install is None:
+            return Rack(pool, inventory.hosts, clock)
+        from lab.provision.installed import Installed  # it needs what few labs need
+
+        return Installed(pool, inventory.hosts, lab, clock)
     opener = MAKERS.get(pool.machine.kind)
     if opener is None:
         raise ConfigurationError(

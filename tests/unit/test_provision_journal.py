@@ -36,15 +36,25 @@ def test_from_intended_to_ended(tmp_path: Path) -> None:
             journal.provision_ready(99)
 
 
-def test_a_journal_of_the_version_before_gets_its_table(tmp_path: Path) -> None:
+def test_a_lab_keeps_its_name_and_no_other_has_it(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j.db") as journal, open_journal(tmp_path / "other.db") as other:
+        name = journal.lab_id()
+        assert name.startswith("lab-") and name != other.lab_id()
+    with open_journal(tmp_path / "j.db") as journal:
+        assert journal.lab_id() == name
+
+
+def test_a_journal_of_a_version_before_gets_its_tables(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     open_journal(path).close()
     with sqlite3.connect(path) as old:
         old.execute("DROP TABLE lab_provision")
+        old.execute("DROP TABLE lab_lab")
         old.execute("UPDATE lab_version SET version = 1")
     old.close()
     with open_journal(path) as journal:
         assert journal.provisions() == []
         journal.provision_begin("srv1", "rack", "restore", "me@lab")
+        name = journal.lab_id()
     with open_journal(path) as journal:
-        assert len(journal.provisions()) == 1
+        assert len(journal.provisions()) == 1 and journal.lab_id() == name

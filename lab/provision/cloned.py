@@ -1,0 +1,158 @@
+"""Hosts of a pool that are made: clones in a vCenter, marked as ours, deleted when they are handed back."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from pyVmomi import vim
+
+from lab.inventory import Host, Pool, PsrpShell, VsphereMachine, VsphereTemplate
+from lab.machines.vsphere import connect, customize, find, marks
+from lab.machines.vsphere.making import Clones, Limits, Made, delete
+from lab.machines.vsphere.place import Order, Serial
+from lab.model import Clock, ConfigurationError, InfrastructureError
+from lab.provision.act import StoppingClock
+from lab.provision.maker import Lab, Stock, Tell
+from lab.windows import open_guest
+
+WANTED = timedelta(days=90)
+"""After that a clone of ours may be deleted by any lab that has our id, wherever its host's file is."""
+
+
+class Cloned:
+    """See `lab.provision.maker.Maker`. Raises ConfigurationError when the vCenter's CA file is not there."""
+
+    def __init__(self, pool: Pool, lab: Lab, clock: Clock) -> None:
+        assert isinstance(pool.machine, VsphereTemplate)
+        self._pool = pool
+        self._template = pool.machine
+        self._lab = lab
+        self._clock = clock
+        times = pool.timeouts
+        limits = Limits(tools=times.tools, power=times.power, poll=times.poll)
+        vcenter = connect(self._template.controller, times.connect)
+        self._clones = Clones(vcenter, lab.id, limits=limits, clock=clock)
+
+    def stock(self) -> Stock:
+        template = self._template
+        linked = f"a linked clone of {template.clone_of} at its snapshot '{template.snapshot}'"
+        fresh = linked if template.clone_of else f"a full clone of the template {template.template}"
+        try:
+            self._clones.check(self._order("new"))
+        except ConfigurationError as error:
+            return Stock(fresh=fresh, missing=(" ".join(filter(None, (error.message, error.help))),))
+        rows = find.properties(self._clones.vcenter.session, vim.VirtualMachine, ["name"])
+        room, because = self._room()
+        return Stock(
+            fresh=fresh,
+            taken=frozenset(str(row["name"]) for _, row in rows),
+            room=room,
+            room_because=because,
+        )
+
+    def make(self, name: str, tell: Tell) -> Host:
+        tell("cloning")
+        made = self._clones.make(
+            self._order(name.rpartition("-")[2]),
+            f"{socket.gethostname()}:{os.getpid()}",
+            datetime.now(UTC) + WANTED,
+            on_progress=lambda percent: tell(f"cloning: {percent} %"),
+            cancel=self._clock.stopped if isinstance(self._clock, StoppingClock) else None,
+        )
+        host = self._host(name, made)
+        tell(f"waiting for its guest at {made.address}")
+        with open_guest(host, self._clock) as guest:
+            guest.wait_until_reachable()
+        return host
+
+    def unmake(self, name: str, tell: Tell) -> None:
+        vcenter = self._clones.vcenter
+        for each in marks.marked(vcenter.session, self._lab.id):
+            if each.host == name:
+                tell("deleting the clone")
+                delete(vcenter, each, self._clones.limits)
+        self._certificate(name).unlink(missing_ok=True)
+
+    def wipes(self, name: str) -> bool:
+        return True
+
+    def _order(self, number: str) -> Order:
+        template = self._template
+        return Order(
+            name=f"{self._pool.name}-{number}",
+            source=template.clone_of or template.template or "",
+            snapshot=template.snapshot,
+            folder=template.folder,
+            resource_pool=template.resource_pool,
+            datastore=template.datastore,
+            network=template.network,
+            cpus=template.cpus,
+            memory_mb=template.memory_mb,
+            firmware=template.firmware,
+            secure_boot=template.secure_boot,
+            serial=_serial(template.serial) if template.serial else None,
+            extra=template.extra,
+            customization=self._customization(number),
+        )
+
+    def _customization(self, number: str) -> customize.Customization | None:
+        wanted = self._template.customization
+        if wanted is None:
+            return None
+        return customize.Customization(
+            computer_name=wanted.computer_name.replace("{n}", number),
+            administrator_password=wanted.administrator_password,
+            product_key=wanted.product_key,
+            full_name=wanted.full_name,
+            organization=wanted.organization,
+            workgroup=wanted.workgroup,
+            time_zone=wanted.time_zone,
+            run_once=wanted.run_once,
+        )
+
+    def _room(self) -> tuple[int | None, str]:
+        """For how many more hosts there is room, if for fewer than the pool may have."""
+        because = self._no_room_for(self._pool.most)
+        if not because:
+            return None, ""
+        fit, not_fit = 1, self._pool.most
+        while not_fit - fit > 1:
+            middle = (fit + not_fit) // 2
+            if why := self._no_room_for(middle):
+                not_fit, because = middle, why
+            else:
+                fit = middle
+        return fit, because
+
+    def _no_room_for(self, count: int) -> str:
+        """Why there is no room for so many; "" when there is."""
+        try:
+            self._clones.check(self._order("new"), count)
+        except InfrastructureError as error:
+            return error.message
+        return ""
+
+    def _host(self, name: str, made: Made) -> Host:
+        machine = VsphereMachine(kind="vsphere", controller=self._template.controller, vm=made.uuid)
+        host = self._pool.host(name, made.address, machine)
+        shell = host.guest.shell
+        if not made.certificate or not isinstance(shell, PsrpShell) or not shell.tls or shell.ca_file:
+            return host
+        path = self._certificate(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(made.certificate)
+        own = shell.model_copy(update={"ca_file": path})
+        return host.model_copy(update={"guest": host.guest.model_copy(update={"shell": own})})
+
+    def _certificate(self, name: str) -> Path:
+        """What the guest told of its WinRM's certificate at its first log-on."""
+        return self._lab.folder / f"{quote(name, safe=' ')}.pem"
+
+
+def _serial(uri: str) -> Serial:
+    """With a host's name in it the ESXi host dials; without, it listens."""
+    return Serial(uri, "client" if urlsplit(uri).hostname else "server")

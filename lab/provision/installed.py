@@ -1,0 +1,88 @@
+"""Members of a pool that Windows is installed on, each time: bare metal, by virtual media."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
+
+from lab.inventory import Host, InstallSettings, Pool, PsrpShell
+from lab.machines import BootsFromMedia, open_machine
+from lab.machines.install import install, prepare, undo
+from lab.model import Clock, ConfigurationError, LabError
+from lab.provision.maker import Candidate, Lab, Stock, Tell
+from lab.provision.plan import AT_ONCE
+from lab.windows import open_guest
+
+
+class Installed:
+    """See `lab.provision.maker.Maker`. What was on the disks of a member is lost."""
+
+    def __init__(self, pool: Pool, hosts: Mapping[str, Host], lab: Lab, clock: Clock) -> None:
+        assert pool.install is not None
+        self._pool = pool
+        self._settings: InstallSettings = pool.install
+        self._hosts = hosts
+        self._lab = lab
+        self._clock = clock
+
+    def stock(self) -> Stock:
+        try:
+            host = self._hosts[self._pool.members[0]]
+            prepare(self._settings, host.name, [host.address]).close()
+        except ConfigurationError as error:
+            return Stock(missing=(" ".join(filter(None, (error.message, error.help))),))
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="stock") as threads:
+            return Stock(tuple(threads.map(self._candidate, self._pool.members)))
+
+    def make(self, name: str, tell: Tell) -> Host:
+        host = self._hosts[name]
+        tell("laying out the medium")
+        with prepare(self._settings, name, [host.address]) as prepared:
+            host = self._trusting(host, prepared.certificate.pem)
+            with open_guest(host, self._clock) as guest:
+
+                def answering() -> bool:
+                    guest.boot()
+                    return True
+
+                machine = open_machine(host, self._clock)
+                told = lambda sentence: tell(sentence.removeprefix(f"{name}: "))  # noqa: E731
+                install(machine, prepared, host=name, answering=answering, clock=self._clock, told=told)
+        return host
+
+    def unmake(self, name: str, tell: Tell) -> None:
+        """The medium out of the drive. What Setup did to the disks stays: it is done anew the next time."""
+        undo(open_machine(self._hosts[name], self._clock))
+        self._certificate(name).unlink(missing_ok=True)
+
+    def wipes(self, name: str) -> bool:
+        return True  # the next installation does
+
+    def _candidate(self, name: str) -> Candidate:
+        host = self._hosts[name]
+        how = f"install {self._settings.edition} from {self._settings.iso.name}; its disk is wiped"
+        if not host.expendable:
+            return Candidate(name, how, "not marked 'expendable: true'")
+        if not isinstance(host.guest.shell, PsrpShell) or not host.guest.shell.tls:
+            return Candidate(name, how, "its guest.shell is not WinRM over HTTPS, which is what is installed")
+        try:
+            machine = open_machine(host, self._clock)
+            machine.power_state()
+        except LabError as error:
+            return Candidate(name, how, error.message)
+        if not isinstance(machine, BootsFromMedia):
+            return Candidate(name, how, f"its machine ({host.machine.kind}) takes no virtual media")
+        return Candidate(name, how)
+
+    def _trusting(self, host: Host, certificate: bytes) -> Host:
+        """The host with the certificate that its WinRM will have: it was made for this installation."""
+        path = self._certificate(host.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(certificate)
+        shell = host.guest.shell.model_copy(update={"ca_file": path.absolute()})
+        return host.model_copy(update={"guest": host.guest.model_copy(update={"shell": shell})})
+
+    def _certificate(self, name: str) -> Path:
+        return self._lab.folder / f"{quote(name, safe=' ')}.pem"
