@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO
 
 from lab.inventory import FixedMachine as Settings
 from lab.inventory import Host
-from lab.model import Clock, ConfigurationError, InfrastructureError, PowerState
+from lab.model import Clock, ConfigurationError, InfrastructureError, PowerState, TimedOut
+
+_MOST_OUTPUT = 64 << 10
 
 
 class FixedMachine:
@@ -43,10 +50,10 @@ class FixedMachine:
             ) from None
 
     def power_on(self) -> None:
-        self._run("on")
+        self._switch("on", PowerState.ON)
 
     def power_off(self) -> None:
-        self._run("off")
+        self._switch("off", PowerState.OFF)
 
     def reset(self) -> None:
         """By the `reset` command, else `off` and then `on`."""
@@ -62,6 +69,13 @@ class FixedMachine:
     def address(self) -> str:
         return self._address
 
+    def _switch(self, what: str, wanted: PowerState) -> None:
+        try:
+            self._run(what)
+        except InfrastructureError:
+            if not self._commands["state"] or self.power_state() is not wanted:
+                raise  # a command may refuse what is done already
+
     def _run(self, what: str) -> str:
         command = list(self._commands[what])
         if not command:
@@ -70,22 +84,34 @@ class FixedMachine:
                 help=f"Give machine.{what} in the inventory, or do it by hand.",
             )
         about = f"the '{what}' command of host '{self._name}' ({command[0]})"
-        try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=self._seconds, check=False
-            )
-        except FileNotFoundError:
-            raise ConfigurationError(f"{about} does not exist") from None
-        except OSError as error:
-            raise ConfigurationError(f"{about} cannot be run: {error.strerror}") from None
-        except subprocess.TimeoutExpired:
-            raise InfrastructureError(f"{about} did not end within {self._seconds:g} s") from None
-        if done.returncode:
-            said = " ".join(done.stderr.decode(errors="replace").split())[:200]
-            raise InfrastructureError(
-                f"{about} failed with exit code {done.returncode}: {said or 'no message'}"
-            )
-        return done.stdout.decode(errors="replace")
+        # Files and not pipes: what the command leaves running may keep a pipe open for ever.
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            try:
+                running = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
+                )
+            except FileNotFoundError:
+                raise ConfigurationError(f"{about} does not exist") from None
+            except OSError as error:
+                raise ConfigurationError(f"{about} cannot be run: {error.strerror}") from None
+            try:
+                code = running.wait(self._seconds)
+            except subprocess.TimeoutExpired:
+                raise TimedOut("power", self._seconds, f"{about} has not ended") from None
+            finally:
+                if running.returncode is None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(running.pid, signal.SIGKILL)
+                    running.wait()
+            if code:
+                said = " ".join(_read(errors).split())[:200]
+                raise InfrastructureError(f"{about} failed with exit code {code}: {said or 'no message'}")
+            return _read(output)
+
+
+def _read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read(_MOST_OUTPUT).decode(errors="replace")
 
 
 def open_machine(settings: Settings, host: Host, clock: Clock) -> FixedMachine:

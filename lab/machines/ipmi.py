@@ -196,7 +196,7 @@ class IpmiMachine:
                 help="Check user and password of the machine in the inventory, and that the account may use "
                 "IPMI over LAN.",
             )
-        return InfrastructureError(f"{self._place} opened no session: {said or 'no reason given'}")
+        return InfrastructureError(f"{self._place} keeps up no session: {said or 'no reason given'}")
 
 
 def open_machine(settings: Settings, host: Host, clock: Clock) -> IpmiMachine:

@@ -146,7 +146,7 @@ class IpmiSession(simplesession.Session):
                 continue
             try:
                 self._handle_ipmi_packet(packet)
-            except (IndexError, KeyError, TypeError, ValueError, struct.error):
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError, struct.error):
                 self.strange += 1  # as if it had been lost on the way
 
     def _getmaxtimeout(self) -> float:

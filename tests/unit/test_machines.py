@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import get_args
@@ -11,7 +13,7 @@ import pytest
 from lab.inventory import MachineSettings, load
 from lab.machines import BACK_ENDS, Machine, Restorable, open_machine
 from lab.machines.fixed import FixedMachine
-from lab.model import ConfigurationError, InfrastructureError, PowerState
+from lab.model import ConfigurationError, InfrastructureError, PowerState, TimedOut
 
 PYTHON = sys.executable
 
@@ -77,8 +79,26 @@ def test_commands_that_fail() -> None:
     with pytest.raises(ConfigurationError, match=r"\(no-such-command\) does not exist"):
         FixedMachine("a", "x", reset=["no-such-command"]).reset()
     slow = [PYTHON, "-c", "import time; time.sleep(30)"]
-    with pytest.raises(InfrastructureError, match=r"did not end within 0\.3 s"):
+    with pytest.raises(TimedOut, match=r"waited 0\.3 s for power; last seen: the 'reset' command .* has not"):
         FixedMachine("a", "x", reset=slow, seconds=0.3).reset()
+
+
+def test_what_a_command_leaves_running_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """It holds the command's standard output open; with a pipe, this would never end."""
+    leaving = f"sleep 600 & echo $! > {tmp_path}/left; echo on"
+    try:
+        machine = FixedMachine("a", "x", state=["sh", "-c", leaving])
+        assert machine.power_state() is PowerState.ON
+    finally:
+        os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)
+
+
+def test_a_command_that_refuses_what_is_done_already() -> None:
+    refusing = [PYTHON, "-c", "import sys; sys.exit('it is on')"]
+    machine = FixedMachine("a", "x", on=refusing, off=refusing, state=[PYTHON, "-c", "print('on')"])
+    machine.power_on()
+    with pytest.raises(InfrastructureError, match="exit code 1: it is on"):
+        machine.power_off()
 
 
 def test_from_the_inventory(tmp_path: Path) -> None:
