@@ -145,6 +145,15 @@ def test_a_provisioned_machine_of_a_vcenter_brings_its_controller(tmp_path: Path
     assert alone.hosts["srv2"].machine == inventory.hosts["srv2"].machine
 
 
+def test_two_provisioned_machines_of_one_vcenter(tmp_path: Path) -> None:
+    machine = "machine: {kind: vsphere, controller: vc, vm: /DC0/vm/a}"
+    inventory = load([write(tmp_path, VC + HOSTS.replace("machine: {kind: fixed}", machine))])
+    for name, host in inventory.hosts.items():
+        write(tmp_path, host_file(host, "ws", inventory.controllers), f"data/{name}.yaml")
+    own = load([write(tmp_path, VC + "hosts: {}\n", "own.yaml")], tmp_path / "data")
+    assert own.provisioned == {"srv1": "ws", "srv2": "ws"}
+
+
 def test_a_provisioned_host_does_not_hide_another_of_that_name(tmp_path: Path) -> None:
     path = write(tmp_path, HOSTS)
     inventory = load([path])
