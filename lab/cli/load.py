@@ -34,6 +34,7 @@ from lab.report.load_run import Ended, LoadRun, commas, headline
 from lab.report.load_text import load_text
 from lab.report.whole import write_whole
 from lab.smb import PROFILES, Encryption, Progress, Security, Signing, SmbTarget, find_profile, run_load
+from lab.smb.load.company import ALL_LOST
 from lab.smb.profiles import shaped
 from lab.trials import target_of, within_caps
 from lab.trials.host_shell import HostShell
@@ -156,18 +157,29 @@ def _carried_out(run: LoadRun, target: SmbTarget, shell: HostShell | None) -> Lo
                 restarted=shell.restarted if shell else None,
             )
             doubtful = not report.target_died and bool(report.undelivered or report.reconnects)
-            restarted = doubtful and shell is not None and shell.restarted()
+            restarted = shell.restarted() if doubtful and shell is not None else None
         finally:
             if shell is not None:
                 shell.close()
     missing = (shell.failure or "no look came back in time") if shell else "its queues were not asked for"
     return replace(
         run,
-        report=report,
+        report=report if restarted is not None else _in_doubt(report),
         interrupted=stop.is_set(),
-        restarted=restarted,
+        restarted=bool(restarted),
         queues_missing="" if report.queues else missing,
     )
+
+
+def _in_doubt(report: LoadReport) -> LoadReport:
+    """The report, where nobody knows which boot of the host answers: one that lost all of its connections
+    cannot say that the host stood."""
+    losses = dict(report.operations).get(ALL_LOST, 0)
+    if not losses or report.target_died or report.undelivered:
+        return report
+    times = "" if losses == 1 else f" {losses} times"
+    why = f"all connections were lost{times}, and whether the host was started anew is not known"
+    return replace(report, undelivered=why)
 
 
 @contextmanager

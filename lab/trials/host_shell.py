@@ -48,10 +48,10 @@ class HostShell:
             self.failure = ""
             return found
 
-    def restarted(self) -> bool:
-        """Whether another boot answers now; asked right after connections came back. Unknown is no."""
+    def restarted(self) -> bool | None:
+        """Whether another boot answers now; asked right after connections came back. None: not known."""
         if not self._boot:
-            return False
+            return None
         try:
             boot = wait_until(
                 self._running,
@@ -61,7 +61,7 @@ class HostShell:
                 every=RESTART_POLL,
             )
         except TimedOut:
-            return False
+            return None
         return boot != self._boot
 
     def _running(self) -> str | None:

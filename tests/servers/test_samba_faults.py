@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from smbd import PASSWORD, USER, Smbd
+from tcp_relay import Relay
 
 from lab.model import LoadPlan, LoadReport, SystemClock
-from lab.smb import Progress, ShareFull, run_load
+from lab.smb import Progress, ShareFull, Unreachable, run_load
 
 
 def load(
@@ -152,3 +153,13 @@ def test_a_full_disk_does_not_disturb_the_reads(smbd: Smbd, tight: Path) -> None
     report = load(smbd, LoadPlan("churn", seconds=1.5), fill)
     assert report.undelivered == "" and report.reads_answered == report.reads_sent
     assert [path.name for path in tight.iterdir()] == ["filler"]
+
+
+@pytest.mark.parametrize("profile", ["wide-burst", "churn"])
+def test_files_half_written_when_the_connection_is_lost_are_removed(smbd: Smbd, profile: str) -> None:
+    with Relay(smbd.port) as relay:
+        relay.cut_after = 30_000  # in the middle of the answers to CREATEs and WRITEs
+        with pytest.raises(Unreachable):
+            run_load(smbd.target(port=relay.port), LoadPlan(profile, 1.0), clock=SystemClock())
+        assert relay.cut_after is None and relay.connections == 2
+    assert list(smbd.data.iterdir()) == []

@@ -18,6 +18,7 @@ from cli_runs import Lab, lab_in
 
 from lab.cli import load as command
 from lab.model import GuestError, InfrastructureError, LoadPlan, LoadReport, QueueSample
+from lab.smb import Progress
 from lab.smb.profiles import PROFILES
 from lab.smb.target import Encryption, Signing, SmbTarget
 from lab.trials.host_shell import HostShell
@@ -230,11 +231,17 @@ def test_the_host_is_leased_while_it_is_loaded(lab: Lab, monkeypatch: pytest.Mon
     assert second[0].code == 4 and "srv1" in second[0].sentence
 
 
+BEGUN = Progress(0.25, 60.0, "burst", 10, 10, 0, 0, 40.0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_load_in_order(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    def run_load(*given: object, stop: threading.Event, **named: object) -> LoadReport:
+    def run_load(
+        *given: object, stop: threading.Event, on_progress: Callable[[Progress], None], **named: object
+    ) -> LoadReport:
+        on_progress(BEGUN)
         os.kill(os.getpid(), number)
         assert stop.wait(10)
         return replace(samples.delivered().report, undelivered="no READ was sent")
@@ -249,13 +256,20 @@ def test_an_interrupt_ends_the_load_in_order(
     signal.signal(number, before)
 
 
-def test_a_second_interrupt_ends_the_command(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_load(*given: object, stop: threading.Event, **named: object) -> LoadReport:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop.wait(10)
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_a_second_interrupt_ends_the_command_and_so_does_one_before_the_load(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, interrupts: int
+) -> None:
+    def run_load(
+        *given: object, stop: threading.Event, on_progress: Callable[[Progress], None], **named: object
+    ) -> LoadReport:
+        if interrupts == 2:
+            on_progress(BEGUN)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.wait(10)
         os.kill(os.getpid(), signal.SIGINT)
         threading.Event().wait(10)
-        pytest.fail("the second interrupt did nothing")
+        pytest.fail("the last interrupt did nothing")
 
     monkeypatch.setattr(command, "run_load", run_load)
     ended = lab("load", "srv1", "--no-queues")
@@ -298,13 +312,13 @@ def test_why_the_queues_are_not_known_is_kept() -> None:
     assert some.failure and some.queues() == (sample,) and not some.failure
 
 
-def test_another_boot_is_a_restart_and_an_unknown_one_is_not() -> None:
+def test_another_boot_is_a_restart_and_an_unknown_one_is_neither_that_nor_none() -> None:
     down = InfrastructureError("connection refused")
     for boots, restarted in (
         (("7", "7"), False),
         (("7", "8"), True),
         (("7", down, "8"), True),
-        ((down, "8"), False),
+        ((down, "8"), None),
     ):
         shell = shell_of(Guest(*boots))
         shell.note_boot().join()
@@ -323,6 +337,19 @@ def test_a_restart_that_the_load_did_not_see_is_told(
         assert ended.code == code
         assert ended.lines[0].startswith("The target was started anew") is (boot == "8")
         assert guest.closed
+
+
+@pytest.mark.parametrize(("boot", "code"), [("7", 0), ("8", 1), ("", 8)])
+def test_a_load_that_lost_all_connections_stood_only_if_the_same_boot_answers(
+    lab: Lab, loaded: Loaded, monkeypatch: pytest.MonkeyPatch, boot: str, code: int
+) -> None:
+    report = samples.delivered().report
+    loaded(replace(report, reconnects=4, operations=(("loss of all connections", 2),)))
+    monkeypatch.setattr(HostShell, "note_boot", lambda self: setattr(self, "_boot", "7" if boot else ""))
+    monkeypatch.setattr(command, "open_guest", lambda _: Guest(boot))
+    ended = lab("load", "srv1")
+    assert ended.code == code
+    assert ("all connections were lost 2 times" in ended.lines[0]) is (code == 8)
 
 
 def test_a_shell_in_which_a_script_hangs_is_left_alone() -> None:

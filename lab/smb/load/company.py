@@ -15,6 +15,8 @@ MOST_TRIES = 10
 MOST_REFUSALS = 3
 """The same where the server answers, and says no: it may just be starting."""
 RECONNECT_SECONDS = 1.0
+ALL_LOST = "loss of all connections"
+"""Its name among the operations of a load: some were made again, and no other boot is known to answer."""
 TOGETHER_SECONDS = 5.0
 """Connections lost within so long of the first were lost together, though some may be back by then."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
@@ -32,7 +34,7 @@ class Company:
         over: threading.Event,
         *,
         now: Callable[[], float],
-        restarted: Callable[[], bool] | None = None,
+        restarted: Callable[[], bool | None] | None = None,
     ) -> None:
         self.places = places
         self.reconnects = 0
@@ -40,7 +42,7 @@ class Company:
         self.trouble = ""
         """What ended the connection that was lost last."""
         self.losses = Tally()
-        """Its operations count how often all connections were lost, and some made again."""
+        """Its operations count how often all connections were lost."""
         self._open, self._over, self._now, self._restarted = open, over, now, restarted
         self._lock = threading.Lock()
         self._first_loss = -TOGETHER_SECONDS
@@ -115,7 +117,7 @@ class Company:
                 return True
             self._first_loss = -TOGETHER_SECONDS  # what is lost from now on is another matter
             if self._restarted is None or not self._restarted():
-                self.losses.operations["loss of all connections"] += 1
+                self.losses.operations[ALL_LOST] += 1
                 return True
         self.declare_dead(heard)
         return False

@@ -45,7 +45,7 @@ def run_load(
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
     queues: Look | None = None,
-    restarted: Callable[[], bool] | None = None,
+    restarted: Callable[[], bool | None] | None = None,
 ) -> LoadReport:
     """Load `target` as `plan` says, and report exact counts.
 
@@ -56,8 +56,8 @@ def run_load(
     off; files that the load made for itself are removed again, the large one where the plan says so.
 
     `queues` reads the server's own work queues, every two seconds in a thread of its own. `restarted` is
-    asked when all connections were lost and one could be made again: whether the machine was started anew,
-    which ends the load as the target's death.
+    asked when all connections were lost and one could be made again: whether the machine was started anew
+    (None: not known), which ends the load as the target's death.
 
     Raises ConfigurationError for an unknown profile or a plan beyond the caps, and the errors of
     `lab.smb.errors` when the load cannot be started. A death before the first READ is such an error;
@@ -132,7 +132,7 @@ class _Load:
         profile: Profile,
         files: FileSet,
         clock: Clock,
-        restarted: Callable[[], bool] | None,
+        restarted: Callable[[], bool | None] | None,
     ) -> None:
         self._plan, self._profile, self._clock = plan, profile, clock
         self._schedule = Schedule(profile, plan.seconds)
