@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from flows.bench import journal_at, leased
-from flows.shop import open_desk
-from lab.cli.console import errors, out
 from lab.cli.machine_actions import ACTIONS, ARGUMENTS, LOOKS, NEEDS, Action, Options
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json
+from lab.cli.reap import reap
 from lab.inventory import Host, load
 from lab.machines import Machine, open_machine
-from lab.model import ConfigurationError, InfrastructureError
+from lab.model import ConfigurationError
 from lab.provision import folder_in
-from lab.provision import reap as take_back
 
 REAP = "reap"
 
@@ -43,6 +40,7 @@ def machine(
     seconds: Annotated[
         float | None, typer.Option("--seconds", min=0.1, help="console: end after so long.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="reap: only say what would be done.")] = False,
     inventory: Inventories = DEFAULT_INVENTORY,
     data: Data = DEFAULT_DATA,
     json: Json = False,
@@ -53,7 +51,7 @@ def machine(
             raise ConfigurationError(
                 f"what to do with '{name}' was not said", help=f"Say one of: {', '.join(Action)}."
             )
-        _reap(inventory, data, json)
+        reap(inventory, data, dry_run=dry_run, json=json)
         return
     if bool(what) != (action in ARGUMENTS):
         wanted = ARGUMENTS.get(action)
@@ -61,6 +59,8 @@ def machine(
             f"'{action}' needs {wanted}" if wanted else f"'{action}' takes nothing more, not '{what}'",
             help="See 'lab machine --help'.",
         )
+    if dry_run:
+        raise ConfigurationError(f"'{action}' cannot be tried dry", help="Only 'reap' takes --dry-run.")
     if json and action is Action.CONSOLE:
         raise ConfigurationError("a console is no JSON", help="Leave --json out.")
     host = load(inventory, folder_in(data)).host(name, for_use=action not in LOOKS)
@@ -92,21 +92,3 @@ def _check_can(host: Host, opened: Machine, action: Action) -> None:
         f"it can: {', '.join(can)}",
         help="What each kind of machine can is in docs/explanation/machines.md.",
     )
-
-
-def _reap(inventory: list[Path], data: Path, json: bool) -> None:
-    known = load(inventory, folder_in(data))
-    desk = open_desk(
-        known, data, journal_at(data), lambda name, text: errors.print(f"[dim]{name}: {text}[/]")
-    )
-    found = list(take_back(desk))
-    if json:
-        typer.echo(jsonlib.dumps([{"host": r.name, "pool": r.pool, "kept": r.kept} for r in found]))
-    else:
-        for each in found:
-            text = f"{each.name} is left: {each.kept}" if each.kept else f"{each.name} is taken back"
-            out.print(escape(text), soft_wrap=True)
-        if not found:
-            out.print("nothing is half-made")
-    if any(each.kept for each in found):
-        raise typer.Exit(InfrastructureError.exit_code)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("pyVmomi", reason="no pyvmomi: install the extra 'vsphere'")
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+
+from cli_runs import lab_in
 from pyVmomi import vim
-from vcsim import Vcsim
+from vcsim import PASSWORD, USER, Vcsim
 from vsphere_clones import LAB, POOL, RUN, TOMORROW, YESTERDAY, answering, clones_of, linked, machines
 from vsphere_lab import LONG
 
+from lab.journal import open_journal
 from lab.machines.vsphere import Session, Tasks, find, marks
 from lab.machines.vsphere.marks import Mark
 from lab.machines.vsphere.reap import Known, reap
@@ -53,6 +59,7 @@ def test_marks_are_custom_attributes_that_people_see(session: Session, srv1: Any
         (Known(frozenset({"srv1"}), over=frozenset({"other"})), NOW, ""),
         (Known(frozenset({"srv2"}), going=frozenset({"other"})), NOW, "no inventory knows it"),
         (Known(frozenset({"srv1"}), over=frozenset({RUN})), NOW, f"its run {RUN} is over"),
+        (Known(frozenset(), over=frozenset({RUN}), busy=frozenset({"srv1"})), TOMORROW + timedelta(1), ""),
         (
             Known(frozenset({"srv1"}), going=frozenset({RUN})),
             TOMORROW + timedelta(hours=1),
@@ -120,3 +127,55 @@ def test_notes_that_are_none_of_ours(session: Session, notes: str) -> None:
     Tasks(session).run(lambda: vm.ReconfigVM_Task(spec), "notes", LONG)
     assert marks.mark_of(session, vm) is None
     assert marks.marked(session, LAB) == ()
+
+
+# The command
+
+
+INVENTORY = """\
+controllers:
+  vc: {{kind: vcenter, url: "{url}", user: "{user}", password: {{env: VC_PASSWORD}}, ca_file: vcenter.pem}}
+hosts:
+  srv2:
+    address: 192.0.2.1
+    machine: {{kind: vsphere, controller: vc, vm: srv2}}
+    guest: {{shell: {{kind: psrp, user: crash, password: {{env: GUEST}}}}}}
+"""
+
+
+def test_the_command_deletes_what_nobody_knows(
+    vcenter: Vcsim,
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("VC_PASSWORD", PASSWORD)
+    (lab,) = lab_in(tmp_path, monkeypatch, capsys)
+    inventory = tmp_path / "lab.yaml"
+    inventory.write_text(INVENTORY.format(url=vcenter.url, user=USER))
+    names = [f"srv{n}" for n in range(1, 6)]
+    answering(vcenter, *names)
+    data = tmp_path / "data"
+    data.mkdir()
+    with open_journal(data / "journal.db") as journal:
+        clones = clones_of(session, lab=journal.lab_id())
+        journal.provision_ready(journal.provision_begin("srv3", "pool", "a clone", "me"))
+        journal.acquire("srv4", "elsewhere:1", 60)
+    for name in names:
+        clones.make(linked(name), RUN, TOMORROW)
+    reaping = ("machine", "reap", "--data", data, "-i", inventory)
+    orphans = [f"/DC0/vm/templates/{name}" for name in ("srv1", "srv5")]
+    said = [f"{path} would be taken back: no inventory knows it" for path in orphans]
+    assert lab(*reaping, "--dry-run").lines == said
+    assert set(names) <= machines(session)
+    vcenter.control(
+        faults=[{"method": "Destroy_Task", "vm": "srv5", "fault": "ResourceInUse", "message": "x"}]
+    )
+    done = lab(*reaping)
+    assert done.code == 4 and done.lines[0] == f"{orphans[0]} is taken back"
+    assert done.lines[1].startswith(f"{orphans[1]} is left: ") and "(ResourceInUse)" in done.lines[1]
+    assert machines(session) & set(names) == {"srv2", "srv3", "srv4", "srv5"}
+    vcenter.kill()
+    done = lab(*reaping)
+    assert done.code == 4 and "what is in vc is left: " in done.out and "could not be reached" in done.out

@@ -283,3 +283,24 @@ def test_a_console_that_breaks_off_is_an_error(
 
 def test_nothing_to_reap(lab: Lab) -> None:
     assert lab("machine", "reap").lines == ["nothing is half-made"]
+
+
+def test_what_would_be_reaped_is_only_said(lab: Lab) -> None:
+    data = Path("lab-data")
+    data.mkdir()
+    with open_journal(data / "journal.db") as journal:
+        journal.provision_begin("pool-1", "pool", "a clone", "me@here")
+        key = journal.provision_begin("pool-2", "pool", "a clone", "me@here")
+        journal.provision_ready(key)
+        journal.provision_begin("pool-3", "pool", "a clone", "me@here")
+        journal.acquire("pool-3", "elsewhere:1", 60)  # it is being made
+    (line,) = lab("machine", "reap", "--dry-run").lines
+    assert line.startswith("pool-1 would be taken back: it is half-made since 2")
+    assert line.endswith(", by me@here")
+    with open_journal(data / "journal.db") as journal:
+        assert len(journal.provisions()) == 3
+
+
+def test_only_reaping_can_be_tried_dry(lab: Lab, machine: Everything) -> None:
+    done = lab("machine", "srv1", "off", "--dry-run")
+    assert (done.code, done.sentence) == (3, "'off' cannot be tried dry") and machine.asked == []

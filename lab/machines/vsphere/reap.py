@@ -24,6 +24,9 @@ class Known:
     over: frozenset[str] = frozenset()
     """Runs that have ended and wanted their machines to end with them."""
 
+    busy: frozenset[str] = frozenset()
+    """Names of machines in use at this moment: they are left, whatever their marks say."""
+
 
 @dataclass(frozen=True)
 class Orphan:
@@ -62,6 +65,8 @@ def reap(
 
 
 def _why(machine: Marked, known: Known, now: datetime) -> str:
+    if machine.host in known.busy:
+        return ""
     if machine.until is not None and machine.until < now:
         return f"it was wanted until {machine.until:%Y-%m-%d %H:%M} UTC"
     if machine.run in known.over:
