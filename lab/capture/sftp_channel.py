@@ -62,7 +62,7 @@ class SftpChannel:
         self.place = connection.access.place
         self._connection, self._seconds = connection, connection.access.connect
         self._channel = connection.open_channel(window_size=WINDOW, max_packet_size=PACKET)
-        self._channel.in_buffer = Inbox()  # type: ignore[assignment]
+        self._channel.in_buffer = Inbox(2 * WINDOW)  # type: ignore[assignment]
         self._waiting = bytearray()
         self._number = 0
         self._forgotten: set[int] = set()

@@ -5,20 +5,26 @@ from __future__ import annotations
 import threading
 from collections import deque
 
+from paramiko import SSHException
 from paramiko.buffered_pipe import PipeTimeout
 
 
 class Inbox:
     """In place of paramiko's BufferedPipe, which moves all that waits at each read: this keeps chunks."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        """`most` bytes may wait: a server that sends more than its window loses the connection."""
+        self._most, self._waiting = most, 0
         self._changed = threading.Condition()
         self._chunks: deque[bytes] = deque()
         self._closed = False
 
     def feed(self, data: bytes) -> None:
         with self._changed:
+            if self._waiting + len(data) > self._most:
+                raise SSHException("more data than the window allows")
             self._chunks.append(data)
+            self._waiting += len(data)
             self._changed.notify()
 
     def read(self, size: int, timeout: float | None = None) -> bytes:
@@ -30,6 +36,7 @@ class Inbox:
             chunk = self._chunks.popleft()
             if len(chunk) > size:
                 self._chunks.appendleft(chunk[size:])
+            self._waiting -= min(size, len(chunk))
             return chunk[:size]
 
     def close(self) -> None:
@@ -39,4 +46,4 @@ class Inbox:
 
     def __len__(self) -> int:
         with self._changed:
-            return sum(map(len, self._chunks))
+            return self._waiting

@@ -34,8 +34,9 @@ from lab.model import (
     LabError,
     TimedOut,
 )
+from lab.windows import shell as windows_shell
 from lab.windows.psrp_errors import explain, first_lines, is_refusal
-from lab.windows.shell import Parameter, Script, parse_output
+from lab.windows.shell import Parameter, Script, parse_output, too_much
 
 for _name in ("pypsrp", "spnego"):
     logging.getLogger(_name).addHandler(logging.NullHandler())  # their errors reach the user as ours
@@ -60,7 +61,21 @@ _TRANSPORT_ERRORS = (
 
 
 class _OneTry(WSMan):
-    """pypsrp repeats a Receive five times after a read time-out: that hides a dead guest for minutes."""
+    """Counts what comes, and tries once.
+
+    pypsrp repeats a Receive five times after a read time-out: that hides a dead guest for minutes.
+    """
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.received = 0  # bytes of all answers
+        self._send = self.transport.send
+        self.transport.send = self._counted  # type: ignore[method-assign]
+
+    def _counted(self, *args: Any, **named: Any) -> bytes:
+        answer: bytes = self._send(*args, **named)
+        self.received += len(answer)
+        return answer
 
     def invoke(self, *args: Any, retries_on_read_timeout: int = 0, **named: Any) -> ElementTree.Element:
         return super().invoke(*args, retries_on_read_timeout=0, **named)
@@ -122,12 +137,17 @@ class PsrpGuestShell:
             shell.add_script(text, use_local_scope=True)
             for name, value in parameters.items():
                 shell.add_parameter(name, _wire(pool, value))
+            wire = pool.connection
+            assert isinstance(wire, _OneTry)
+            before = wire.received
             shell.begin_invoke()
             self._begun = True
             while shell.state == PSInvocationState.RUNNING:
                 left = deadline - self._clock.now()
                 if left <= 0:
                     raise TimedOut("script", self._timeouts.script, f"{script.name} still runs")
+                if wire.received - before > 2 * windows_shell.MOST_OUTPUT:
+                    raise too_much(script)
                 shell.poll_invoke(timeout=max(1, min(OPERATION_SECONDS, math.ceil(left))))
             errors = [first_lines(str(error)) for error in shell.streams.error]
             output = [item for item in shell.output if item is not None]
@@ -154,7 +174,7 @@ class PsrpGuestShell:
                 ssl=self._tls,
                 auth=self._auth,
                 # a path always: with True the environment could name another
-                cert_validation=str(self._ca_file or certifi.where()),  # type: ignore[arg-type]
+                cert_validation=str(self._ca_file or certifi.where()),
                 encryption="auto" if self._tls else "always",
                 connection_timeout=seconds,
                 operation_timeout=seconds,

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from lab.model import GuestError
 
+MOST_OUTPUT = 128 << 20
+"""Bytes of output that are taken in from one script; the rows of a script are below a few MB."""
+
 Parameter = str | int | bool | list[str] | list[int]
 
 
@@ -33,6 +36,13 @@ class Shell(Protocol):
 
     def run(self, script: Script, **parameters: Parameter) -> list[dict[str, Any]]: ...
     def close(self) -> None: ...
+
+
+def too_much(script: Script) -> GuestError:
+    """A script wrote more than `MOST_OUTPUT`."""
+    return GuestError(
+        f"script {script.name} wrote more than {MOST_OUTPUT >> 20} MiB of output", help="Ask it for less."
+    )
 
 
 def parse_output(script: Script, text: str) -> list[dict[str, Any]]:

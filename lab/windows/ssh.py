@@ -19,8 +19,9 @@ import paramiko
 
 from lab.inventory import SshShell, Timeouts
 from lab.model import Clock, ConfigurationError, GuestError, InfrastructureError, TimedOut
+from lab.windows import shell
 from lab.windows.clixml import plain
-from lab.windows.shell import Parameter, Script, parse_output
+from lab.windows.shell import Parameter, Script, parse_output, too_much
 from lab.windows.ssh_connection import SshAccess, SshConnection, access_of
 
 LOADER = """\
@@ -46,9 +47,6 @@ exit $code
 """Windows PowerShell 5.1: runs the script it reads, and answers {"output": text} or {"error": message}."""
 
 CHUNK = 1 << 16
-
-MOST_OUTPUT = 128 << 20
-"""Bytes of standard output that are taken in; the rows of a script are below a few MB."""
 
 MOST_ERRORS = 1 << 16
 """Bytes of standard error that are kept, for a message."""
@@ -133,17 +131,14 @@ class SshGuestShell:
         output, errors = bytearray(), bytearray()
         while True:
             idle = True
-            while channel.recv_ready() and len(output) <= MOST_OUTPUT:
+            while channel.recv_ready() and len(output) <= shell.MOST_OUTPUT:
                 output += channel.recv(CHUNK)
                 idle = False
             while channel.recv_stderr_ready():
                 errors = (errors + channel.recv_stderr(CHUNK))[-MOST_ERRORS:]
                 idle = False
-            if len(output) > MOST_OUTPUT:
-                raise GuestError(
-                    f"script {script.name} wrote more than {MOST_OUTPUT >> 20} MiB to standard output",
-                    help="Ask it for less.",
-                )
+            if len(output) > shell.MOST_OUTPUT:
+                raise too_much(script)
             if idle and channel.eof_received and (channel.exit_status_ready() or channel.closed):
                 return bytes(output), bytes(errors)
             if self._clock.now() >= deadline:

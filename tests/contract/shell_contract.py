@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import pytest
 
 from lab.model import CredentialsRefused, GuestError, InfrastructureError, TimedOut
+from lab.windows import shell as windows_shell
 from lab.windows.shell import Script, Shell
 
 LONG = 60
@@ -110,6 +111,12 @@ class ShellContract:
         assert [row["number"] for row in rows] == list(range(50_000))
         (row,) = shell.run(said("large 1 12000000"))
         assert row["text"] == "0" * 12_000_000
+
+    def test_too_much_output_is_not_collected(self, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(windows_shell, "MOST_OUTPUT", 4 << 20)
+        with pytest.raises(GuestError, match="script Said wrote more than 4 MiB of output"):
+            shell.run(said("large 40 1000000"))
+        assert shell.run(said("echo")) == [{}]
 
     def test_a_large_script(self, shell: Shell) -> None:
         assert shell.run(said("echo\n" + "# Kommentar äöü\n" * 30_000), A=1) == [{"A": 1}]

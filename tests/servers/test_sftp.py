@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 from sshd import SSHD, USER, Sshd, can_have_accounts, hashed
 from tcp_relay import Relay
@@ -21,6 +22,7 @@ from lab.capture import DumpRef, Replaced, Vault, fetch, find, header_of, wait_u
 from lab.capture import sftp as sftp_module
 from lab.capture.sftp import SftpSource, remote_path
 from lab.capture.sftp_channel import SftpChannel
+from lab.capture.sftp_inbox import Inbox
 from lab.cli import main
 from lab.inventory import Host, load
 from lab.model import ConfigurationError, CredentialsRefused, InfrastructureError, SystemClock
@@ -384,6 +386,18 @@ def test_reads_answered_wrongly(tmp_path: Path, answer: bytes) -> None:
                 file.read_at(0, 4)
     finally:
         server.kill()
+
+
+def test_more_than_the_window_is_not_kept() -> None:
+    """paramiko's transport ends the connection with what its channel's buffer raises."""
+    inbox = Inbox(10)
+    inbox.feed(b"12345678")
+    with pytest.raises(paramiko.SSHException, match="more data than the window allows"):
+        inbox.feed(b"901")
+    assert (inbox.read(5, 1.0), inbox.read(5, 1.0), len(inbox)) == (b"12345", b"678", 0)
+    inbox.feed(bytes(10))
+    inbox.close()
+    assert (inbox.read(99, 1.0), inbox.read(99, 1.0)) == (bytes(10), b"")
 
 
 # --- names, and the way through the inventory ------------------------------------------------------------

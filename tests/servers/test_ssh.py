@@ -27,7 +27,7 @@ from tcp_relay import Relay
 from lab.inventory import Host, load
 from lab.machines import open_machine
 from lab.model import ConfigurationError, CredentialsRefused, GuestError, InfrastructureError
-from lab.windows import ssh
+from lab.windows import shell as windows_shell
 from lab.windows.check import check_host
 from lab.windows.ssh import LOADER, SshGuestShell, command
 from lab.windows.ssh_connection import RECENT, refused
@@ -122,9 +122,9 @@ def test_a_powershell_that_dies_in_its_answer(opened: SshGuestShell) -> None:
 
 
 def test_output_without_end_is_not_collected(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "MOST_OUTPUT", 8 << 20)
+    monkeypatch.setattr(windows_shell, "MOST_OUTPUT", 8 << 20)
     shell = server.shell()
-    with pytest.raises(GuestError, match="wrote more than 8 MiB to standard output"):
+    with pytest.raises(GuestError, match="wrote more than 8 MiB of output"):
         shell.run(said("flood"))
     assert shell.run(said("echo")) == [{}]
     shell.close()

@@ -11,7 +11,10 @@ from pypsrp.exceptions import AuthenticationError, WinRMTransportError, WSManFau
 from pypsrp.powershell import PowerShell, RunspacePool
 from requests import ConnectionError as Lost
 from sushy import ResetType
-from twin_client import Running, ScriptFailed, Start
+from twin_client import PASSWORD, Running, ScriptFailed, Start
+
+from lab.inventory import load
+from lab.windows import open_guest
 
 VOLUME = "{71a27cdd-812a-11d0-bec7-08002be2092f}"
 
@@ -69,6 +72,19 @@ def test_it_speaks_https_with_a_certificate_of_its_own(shared: Running, auth: st
         shared.connection(auth=auth, password="wrong", **secure) as connection,
     ):
         RunspacePool(connection).open()
+
+
+def test_a_guest_over_https_by_its_inventory_entry(
+    shared: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWIN", PASSWORD)
+    (tmp_path / "lab.yaml").write_text(
+        f"hosts:\n  twin:\n    address: {shared.ends.host}\n    machine: {{kind: fixed}}\n    guest:\n"
+        f"      shell: {{kind: psrp, port: {shared.ends.winrm_tls_port}, user: {shared.ends.user}, "
+        f"password: {{env: TWIN}}, ca_file: {shared.ends.winrm_ca_file}}}\n"
+    )
+    with open_guest(load([tmp_path / "lab.yaml"]).host("twin")) as guest:
+        assert guest.boot().build == 17763
 
 
 def test_basic_is_not_taken_without_tls(shared: Running) -> None:
