@@ -179,8 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, start: int, end: int) -> None:
         try:
             for data in self.server.image.chunks(start, end - start):
-                self.wfile.write(data)
                 self.server.count(len(data))
+                self.wfile.write(data)
         except LabError as error:
             self.server.problem = error
             self.close_connection = True
