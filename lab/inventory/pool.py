@@ -159,8 +159,12 @@ class Pool(Settings):
             raise PydanticCustomError("members", "members bring {key} of their own", {"key": min(own)})
         if self.install is not None and not self.members:
             raise PydanticCustomError("install", "install is for members")
-        if self.install is not None and self.install.computer_name and len(self.members) > 1:
-            raise PydanticCustomError("install", "install.computer_name would be that of all members")
+        if self.install is not None and len(self.members) > 1:
+            for own in ("computer_name", "network"):
+                if getattr(self.install, own):
+                    raise PydanticCustomError(
+                        "install", "install.{own} would be that of all members", {"own": own}
+                    )
         if self.machine is not None and self.guest is None:
             raise PydanticCustomError("guest", "guest is needed with machine")
         if len({each.casefold() for each in self.members}) != len(self.members):

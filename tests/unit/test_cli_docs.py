@@ -9,6 +9,7 @@ import pytest
 import typer.main
 
 from lab.cli.dump.kd import understood
+from lab.cli.machine_actions import Action
 from lab.cli.main import app_for
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "commands.md").read_text("utf-8")
@@ -33,6 +34,20 @@ def test_fetch() -> None:
     section = PAGE[PAGE.index("## `lab fetch`") :].partition("\n## ")[0]
     assert {flag for flag in options(command("fetch")) if flag not in section} == {"--inventory"}
     assert "-i INVENTORY" in section
+
+
+def test_machine() -> None:
+    section = PAGE[PAGE.index("## `lab machine`") :].partition("\n## ")[0]
+    assert {flag for flag in options(command("machine")) if f"`{flag}" not in section} == set()
+    assert {action for action in Action if f"`{action}" not in section} == set()
+
+
+def test_provision() -> None:
+    section = PAGE[PAGE.index("## `lab provision`") :].partition("\n## ")[0]
+    commands: dict[str, click.Command] = command("provision").commands  # type: ignore[attr-defined]
+    for name, each in commands.items():
+        assert f"lab provision {name}" in section
+        assert {flag for flag in options(each) if f"`{flag}" not in section} == set(), name
 
 
 def test_every_question_and_every_word_of_the_debugger() -> None:
