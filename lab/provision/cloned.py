@@ -44,7 +44,8 @@ class Cloned:
         try:
             self._clones.check(self._order("new"))
         except ConfigurationError as error:
-            return Stock(fresh=fresh, missing=(" ".join(filter(None, (error.message, error.help))),))
+            said = f"{error.message}. {error.help}".rstrip(" .")
+            return Stock(fresh=fresh, missing=(said,))
         rows = find.properties(self._clones.vcenter.session, vim.VirtualMachine, ["name"])
         room, because = self._room()
         return Stock(
