@@ -133,7 +133,8 @@ def _files(share: str, files: FileSet) -> str:
 
 def _reads(profile: Profile) -> str:
     how = "past the server's cache where the dialect can" if profile.unbuffered else "from the server's cache"
-    return f"{words.size(profile.size)} each, {how}"
+    together = f", {profile.compound} in one message" if profile.compound > 1 else ""
+    return f"{words.size(profile.size)} each{together}, {how}"
 
 
 def _phase(slot: Slot) -> tuple[float, float, str, str]:

@@ -25,6 +25,7 @@ from lab.smb.load.tape import Reads
 from lab.smb.share import Share, connect
 from lab.smb.signing import SigningAlgorithm
 from lab.smb.target import Encryption
+from lab.smb.wire import FRAMING, parse_header, parts
 
 NAME, LENGTH = "read.bin", 8 << 20
 LIMIT = 60.0
@@ -124,25 +125,26 @@ class Checked(ReadLane):
         return super().release(count)
 
     def _send(self, data: memoryview | bytes) -> None:
-        stride = self._tape.stride
-        for at in range(4, len(data), stride):
-            mid, offset = (
-                struct.unpack_from("<Q", data, at + 24)[0],
-                struct.unpack_from("<Q", data, at + 72)[0],
-            )
-            self.offsets[mid] = offset
+        for message in messages(data):
+            self.offsets[parse_header(message).message_id] = struct.unpack_from("<Q", message, 72)[0]
         super()._send(data)
 
     def _run(self, now: float) -> int:
-        incoming, stride = self._incoming, self._expected.stride
-        start = incoming.start
+        incoming, start = self._incoming, self._incoming.start
         landed = super()._run(now)
-        for frame in range(start, start + landed * stride, stride):
-            (mid,) = struct.unpack_from("<Q", incoming.data, frame + 28)
-            offset = self.offsets.pop(mid)
-            data = incoming.data[frame + 84 : frame + stride]
-            self.right += data == self.content[offset : offset + self._size]
+        for message in messages(incoming.view[start : incoming.start]):
+            offset = self.offsets.pop(parse_header(message).message_id)
+            self.right += message[80 : 80 + self._size] == self.content[offset : offset + self._size]
         return landed
+
+
+def messages(data: memoryview | bytes) -> Iterator[memoryview]:
+    """Those of whole frames."""
+    at = 0
+    while at < len(data):
+        (length,) = FRAMING.unpack_from(data, at)
+        yield from parts(data[at + 4 : at + 4 + length])
+        at += 4 + length
 
 
 @pytest.mark.parametrize("size", [512, 4096, 65536, 98304])
@@ -157,6 +159,22 @@ def test_the_contents_are_those_of_the_file(counting: Counting, security: Securi
     assert share.open(NAME).read_at(12345, 70_000) == counting.content[12345 : 12345 + 70_000]
 
 
+@pytest.mark.parametrize("size", [520, 4096, 65536])
+@pytest.mark.parametrize("count", [2, 8, 16])
+@pytest.mark.parametrize("security", [PLAIN, SIGNED], ids=["plain", "signed"])
+def test_the_contents_of_compounds_are_those_of_the_file(
+    counting: Counting, security: Security, count: int, size: int
+) -> None:
+    share = counting.share(security)
+    reads = Reads(size=size, seed=size, compound=count)
+    lane = Checked(share, [share.open(NAME)], reads, verify_every=1)
+    lane.content = counting.content
+    found = run(1008, [lane], in_flight=32)
+    assert (found.answered, found.bytes_read, lane.right) == (1008, 1008 * size, 1008)
+    assert found.verified == (1008 if security is SIGNED else 0)
+    assert share.stat(NAME).length == LENGTH  # the connection is in step
+
+
 DIALECTS = (0x0202, 0x0210, 0x0300, 0x0302, 0x0311)
 
 
@@ -168,6 +186,24 @@ def test_every_dialect_is_counted_exactly(counting: Counting, dialect: int) -> N
 @pytest.mark.parametrize("dialect", DIALECTS[2:], ids=hex)
 def test_every_dialect_that_encrypts_is_counted_exactly(counting: Counting, dialect: int) -> None:
     counted_exactly(counting, dialect, sealed=True)
+
+
+@pytest.mark.parametrize("count", [2, 8, 16])
+@pytest.mark.parametrize("security", [PLAIN, SIGNED, SEALED], ids=["plain", "signed", "sealed"])
+def test_compounds_are_counted_exactly(counting: Counting, security: Security, count: int) -> None:
+    share = counting.share(security)
+    (counting.server.data / "small.bin").write_bytes(b"x" * 100)
+    (counting.server.data / "empty.bin").write_bytes(b"")
+    files = [share.open(name) for name in (NAME, NAME, NAME, "small.bin", "empty.bin")]
+    whole = run(2000, [ReadLane(share, files[:1], Reads(compound=count), verify_every=1)])
+    assert (whole.sent, whole.answered, whole.bytes_read) == (2000, 2000, 2000 * 4096)
+    assert whole.verified == {PLAIN: 0, SIGNED: 2000, SEALED: 2000 // count}[security]
+    mixed = run(2000, [ReadLane(share, files, Reads(compound=count, unbuffered=share.unbuffered))])
+    assert mixed.sent == 2000 == mixed.answered + mixed.failures
+    assert mixed.failed == {0xC000_0011: mixed.failures}
+    assert mixed.bytes_read == 4096 * (mixed.answered - mixed.short) + 100 * mixed.short
+    assert abs(mixed.short - 400) < 20 and abs(mixed.failures - 400) < 20
+    assert counting.read(4000) == (4000, 4000 * 4096)  # it counts what it asked for
 
 
 def counted_exactly(counting: Counting, dialect: int, *, sealed: bool) -> None:

@@ -154,6 +154,13 @@ def test_a_plans_own_values_reach_the_wire(smbd: Smbd) -> None:
     assert report.phases[1].seconds == pytest.approx(0.4 * 2.0 / 2.4)
 
 
+def test_a_rate_is_kept_in_compounds_of_many_connections(smbd: Smbd) -> None:
+    plan = LoadPlan("compound", seconds=2.0, connections=20, rate=400.0)
+    report = run_load(smbd.target(), plan, clock=SystemClock())
+    assert 400 <= report.reads_sent <= 801 and report.reads_sent % 8 == 0
+    assert report.reads_answered == report.reads_sent and report.undelivered == ""
+
+
 def test_a_rate_is_kept(smbd: Smbd) -> None:
     plan = LoadPlan("steady", seconds=2.0, connections=3, rate=200.0)
     report = run_load(smbd.target(), plan, clock=SystemClock())

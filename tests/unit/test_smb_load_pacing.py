@@ -100,3 +100,33 @@ def test_a_profiles_own_rate_holds_too() -> None:
     (pace,) = paces(Schedule(profile, 10.0), 1, [0])
     assert pace(START).budget == 1
     assert pace(START + 2.05).budget == 21
+
+
+@given(st.integers(1, 64), st.integers(8, 5000))
+def test_compounds_are_whole_and_spread_over_the_lanes(connections: int, in_flight: int) -> None:
+    steps = [
+        pace(START + 0.5) for pace in paces(schedule("compound", in_flight=in_flight), connections, [0] * 64)
+    ]
+    parts = [step.in_flight for step in steps]
+    assert sum(parts) == in_flight // 8 * 8
+    assert max(parts) - min(parts) in (0, 8) and all(part % 8 == 0 for part in parts)
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 8), st.floats(1.0, 5000.0))
+def test_a_rate_is_kept_in_whole_compounds(connections: int, rate: float) -> None:
+    """Each lane sends what it may as soon as it may, and is never told to wait for nothing."""
+    sent = [0] * connections
+    lanes = paces(schedule("compound", 10.0, rate=rate, in_flight=4096), connections, sent)
+    for index, pace in enumerate(lanes):
+        now = START
+        for _ in range(500):
+            step = pace(now)
+            assert step.budget is not None and step.budget % 8 == 0
+            sent[index] += step.budget
+            assert sent[index] <= (now - START) * rate / connections + 1.001
+            now += 1e-6 if step.budget else max(step.due, 1e-6)
+            if now >= START + 9.9:
+                break
+        done = min(now - START, 9.9) * rate / connections
+        assert sent[index] >= done - 8 - 1

@@ -20,6 +20,9 @@ class LanePace:
     All lanes begin a phase at the same moment of the clock, so a burst is released at once. A rate is kept
     by counting from the start of the phases that have it: READ number n of all lanes together goes at n /
     rate, lane after lane. `sent` tells how many READs this lane has sent so far.
+
+    Where several READs go in one message, the lanes have whole messages in flight, and a message goes when
+    the last of its READs may.
     """
 
     def __init__(
@@ -37,8 +40,9 @@ class LanePace:
         if elapsed >= self._schedule.seconds:
             return Step(0, AFTERWARDS, None)
         slot = self._slot_at(elapsed)
-        whole, rest = divmod(slot.in_flight(elapsed), self._of)
-        in_flight = whole + (1 if self._index < rest else 0)
+        compound = self._schedule.compound
+        whole, rest = divmod(slot.in_flight(elapsed) // compound, self._of)
+        in_flight = (whole + (1 if self._index < rest else 0)) * compound
         due = slot.end - elapsed
         if slot.phase.rises_from is not None:
             due = min(due, RAMP_STEP)
@@ -58,8 +62,10 @@ class LanePace:
         return slot
 
     def _budget(self, elapsed: float, rate: float) -> tuple[int, float]:
-        """How many READs this lane may send now, and the seconds until it may send the next one."""
+        """How many READs this lane may send now, and the seconds until it may send the next message."""
         turn = self._index / self._of
         sent = self._sent() - self._sent_before
         allowed = math.floor((elapsed - self._since) * rate - turn) + 1
-        return max(0, allowed - sent), max(0.0, self._since + (sent + turn) / rate - elapsed)
+        compound = self._schedule.compound
+        budget = max(0, allowed - sent) // compound * compound
+        return budget, max(0.0, self._since + (sent + turn + compound - 1) / rate - elapsed)

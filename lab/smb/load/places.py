@@ -180,4 +180,5 @@ class Opener:
             unbuffered=self._profile.unbuffered and share.unbuffered,
             seed=random.Random(f"{self._plan.seed}/{place.index}/{place.lives}").getrandbits(63),
             span=self._files.length,
+            compound=self._profile.compound,
         )

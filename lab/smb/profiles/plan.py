@@ -21,6 +21,8 @@ LEAST_PLACES = 4
 """READs that the large file has room for, side by side, at least."""
 MOST_COMPOUND_READ_BYTES = 1 << 16
 """What one credit pays for (3.2.4.1.5): a READ within a compound."""
+MOST_COMPOUND = 16
+"""READs in one message: more bring nothing, and servers have limits of their own."""
 BLOCK = 4096
 """Sizes and offsets of READs are multiples of it: those of unbuffered ones must be (MS-FSA 2.1.5.3)."""
 
@@ -63,8 +65,10 @@ def shaped(profile: Profile, plan: LoadPlan) -> Profile:
 def _check(profile: Profile) -> None:
     for phase in profile.phases:
         _within("seconds", phase.seconds, MOST_SECONDS, f"seconds of phase '{phase.name}'", above=0.0)
-    _within("in flight", profile.most, MOST_IN_FLIGHT, "READs in flight", least=1)
-    most = MOST_COMPOUND_READ_BYTES if profile.work is Work.FILES else MOST_READ_BYTES
+    _within("in flight", profile.most, MOST_IN_FLIGHT, "READs in flight", least=profile.compound)
+    _within("compound", profile.compound, MOST_COMPOUND, "READs a message", least=1)
+    compound = profile.compound > 1 or profile.work is Work.FILES
+    most = MOST_COMPOUND_READ_BYTES if compound else MOST_READ_BYTES
     _within("size", profile.size, most, "bytes a READ", least=BLOCK)
     if profile.size % BLOCK:
         raise ConfigurationError(

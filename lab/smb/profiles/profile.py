@@ -63,6 +63,8 @@ class Profile:
 
     `unbuffered` asks the server to read past its cache (SMB2_READFLAG_READ_UNBUFFERED, MS-SMB2 2.2.19)
     where the dialect knows that, so that a READ waits for storage and holds its worker.
+    With `compound` above 1, READs go to the wire in whole messages of so many; `in_flight` and all else count
+    READs, and what is less than a message waits.
     `idle_growth` above 1 makes each idle phase that many times longer than the one before, up to
     `longest_idle` seconds; then it begins anew.
     """
@@ -74,6 +76,7 @@ class Profile:
     work: Work = Work.READS
     size: int = 4096  # bytes of one READ
     unbuffered: bool = False
+    compound: int = 1  # READs in one message, unrelated to each other (MS-SMB2 3.2.4.1.4)
     file_bytes: int = 4 << 20  # of the file that is read
     files: int = 0  # how many small files Work.FILES goes through
     idle_growth: float = 1.0

@@ -37,7 +37,7 @@ class Schedule:
     """
 
     def __init__(self, profile: Profile, seconds: float) -> None:
-        self.seconds = seconds
+        self.seconds, self.compound = seconds, profile.compound
         self._phases = _period(profile, seconds)
         ends = list(accumulate(phase.seconds for phase in self._phases))
         self._periods = max(1, round(seconds / ends[-1]))
