@@ -22,6 +22,10 @@ has go || missing="$missing golang-go"
 [ -d /usr/share/gocode/src/github.com/vmware/govmomi ] || missing="$missing golang-github-vmware-govmomi-dev"
 has ipmi_sim || missing="$missing openipmi"
 has ipmitool || missing="$missing ipmitool"
+has genisoimage || missing="$missing genisoimage"
+has wimlib-imagex || missing="$missing wimtools"
+has 7z || missing="$missing p7zip-full"
+has udfinfo || missing="$missing udftools"
 kerberos=yes
 "$python" -c "import gssapi, krb5" 2>/dev/null || kerberos=""
 if [ -z "$kerberos" ]; then # these packages of Python are built here

@@ -1,7 +1,7 @@
 """An installation through sushy-tools' Redfish emulator over TLS: medium by URL, boot override, power.
 
-No Windows can run here: the twin's WinRM plays the installed one, and begins to answer with the certificate that
-lies on the medium which the emulator fetched.
+No Windows can run here: the twin's WinRM plays the installed one, and begins to answer with the certificate
+that lies on the medium which the emulator fetched.
 """
 
 from __future__ import annotations
