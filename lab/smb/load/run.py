@@ -28,6 +28,8 @@ from lab.smb.target import SmbTarget
 
 CONNECT_SECONDS = 10.0
 CLEAN_UP_SECONDS = 5.0
+DISTURB_SECONDS = 1.5
+"""How long a disturbance waits for an answer: the report of the target's death waits for it."""
 TICK = 0.05
 """Seconds between two looks at a running load."""
 QUEUES_EVERY = 2.0
@@ -144,7 +146,7 @@ class _Load:
         )
         self._crew = Crew(self._company, self._schedule, profile.work, self._over, now=clock.now)
         self._disturbers = [
-            Disturber(kind, every, lambda: self._opener.share(CONNECT_SECONDS), files, str(plan.seed))
+            Disturber(kind, every, lambda: self._opener.share(DISTURB_SECONDS), files, str(plan.seed))
             for kind, every in profile.disturbances
         ]
         self._watch = Watch(self._company, lambda: answers(target), clock.now)
