@@ -153,6 +153,12 @@ class Timeouts(Settings):
     script: Annotated[Seconds, Field(description="one guest script")] = 180
     power: Annotated[Seconds, Field(description="a power request, until it has taken effect")] = 60
     checkpoint: Annotated[Seconds, Field(description="to take, restore or remove a checkpoint")] = 900
+    clone: Annotated[Seconds, Field(description="a VM of a pool, until it is made")] = 7200
+    delete: Annotated[Seconds, Field(description="a VM of a pool, until it is deleted")] = 600
+    customization: Annotated[Seconds, Field(description="a started clone, until Sysprep has ended")] = 1800
+    first_boot: Annotated[
+        Seconds, Field(description="after Sysprep, until the guest tells its certificate")
+    ] = 600
     tools: Annotated[Seconds, Field(description="a started VM, until VMware Tools tell its address")] = 600
     media: Annotated[Seconds, Field(description="virtual media, until the drive is as asked for")] = 300
     reachable: Annotated[Seconds, Field(description="the guest's shell, until it answers")] = 300

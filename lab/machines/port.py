@@ -146,6 +146,8 @@ class OutOfBandStop:
     """With a time zone, by the clock of the observer."""
 
     bugcheck: Bugcheck
+    """Of code 0: it is known that there was one, but not which."""
+
     source: str
     """Where it was read, for a person: "vmware.log of ws2019-3"."""
 

@@ -33,7 +33,7 @@ class Cloned:
         self._lab = lab
         self._clock = clock
         times = pool.timeouts
-        limits = Limits(tools=times.tools, power=times.power, poll=times.poll)
+        limits = Limits.of(times)
         vcenter = connect(self._template.controller, times.connect)
         self._clones = Clones(vcenter, lab.id, limits=limits, clock=clock)
 

@@ -28,7 +28,7 @@ from vsphere_clones import (
     machines,
     order,
 )
-from vsphere_lab import LONG, machine_of
+from vsphere_lab import LONG, machine_of, until
 
 from lab.machines.vsphere import Cancelled, Session, Tasks, VcenterFault, find, marks, tasks
 from lab.machines.vsphere.place import Order
@@ -201,17 +201,17 @@ def test_a_session_lost_on_the_way_is_made_anew(vcenter: Vcsim, session: Session
     assert lost.is_set() and made.address == "192.0.2.1"
 
 
-def test_a_clone_whose_answer_was_lost_is_deleted(vcenter: Vcsim, session: Session) -> None:
+def test_a_clone_whose_answer_was_lost_is_found_by_its_notes(vcenter: Vcsim, session: Session) -> None:
     """The request was carried out, the answer did not arrive: the clone has nothing but its notes."""
-    vcenter.control(drop=["CloneVM_Task"])
-    with pytest.raises(InfrastructureError, match=r"connection to .* was lost during clone /DC0/.*/srv1"):
-        clones_of(session).make(linked(), RUN, TOMORROW)
-    assert len(vcenter.calls("CloneVM_Task")) == 1
-    left = [each.name for each in marks.marked(session, LAB)]
-    if left:  # it came after the look
-        vcenter.control(drop=[])
-        (orphan,) = reap(clones_of(session).vcenter, LAB, Known(frozenset()), NOW)
-        assert orphan.host == "srv1"
+    vcenter.control(drop=["CloneVM_Task"], work={"CloneVM_Task": 1.0})
+    clones = clones_of(session)
+    with pytest.raises(InfrastructureError, match=r"connection to .* was lost during clone .*/srv1") as lost:
+        clones.make(linked(), RUN, TOMORROW)
+    assert lost.value.help.endswith("srv1 appear yet, 'lab machine reap' deletes it.")
+    until(lambda: marks.marked(session, LAB))
+    assert len(vcenter.calls("CloneVM_Task")) == 1 and not vcenter.calls("SetField")
+    (orphan,) = reap(clones.vcenter, LAB, Known(frozenset()), NOW)
+    assert (orphan.host, orphan.error) == ("srv1", "")
     assert "srv1" not in machines(session)
 
 

@@ -7,10 +7,9 @@ import binascii
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from pyVmomi import vim
 
@@ -53,8 +52,14 @@ class Limits:
     delete: float = 600
     poll: float = 2
 
+    @classmethod
+    def of(cls, timeouts: Timeouts) -> Self:
+        """Those of an inventory."""
+        return cls(**{each.name: getattr(timeouts, each.name) for each in fields(cls)})
+
     @property
     def timeouts(self) -> Timeouts:
+        """For a machine."""
         return Timeouts(power=self.power, tools=self.tools, poll=self.poll)
 
 
@@ -105,13 +110,17 @@ class Clones:
         where = self.check(order)
         mark = Mark(self.lab, run, order.name, until)
         intend(where.path)
+        certain = False  # that no clone will appear any more
         try:
             vm = self._clone(order, where, mark, on_progress, cancel)
+            certain = True
             marks.put(self.vcenter.session, vm, mark)
             return self._start(order, where, vm)
         except LabError as error:
-            if left := self._clear_up(where, mark):
-                error.help = f"{error.help} {left}".strip()
+            left = self._clear_up(where, mark)
+            if not left and not certain and not isinstance(error, VcenterFault | ConfigurationError):
+                left = f"Should {where.path} appear yet, 'lab machine reap' deletes it."
+            error.help = f"{error.help} {left}".strip()
             raise
         except BaseException:
             self._clear_up(where, mark)
@@ -146,17 +155,17 @@ class Clones:
         on_progress: Progress | None,
         cancel: threading.Event | None,
     ) -> Any:
-        spec = clone.specification(order, where, mark)
-        start = partial(where.source.CloneVM_Task, where.folder, order.name, spec)
-        del spec
+        session, tasks = self.vcenter.session, self.vcenter.tasks
+        about = f"clone {where.path} of {order.source}"
+
+        def start() -> Any:
+            spec = clone.specification(order, where, mark)  # has passwords, and is gone with this call
+            return where.source.CloneVM_Task(where.folder, order.name, spec)
+
         try:
-            return self.vcenter.tasks.run(
-                start,
-                f"clone {where.path} of {order.source}",
-                self.limits.clone,
-                limit="clone",
-                on_progress=on_progress,
-                cancel=cancel,
+            task = session.act(start, about)
+            return tasks.wait(
+                task, about, self.limits.clone, limit="clone", on_progress=on_progress, cancel=cancel
             )
         except VcenterFault as error:
             if error.fault == "DuplicateName":
