@@ -199,7 +199,7 @@ def test_a_pool_that_lost_an_answer_is_thrown_away(guests: Any, monkeypatch: pyt
     monkeypatch.setattr(psrp, "OPERATION_SECONDS", 1)
     guest = guests()
     with Relay(guest.server.port) as relay:
-        shell = guest.shell(connect=2)
+        shell = guest.shell(connect=5)
         shell._port = relay.port
         assert shell.run(said("echo")) == [{}]
         pool = shell._pool

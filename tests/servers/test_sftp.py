@@ -272,10 +272,10 @@ def test_a_subsystem_that_is_not_there_or_speaks_something_else(tmp_path: Path) 
 
 
 def test_a_server_that_falls_silent(server: Sshd, dump: Path) -> None:
-    with Relay(server.port) as relay, source_of(server, port=relay.port, connect=2) as source:
+    with Relay(server.port) as relay, source_of(server, port=relay.port, connect=5) as source:
         file = source.open(source.dumps()[0])
         relay.swallow()
-        with pytest.raises(Unreachable, match="did not answer within 2 s over SFTP"):
+        with pytest.raises(Unreachable, match="did not answer within 5 s over SFTP"):
             file.read_at(0, 1 << 20)
         file.close()
         assert source.dumps()[0].length == len(CONTENT)  # over a new connection
@@ -357,7 +357,7 @@ def test_answers_that_break_the_protocol(tmp_path: Path, answers: bytes) -> None
     server = Sshd(tmp_path / "sshd", settings=f"Subsystem sftp {saying(tmp_path, answers)}\n")
     server.start()
     try:
-        with source_of(server, connect=3) as source, pytest.raises((Malformed, Unreachable)) as caught:
+        with source_of(server, connect=5) as source, pytest.raises((Malformed, Unreachable)) as caught:
             source.dumps()
         told(caught.value)
     finally:
@@ -380,7 +380,7 @@ def test_reads_answered_wrongly(tmp_path: Path, answer: bytes) -> None:
     server = Sshd(tmp_path / "sshd", settings=f"Subsystem sftp {program}\n")
     server.start()
     try:
-        with source_of(server, connect=3) as source:
+        with source_of(server, connect=5) as source:
             file = source.open(DumpRef("MEMORY.DMP", 1 << 20, ""))
             with pytest.raises(Malformed):
                 file.read_at(0, 4)

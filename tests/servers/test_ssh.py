@@ -132,15 +132,15 @@ def test_output_without_end_is_not_collected(server: Sshd, monkeypatch: pytest.M
 
 def test_slow_output_is_waited_for(server: Sshd) -> None:
     """Longer than three keep-alive intervals; what counts is silence, not the answer's length."""
-    shell = server.shell(keep_alive=0.5)
-    assert shell.run(said("slow 3")) == [{"slow": True}]
+    shell = server.shell(keep_alive=2)
+    assert shell.run(said("slow 7")) == [{"slow": True}]
     shell.close()
 
 
 def test_a_quiet_script_is_no_dead_peer(server: Sshd) -> None:
     """It writes nothing for longer than three intervals, but its server answers the keep-alive."""
-    shell = server.shell(keep_alive=1)
-    assert shell.run(said("hang 5")) == []
+    shell = server.shell(keep_alive=2)
+    assert shell.run(said("hang 8")) == []
     shell.close()
 
 
@@ -190,7 +190,7 @@ def test_a_peer_that_falls_silent_in_mid_script_is_noticed(server: Sshd) -> None
 
 def test_an_idle_shell_whose_peer_is_gone_is_replaced_before_anything_is_sent(server: Sshd) -> None:
     with Relay(server.port) as relay:
-        shell = server.shell(port=relay.port, connect=2)
+        shell = server.shell(port=relay.port, connect=5)
         assert shell.run(said("echo")) == [{}]
         relay.swallow()
         time.sleep(RECENT + 0.5)
