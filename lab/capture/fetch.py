@@ -133,6 +133,7 @@ class Fetch:
                 self._gentle = False
                 self._state.notify_all()
             self._watch(self._partial, on_progress or (lambda received, of: None))
+            self._join()  # some servers tell an old time of last write while the file is open
             if self._patiently(self._first_bytes) != self._head:
                 raise Replaced(self.ref)
             self.sha256 = self._vault.adopt(self._partial, self._key, self.ref.modified)
@@ -249,6 +250,9 @@ class Fetch:
             self._partial.stop()
         with self._state:
             self._state.notify_all()
+        self._join()
+
+    def _join(self) -> None:
         until = time.monotonic() + _FAREWELL
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
