@@ -31,7 +31,7 @@ def seen_from_outside(twin: Running) -> dict[str, object]:
     answers["Get-LabBoot"] = {key: boot[key] for key in boot if key not in ("now", "bootTime")}
     answers["system"] = (twin.ends.system_id, twin.system().name)
     for path in sorted(twin.state.rglob("*")):
-        if path.is_file() and path.parent.name != "controller":
+        if path.is_file() and path.parent.name != "controller" and path.suffix != ".pem":
             answers[str(path.relative_to(twin.state))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return answers
 
