@@ -99,8 +99,8 @@ class Vault:
         free = shutil.disk_usage(near).free
         if free < size:
             raise VaultError(
-                f"the disk of the vault {self.root} has {free >> 20} MiB left, "
-                f"but the dump needs {size >> 20} MiB",
+                f"the disk of the vault {self.root} has {free / (1 << 20):.1f} MiB left, "
+                f"but the dump needs {size / (1 << 20):.1f} MiB",
                 help="Free some space or choose another vault, then try again.",
             )
 
