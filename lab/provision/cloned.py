@@ -144,8 +144,14 @@ class Cloned:
         if not made.certificate or not isinstance(shell, PsrpShell) or not shell.tls or shell.ca_file:
             return host
         path = self._certificate(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(made.certificate)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(made.certificate)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the certificate of {name} cannot be kept as {path}: {error.strerror or error}",
+                help="Choose a data folder that you may write to, on a disk with room.",
+            ) from None
         own = shell.model_copy(update={"ca_file": path})
         return host.model_copy(update={"guest": host.guest.model_copy(update={"shell": own})})
 

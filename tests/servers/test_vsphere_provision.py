@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,22 @@ class Lab:
         with self.journal() as journal:
             shop = self.shop(journal)
             return make_one(shop, plan_for(shop, self.known, 1).hosts[0]).error
+
+    @contextmanager
+    def provisioning(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A process that provisions a host; killed at the end of the block."""
+        arguments = ["provision", "ws2019", "-i", str(self.inventory), "--data", str(self.data)]
+        with subprocess.Popen(
+            [sys.executable, "-m", "lab", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def half_made(self) -> list[str]:
         with self.journal() as journal:
@@ -160,20 +177,22 @@ def test_a_guest_without_an_address_leaves_nothing(lab: Lab, vcenter: Vcsim, ses
     assert machines(session) == before and lab.half_made() == []
 
 
+def test_ctrl_c_ends_a_clone_that_is_being_made(lab: Lab, vcenter: Vcsim, session: Session) -> None:
+    before = machines(session)
+    vcenter.control(work={"CloneVM_Task": 10 * LONG})
+    with lab.provisioning() as process:
+        until(lambda: process.poll() is not None or vcenter.calls("CloneVM_Task"))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LONG) == 130
+    assert vcenter.calls("CancelTask")
+    assert machines(session) == before and lab.half_made() == []
+
+
 def test_what_a_killed_process_left_is_taken_back(lab: Lab, vcenter: Vcsim, session: Session) -> None:
     before = machines(session)
     vcenter.control(behind={"ws2019-1": {"noTools": True}})  # it waits for an address
-    arguments = ["provision", "ws2019", "-i", str(lab.inventory), "--data", str(lab.data)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "lab", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            until(lambda: process.poll() is not None or running(session, "ws2019-1"))
-        finally:
-            process.send_signal(signal.SIGKILL)
+    with lab.provisioning() as process:
+        until(lambda: process.poll() is not None or running(session, "ws2019-1"))
     assert machines(session) - before == {"ws2019-1"} and lab.half_made() == ["ws2019-1"]
     with lab.journal() as journal:
         desk = open_desk(lab.known, lab.data, journal)
