@@ -53,9 +53,9 @@ class InstallNetwork(Settings):
 
 
 class InstallMedia(Settings):
-    """How the management controller reads the image: over HTTP(S) from this computer."""
+    """How the management controller reads the image: from this computer over HTTP(S), or from a share."""
 
-    listen: Annotated[Text, Field(description="address of this computer that controllers can reach")]
+    listen: Annotated[str, Field(description="address of this computer that controllers can reach")] = ""
     port: Annotated[int, Field(ge=0, le=65535, description="0: any free one")] = 0
     advertise: Annotated[
         str,
@@ -65,11 +65,22 @@ class InstallMedia(Settings):
         FilePath | None, Field(description="PEM chain: serve over HTTPS; needs certificate_key_file")
     ] = None
     certificate_key_file: Annotated[FilePath | None, Field(description="PEM key of that certificate")] = None
+    folder: Annotated[
+        FilePath | None,
+        Field(description="instead of listen: a shared folder that the image is written to; needs url"),
+    ] = None
+    url: Annotated[
+        str, Field(description="the folder as controllers name it, as in nfs://lab.example/images")
+    ] = ""
 
     @model_validator(mode="after")
-    def _both_or_none(self) -> Self:
+    def _one_way(self) -> Self:
         if (self.certificate_file is None) != (self.certificate_key_file is None):
             raise PydanticCustomError("media", "certificate_file and certificate_key_file go together")
+        if bool(self.listen) == (self.folder is not None):
+            raise PydanticCustomError("media", "exactly one of listen and folder is needed")
+        if (self.folder is not None) != ("://" in self.url):
+            raise PydanticCustomError("media", "folder and url go together, as in nfs://lab.example/images")
         if not self.advertise and self.listen in ("0.0.0.0", "::"):
             raise PydanticCustomError(
                 "media", "advertise is needed when listen is every address: the URL must name one"

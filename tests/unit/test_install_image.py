@@ -18,7 +18,7 @@ from lab.machines.install import BadImage, inspect
 from lab.machines.install.graft import Content, Graft
 from lab.machines.install.image import Image
 from lab.machines.install.iso import boot_entries, compose
-from lab.machines.install.udf import SECTOR, Udf
+from lab.machines.install.udf import SECTOR, Udf, seal
 from lab.model import ConfigurationError, InfrastructureError, LabError
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
@@ -117,6 +117,27 @@ def test_the_bios_asks_for_no_key(windows: Sample, tmp_path: Path) -> None:
     run("7z", "t", target)
     names = {line.split()[-1] for line in run("7z", "l", "-ba", target).splitlines()}
     assert "boot/bootfix.off" in names and "boot/bootfix.bin" not in names
+
+
+def test_folders_whose_names_lie_in_their_entry(windows: Sample, tmp_path: Path) -> None:
+    """genisoimage writes none, and the format allows them: made from its image by hand."""
+    image = bytearray(windows.iso.read_bytes())
+    with Udf(windows.iso) as udf:
+        for folder in (udf.root, udf.find("boot")):
+            assert folder is not None
+            names = udf.data(folder)
+            entry = udf.descriptor(folder.entry, 261)
+            entry[34] |= 3
+            struct.pack_into("<I", entry, 172, len(names))
+            struct.pack_into("<H", entry, 10, 160 + len(names))
+            entry[176:] = names.ljust(SECTOR - 176, b"\0")
+            seal(entry, struct.unpack_from("<I", entry, 12)[0])
+            image[folder.entry : folder.entry + SECTOR] = entry
+    (tmp_path / "embedded.iso").write_bytes(image)
+    target = written(compose(tmp_path / "embedded.iso", {"a": b"1"}, "bios"), tmp_path / "out.iso")
+    run("7z", "t", target)
+    names_seen = {line.split()[-1] for line in run("7z", "l", "-ba", target).splitlines()}
+    assert {"a", "boot/bootfix.off", "boot/etfsboot.com", "sources/install.wim"} <= names_seen
 
 
 def test_an_iso_that_asks_and_cannot_be_silent(windows: Sample, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from install_samples import DATACENTER, STANDARD, Sample, missing, sample, settings
 
-from lab.inventory.install import InstallTimeouts
+from lab.inventory.install import InstallMedia, InstallTimeouts
 from lab.machines import BootDevice, BootsFromMedia, Machine
 from lab.machines.install import BadAnswerFile, BadImage, Prepared, install, prepare, undo
 from lab.model import (
@@ -181,6 +181,34 @@ def test_a_controller_that_fetches_the_whole_at_once(prepared: Prepared) -> None
     machine.fetches, machine.reads = prepared.image.size, 0
     install(machine, prepared, host="lab1", answering=after(2), clock=clock)
     assert machine.done == ["off", "insert", "boot cd", "on", "eject"]
+
+
+def test_a_controller_that_reads_from_a_share(windows: Sample, tmp_path: Path) -> None:
+    class OnShare(Controller):
+        fetches = reads = 0
+
+        def insert_media(self, source: str) -> None:
+            super().insert_media(source)
+            (copy,) = tmp_path.iterdir()
+            assert source == f"nfs://lab.example/images/{copy.name}"
+            self.seen = copy.read_bytes()
+
+    clock = FakeClock()
+    machine = OnShare(clock)
+    media = InstallMedia(folder=tmp_path, url="nfs://lab.example/images/")
+    chosen = settings(windows.iso, timeouts=LIMITS, media=media)
+    with prepare(chosen, "lab1", []) as prepared:
+        install(machine, prepared, host="lab1", answering=after(2), clock=clock)
+        assert machine.seen == prepared.image.read(0, prepared.image.size)
+        with pytest.raises(TimedOut, match=r"last seen: power on$"):
+            install(machine, prepared, host="lab1", answering=after(10**9), clock=clock)
+    assert machine.done[-3:] == ["on", "eject", "boot disk"] and list(tmp_path.iterdir()) == []
+    gone = settings(windows.iso, media=InstallMedia(folder=tmp_path / "none", url="nfs://x/"))
+    with (
+        prepare(gone, "lab1", []) as prepared,
+        pytest.raises(ConfigurationError, match=r"folder .*none of install\.media does not exist"),
+    ):
+        install(machine, prepared, host="lab1", answering=after(1), clock=clock)
 
 
 def test_a_second_boot_override_that_is_refused_is_no_harm(prepared: Prepared) -> None:

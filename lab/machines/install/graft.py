@@ -81,6 +81,11 @@ class Graft:
             record[at + 1 : at + record[19]] = new.encode("utf-16-be" if wide else "ascii")
             seal(record, struct.unpack_from("<I", record, 12)[0])
             self._write(folder, name.start, record)
+            if (
+                folder.extents[0].offset // SECTOR == folder.entry // SECTOR
+            ):  # the names lie in the entry itself
+                entry = self.sector(folder.entry // SECTOR)
+                seal(entry, struct.unpack_from("<I", entry, 12)[0])
 
     def _write(self, node: Node, offset: int, data: bytes | bytearray) -> None:
         """Over what a file or folder of the ISO has there, whose extents it may cross."""

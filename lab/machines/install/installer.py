@@ -21,7 +21,7 @@ from lab.machines.install.errors import BadAnswerFile
 from lab.machines.install.graft import Content
 from lab.machines.install.image import Image
 from lab.machines.install.iso import WindowsIso, compose, inspect
-from lab.machines.install.media import MediaServer
+from lab.machines.install.media import Medium, offer
 from lab.machines.install.wim import Edition
 from lab.machines.port import BootDevice, BootsFromMedia, Machine, SerialConsole
 from lab.model import (
@@ -119,14 +119,14 @@ def install(
         )
     settings = prepared.settings
     with ExitStack() as stack:
-        server = stack.enter_context(MediaServer(prepared.image, settings.media))
+        medium = stack.enter_context(offer(prepared.image, settings.media))
         stack.enter_context(_undone(machine, told))
-        run = _Run(machine, machine, server, host, settings.timeouts, clock, told)
+        run = _Run(machine, machine, medium, host, settings.timeouts, clock, told)
         run.power(PowerState.OFF)
         told(f"{host}: inserts {prepared.edition.name} ({prepared.image.size / 1e9:.1f} GB)")
-        machine.insert_media(server.url)
+        machine.insert_media(medium.url)
         machine.boot_once(BootDevice.CD)
-        before = server.sent
+        before = medium.sent
         run.power(PowerState.ON)
         deadline = clock.now() + settings.timeouts.install
         console = machine if settings.console and isinstance(machine, SerialConsole) else None
@@ -166,8 +166,8 @@ def _undone(machine: BootsFromMedia, told: Told) -> Iterator[None]:
 @dataclass(frozen=True)
 class _Run:
     machine: Machine
-    media: BootsFromMedia
-    server: MediaServer
+    drive: BootsFromMedia
+    medium: Medium
     host: str
     limits: InstallTimeouts
     clock: Clock
@@ -180,17 +180,19 @@ class _Run:
         (self.machine.power_on if wanted is PowerState.ON else self.machine.power_off)()
         self._wait("power", self.limits.power, lambda: self._state() is wanted, self._power_seen)
 
-    def medium_is_read(self, before: int, size: int) -> None:
+    def medium_is_read(self, before: int | None, size: int) -> None:
         """Wait until the host boots from the medium; then the next boot is from the disk.
 
-        A controller that fetched the whole image when it was inserted cannot be watched so.
+        A controller that fetched the whole image at once, or reads it elsewhere, cannot be watched so.
         """
-        if before >= size:
+        if before is None or before >= size:
             return
-        self._wait("media", self.limits.media, lambda: self.server.sent - before >= STARTED, self._seen)
+        self._wait(
+            "media", self.limits.media, lambda: (self.medium.sent or 0) - before >= STARTED, self._seen
+        )
         with contextlib.suppress(InfrastructureError, TimedOut):
             # Without it a BIOS that has the drive first would start Setup over and over. UEFI needs it less.
-            self.media.boot_once(BootDevice.DISK)
+            self.drive.boot_once(BootDevice.DISK)
 
     def answered(self, answering: Callable[[], bool], watcher: Watcher, seconds: float) -> None:
         said = ""
@@ -213,8 +215,8 @@ class _Run:
 
     def _wait(self, name: str, seconds: float, done: Callable[[], bool], seen: Callable[[], str]) -> None:
         def poll() -> bool | None:
-            if self.server.problem is not None:
-                raise self.server.problem
+            if self.medium.problem is not None:
+                raise self.medium.problem
             return True if done() else None
 
         try:
@@ -239,7 +241,8 @@ class _Run:
             return str(error)
 
     def _seen(self) -> str:
-        return f"{self._power_seen()}, {self.server.sent / 1e6:.0f} MB of the medium read"
+        sent = self.medium.sent
+        return self._power_seen() + (f", {sent / 1e6:.0f} MB of the medium read" if sent is not None else "")
 
 
 _WAITS = {

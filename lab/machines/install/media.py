@@ -1,4 +1,4 @@
-"""One image over HTTP(S) for a management controller, while an installation lasts.
+"""One image for a management controller, while an installation lasts: over HTTP(S), or on a share.
 
 Controllers fetch virtual media by URL, in ranges, over many connections, and log on to nothing. The image
 holds the administrator's password, so its path cannot be guessed and is gone with the installation.
@@ -14,8 +14,9 @@ import socket
 import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, Self
 
 from lab.inventory.install import InstallMedia
 from lab.machines.install.image import Image
@@ -26,8 +27,60 @@ MOST_CONNECTIONS = 32
 IDLE_SECONDS = 120
 
 
+class Medium(Protocol):
+    """An image that a controller can read, from `with` to its end."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def url(self) -> str:
+        """What the controller is told; secret, as far as the image is."""
+
+    @property
+    def sent(self) -> int | None:
+        """Bytes of the image that were sent, those sent again too; None when that cannot be seen."""
+
+    @property
+    def problem(self) -> LabError | None:
+        """Why the image could not be read, when it could not."""
+
+
+def offer(image: Image, settings: InstallMedia) -> Medium:
+    """The image as the settings say. Raises ConfigurationError when it is entered."""
+    return (
+        MediaFile(image, settings.folder, settings.url) if settings.folder else MediaServer(image, settings)
+    )
+
+
+class MediaFile:
+    """A copy of the image in a shared folder, for controllers that read media from NFS or CIFS alone."""
+
+    problem = None
+    sent = None
+
+    def __init__(self, image: Image, folder: Path, url: str) -> None:
+        self._image = image
+        name = f"{secrets.token_urlsafe(24)}.iso"
+        self._path = folder / name
+        self.url = f"{url.rstrip('/')}/{name}"
+
+    def __enter__(self) -> Self:
+        if not self._path.parent.is_dir():
+            raise ConfigurationError(f"the folder {self._path.parent} of install.media does not exist")
+        self._image.write(self._path)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._path.unlink(missing_ok=True)
+
+
 class MediaServer:
-    """Serves from `with` to its end; `url` is what the controller is told."""
+    """See `Medium`; only the image's own path is answered."""
 
     def __init__(self, image: Image, settings: InstallMedia) -> None:
         self._image = image
@@ -35,7 +88,7 @@ class MediaServer:
         self._path = f"/{secrets.token_urlsafe(24)}/{NAME}"
         self._server: _Server | None = None
 
-    def __enter__(self) -> MediaServer:
+    def __enter__(self) -> Self:
         settings = self._settings
         context = _context(settings)
         family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET
@@ -60,7 +113,6 @@ class MediaServer:
 
     @property
     def url(self) -> str:
-        """Secret, as far as the image is."""
         assert self._server is not None
         host = self._settings.advertise or self._settings.listen
         host = f"[{host}]" if ":" in host else host
@@ -69,12 +121,10 @@ class MediaServer:
 
     @property
     def sent(self) -> int:
-        """Bytes of the image that were sent, those sent again too."""
         return self._server.sent if self._server else 0
 
     @property
     def problem(self) -> LabError | None:
-        """Why the image could not be read, when it could not."""
         return self._server.problem if self._server else None
 
 
