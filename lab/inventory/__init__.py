@@ -23,12 +23,20 @@ from lab.inventory.machine import (
     VcenterController,
     VsphereMachine,
 )
-from lab.inventory.pool import Acceptance, Customization, Pool, VsphereTemplate
+from lab.inventory.pool import (
+    Acceptance,
+    CloneNetwork,
+    Customization,
+    JoinDomain,
+    Pool,
+    VsphereTemplate,
+)
 from lab.inventory.secrets import Secret, register_secret_source
 from lab.inventory.write import host_file
 
 __all__ = [
     "Acceptance",
+    "CloneNetwork",
     "Customization",
     "FixedMachine",
     "GuestSettings",
@@ -36,6 +44,7 @@ __all__ = [
     "InstallSettings",
     "Inventory",
     "IpmiMachine",
+    "JoinDomain",
     "MachineSettings",
     "Pool",
     "PsrpShell",

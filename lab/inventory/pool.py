@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from lab.inventory.host import GuestSettings, Host, SmbSettings, Timeouts
@@ -24,6 +25,34 @@ RESERVED = ("list", "return")
 """Words of `lab provision`, which no pool can be called."""
 
 
+def _ipv4(value: object) -> object:
+    try:
+        return str(ipaddress.IPv4Address(value)) if isinstance(value, str) else value
+    except ValueError:
+        raise PydanticCustomError("ipv4", "'{text}' is no IPv4 address", {"text": value}) from None
+
+
+IPv4 = Annotated[Text, BeforeValidator(_ipv4)]
+
+
+class CloneNetwork(Settings):
+    """Fixed addresses of a clone's first network adapter."""
+
+    addresses: Annotated[
+        tuple[IPv4, ...], Field(strict=False, description="in order: POOL-1 gets the first, and so on")
+    ]
+    netmask: Annotated[IPv4, Field(description="as in 255.255.255.0")]
+    gateways: Annotated[tuple[IPv4, ...], Field(strict=False, description="in order")] = ()
+
+
+class JoinDomain(Settings):
+    """The domain that clones join."""
+
+    name: Annotated[Text, Field(description="e.g. lab.example")]
+    user: Annotated[Text, Field(description="who may join computers to it")]
+    password: Annotated[Secret, Field(description="by reference")]
+
+
 class Customization(Settings):
     """What Sysprep makes of a clone."""
 
@@ -35,7 +64,17 @@ class Customization(Settings):
     product_key: Annotated[Secret | None, Field(description="by reference; none: the template's")] = None
     full_name: Text = "Bugcheck Lab"
     organization: Text = "Bugcheck Lab"
-    workgroup: Text = "WORKGROUP"
+    workgroup: Annotated[Text, Field(description="without domain")] = "WORKGROUP"
+    domain: Annotated[JoinDomain | None, Field(description="to join; none: the workgroup")] = None
+    network: Annotated[CloneNetwork | None, Field(description="fixed addresses; none: DHCP")] = None
+    dns_servers: Annotated[tuple[IPv4, ...], Field(strict=False, description="none: as DHCP says")] = ()
+    dns_suffixes: Annotated[tuple[Text, ...], Field(strict=False, description="searched in order")] = ()
+    per_server: Annotated[
+        int | None, Field(ge=5, description="client licences of licensing per server; null: per seat")
+    ] = 5
+    autologon: Annotated[
+        int, Field(ge=1, le=9, description="log-ons of the administrator after Sysprep; run_once needs one")
+    ] = 1
     time_zone: Annotated[int, Field(ge=0, le=300, description="index of Windows time zones; 85 is UTC")] = 85
     run_once: Annotated[
         tuple[Text, ...], Field(strict=False, description="commands run at the first log-on, in order")
@@ -160,11 +199,19 @@ class Pool(Settings):
         if self.install is not None and not self.members:
             raise PydanticCustomError("install", "install is for members")
         if self.install is not None and len(self.members) > 1:
-            for own in ("computer_name", "network"):
-                if getattr(self.install, own):
+            for key in ("computer_name", "network"):
+                if getattr(self.install, key):
                     raise PydanticCustomError(
-                        "install", "install.{own} would be that of all members", {"own": own}
+                        "install", "install.{key} would be that of all members", {"key": key}
                     )
+        if self.machine is not None and (sysprep := self.machine.customization) is not None:
+            network = sysprep.network
+            if network is not None and len(network.addresses) < self.most:
+                raise PydanticCustomError(
+                    "network",
+                    "most is {most}, and customization.network has fewer addresses",
+                    {"most": self.most},
+                )
         if self.machine is not None and self.guest is None:
             raise PydanticCustomError("guest", "guest is needed with machine")
         if len({each.casefold() for each in self.members}) != len(self.members):

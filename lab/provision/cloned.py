@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from pyVmomi import vim
 
-from lab.inventory import Host, Pool, PsrpShell, VsphereMachine, VsphereTemplate
+from lab.inventory import CloneNetwork, Host, JoinDomain, Pool, PsrpShell, VsphereMachine, VsphereTemplate
 from lab.machines.vsphere import connect, customize, find, marks
 from lab.machines.vsphere.making import Clones, Limits, Made, delete
 from lab.machines.vsphere.place import Order, Serial
@@ -111,9 +111,24 @@ class Cloned:
             full_name=wanted.full_name,
             organization=wanted.organization,
             workgroup=wanted.workgroup,
+            domain=_domain(wanted.domain) if wanted.domain else None,
+            network=self._address(wanted.network, number) if wanted.network else None,
+            dns_servers=wanted.dns_servers,
+            dns_suffixes=wanted.dns_suffixes,
+            per_server=wanted.per_server,
+            autologon=wanted.autologon,
             time_zone=wanted.time_zone,
             run_once=wanted.run_once,
         )
+
+    def _address(self, network: CloneNetwork, number: str) -> customize.FixedAddress:
+        at = int(number) if number.isdecimal() else 1  # a plan has no number yet
+        if at > len(network.addresses):
+            raise ConfigurationError(
+                f"pool '{self._pool.name}' has no address for its host {number}",
+                help="Name more in customization.network.addresses, or free a lower number.",
+            )
+        return customize.FixedAddress(network.addresses[at - 1], network.netmask, network.gateways)
 
     def _room(self) -> tuple[int | None, str]:
         """For how many more hosts there is room, if for fewer than the pool may have."""
@@ -158,6 +173,10 @@ class Cloned:
     def _certificate(self, name: str) -> Path:
         """What the guest told of its WinRM's certificate at its first log-on."""
         return self._lab.folder / f"{quote(name, safe=' ')}.pem"
+
+
+def _domain(wanted: JoinDomain) -> customize.Domain:
+    return customize.Domain(wanted.name, wanted.user, wanted.password)
 
 
 def _serial(uri: str) -> Serial:

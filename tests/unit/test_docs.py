@@ -27,7 +27,7 @@ def test_every_inventory_key_is_on_its_page() -> None:
         "Timeouts",
     )
     rooms += ("VsphereMachine", "VcenterController")
-    rooms += ("Pool", "Acceptance", "VsphereTemplate", "Customization")
+    rooms += ("Pool", "Acceptance", "VsphereTemplate", "Customization", "CloneNetwork", "JoinDomain")
     rooms += ("InstallSettings", "InstallMedia", "InstallNetwork", "InstallTimeouts")
     keys = {key for room in rooms for key in schema[room]["properties"]}
     assert {key for key in keys if f"| `{key}` |" not in page} == set()

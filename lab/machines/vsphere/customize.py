@@ -111,7 +111,7 @@ def check(wanted: Customization) -> None:
                 f"a run-once command of {name} has {len(command)} characters: '{command[:40]}…'",
                 help=f"Windows takes {MOST_COMMAND} at most; put the rest into a script of the template.",
             )
-    if not 0 <= wanted.time_zone <= 260:
+    if not 0 <= wanted.time_zone <= 300:
         raise ConfigurationError(
             f"{wanted.time_zone} is no time zone for {name}",
             help="Give Windows' own number of it, as 85 for Greenwich or 110 for western Europe.",
