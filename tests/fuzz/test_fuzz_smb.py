@@ -11,8 +11,8 @@ from fuzz_smb_mutations import PREFIX
 from fuzz_targets import BY_NAME
 from fuzz_workers import make_input
 
-from lab.smb.connection import Connection
 from lab.smb.load.flights import Flights
+from lab.smb.outstanding import Outstanding
 
 INPUTS = 300
 SEED = 20260301
@@ -37,7 +37,7 @@ def test_undamaged_answers_are_taken_in_to_the_last_byte() -> None:
 
 
 def _trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Connection, "_check", lambda *_: None)
+    monkeypatch.setattr(Outstanding, "_check", lambda *_: None)
 
 
 def _miscounting(monkeypatch: pytest.MonkeyPatch) -> None:
