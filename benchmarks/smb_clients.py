@@ -33,12 +33,13 @@ class Client:
     module: str
     depth: int | None = None
     easy: bool = False
+    compound: int = 1
     whole: bool = False
     ours: bool = False
 
     def read(self, job: Job) -> Figures:
         """Do the job in a new process. RuntimeError when it fails or got other lengths than it asked for."""
-        job = replace(job, depth=self.depth or job.depth, easy=self.easy)
+        job = replace(job, depth=self.depth or job.depth, easy=self.easy, compound=self.compound)
         python = sys.executable if self.ours else str(PEERS)
         command = [python, "-m", f"benchmarks.smb_peers.{self.module}", json.dumps(asdict(job))]
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -58,6 +59,7 @@ class Client:
 
 
 OURS = Client("Bugcheck Lab", "ours", ours=True)
+OURS_COMPOUND = Client("Bugcheck Lab, 8 READs a message", "ours", compound=8, ours=True)
 READ_AT = Client("Bugcheck Lab, one at a time", "read_at", 1, ours=True)
 SMBPROTOCOL = Client("smbprotocol", "smbprotocol")
 OUR_GET = Client("Bugcheck Lab", "our_get", whole=True, ours=True)

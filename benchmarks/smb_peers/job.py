@@ -19,8 +19,8 @@ class Job:
 
     `protection` is "none", "signed" (with every answer verified) or "sealed" (SMB3 encryption). `server` is
     the process id of the server whose CPU time is taken too; 0: none. `easy` asks for what makes READs
-    cheapest with a client that is not made for many READs at random places of one open file. `folder` is
-    where a copy goes.
+    cheapest with a client that is not made for many READs at random places of one open file. `compound`
+    READs go in one message, where the client can. `folder` is where a copy goes.
     """
 
     port: int
@@ -35,6 +35,7 @@ class Job:
     protection: str = "none"
     server: int = 0
     easy: bool = False
+    compound: int = 1
     folder: str = ""
     host: str = "127.0.0.1"
 

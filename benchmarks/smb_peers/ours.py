@@ -40,7 +40,7 @@ class Measuring:
 
 def main(job: Job) -> None:
     with connect(our_target(job), job.share) as share, share.open(job.file) as file:
-        lane = ReadLane(share, [file], Reads(size=job.size, seed=1), verify_every=1)
+        lane = ReadLane(share, [file], Reads(size=job.size, seed=1, compound=job.compound), verify_every=1)
         pace = Measuring(job, lane)
         drive(lane, pace, pace.over)
         lane.finish()
