@@ -102,6 +102,12 @@ def plan_for(shop: Shop, inventory: Inventory, wanted: int) -> Plan:
         out += [entry.host] if entry.pool == pool.name else []
     past = journal.provision_seconds(pool.name)[-PAST:]
     stock = shop.maker.stock()
+    changed = {entry.host for entry in journal.undo_pending()}
+    for each in stock.candidates:
+        if each.name in changed and not each.obstacle and not shop.maker.wipes(each.name):
+            busy.setdefault(
+                each.name, f"changed by an earlier run: 'lab host restore {each.name}' puts it back"
+            )
     return make_plan(pool, wanted, stock, out=out, busy=busy, hosts=inventory.hosts, past=past)
 
 

@@ -117,6 +117,7 @@ def make_one(shop: Shop, planned: Planned) -> Made:
             try:
                 host = shop.maker.make(planned.name, tell)
                 ours()
+                _forget_changes(shop, planned.name)
                 tell("looking whether it is fit")
                 examined = shop.examine(host)
                 examined.check(host.name)
@@ -133,6 +134,14 @@ def make_one(shop: Shop, planned: Planned) -> Made:
         return result(error=error)
     tell("ready")
     return result(host)
+
+
+def _forget_changes(shop: Shop, name: str) -> None:
+    """What an earlier run changed in the guest is gone with the guest, and is not to be put back any more."""
+    changed = shop.journal.undo_pending(name)
+    if changed and shop.maker.wipes(name):
+        for each in changed:
+            shop.journal.undo_done(each.id)
 
 
 def _keep_baseline(shop: Shop, host: Host) -> None:

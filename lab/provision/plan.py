@@ -80,9 +80,9 @@ def _too_many(pool: Pool, wanted: int, out: Sequence[str]) -> LabError | None:
         return ConfigurationError(f"{wanted} hosts cannot be provisioned", help="Ask for one or more.")
     if len(out) + wanted <= pool.most:
         return None
-    already = f"{len(out)} are out ({', '.join(out)})" if out else "none is out"
+    already = f", of which are out {len(out)} ({', '.join(out)})" if out else ""
     return ConfigurationError(
-        f"pool '{pool.name}' gives {pool.most} hosts at most, {already}, and {wanted} were asked for",
+        f"pool '{pool.name}' gives {pool.most} hosts at most{already}, and {wanted} were asked for",
         help="Hand some back by 'lab provision return', ask for fewer, or raise 'most' of the pool.",
     )
 

@@ -13,31 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
+from provision_hosts import ENV, LONG, YEARS, entry
 from twin_client import PASSWORD, Running, Start
 
 from lab.cli import main
 from lab.inventory import load
 from lab.journal import open_journal
-
-ENV = "BUGCHECK_LAB_TWIN_PASSWORD"
-LONG = 120
-YEARS = 1e9
-"""Seconds. A twin's clock runs faster than ours."""
-
-
-def entry(twin: Running) -> dict[str, Any]:
-    password = {"env": ENV}
-    ends = twin.ends
-    controller = {"url": ends.redfish_url, "ca_file": ends.ca_file, "system": ends.system_id}
-    shell = {"kind": "psrp", "port": ends.winrm_port, "tls": False, "user": ends.user, "password": password}
-    return {
-        "address": ends.host,
-        "expendable": True,
-        "machine": {"kind": "redfish", "user": ends.user, "password": password, **controller},
-        "guest": {"shell": shell},
-        "smb": {"port": ends.smb_port},
-        "timeouts": {"power": 30, "boot": LONG, "reachable": LONG, "poll": 0.1},
-    }
 
 
 class Rack:
@@ -190,11 +171,15 @@ def until_it_waits(lab: subprocess.Popen[str]) -> None:
     raise AssertionError("it ended before it waited")
 
 
-def test_a_member_whose_controller_is_gone_is_left_alone(rack: Rack, lab: Any) -> None:
-    rack.fill("", "")
+def test_members_that_cannot_be_had_are_left_alone(rack: Rack, lab: Any) -> None:
+    rack.fill("", "", "")
     rack.twins["srv1"].twin.stop()
+    rack.data.mkdir()
+    with open_journal(rack.data / "journal.db") as journal:
+        journal.undo_push("srv3", "verifier as found", "Set-LabVerifier", {"Flags": 0})
     code, _, err = lab("provision", "rack", "--count", "2")
     assert code == 4 and "1 free of the 2 hosts" in err and "srv1: Redfish at" in err
+    assert "srv3: changed by an earlier run: 'lab host restore srv3' puts it back" in err
     assert not (rack.data / "hosts").exists()
     code, out, _ = lab("provision", "rack")
     assert code == 0 and "srv2 is ready" in out

@@ -215,6 +215,14 @@ def test_what_was_changed_in_a_guest_is_put_back_unless_it_is_wiped(world: World
     assert world.journal.undo_pending() == [] and world.known() == {} and world.files() == set()
 
 
+@pytest.mark.parametrize("wiping", [True, False])
+def test_what_an_earlier_run_changed_is_forgotten_with_the_guest(world: World, wiping: bool) -> None:
+    world.outside.wiping = wiping
+    world.journal.undo_push("a", "verifier as found", "Set-LabVerifier", {"Flags": 0})
+    assert make_one(world.shop(), Planned("a", "make it")).error is None
+    assert [each.host for each in world.journal.undo_pending()] == ([] if wiping else ["a"])
+
+
 def test_an_interrupt_ends_the_waits_of_all_threads_and_leaves_nothing(world: World) -> None:
     shop = world.shop()
     waiting = threading.Barrier(4)
