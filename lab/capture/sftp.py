@@ -23,7 +23,10 @@ READ_SIZE = 64 << 10
 """Bytes of one READ. A server that gives less at a time is asked for less."""
 
 IN_FLIGHT = 64
-"""READs that are on their way at a time."""
+"""READs that are on their way at a time, at most."""
+
+PIECE = 1 << 20
+"""Bytes that are handed on at a time: each piece of a copy has its price."""
 
 
 class SftpSource:
@@ -146,25 +149,38 @@ class SftpFile:
         with closing(self.stream(offset, size)) as pieces:
             return b"".join(pieces)
 
-    def stream(self, offset: int, size: int) -> Generator[memoryview]:
-        """The same in pieces, in order. Closed when not walked to its end."""
-        channel, end = self._channel, offset + size
+    def stream(self, offset: int, size: int) -> Generator[bytes]:
+        """The same in pieces of about `PIECE`, in order. Closed when not walked to its end."""
+        gathered: list[memoryview] = []
+        waiting = 0
+        with closing(self._answers(offset, offset + size)) as answers:
+            for data in answers:
+                gathered.append(data)
+                waiting += len(data)
+                if waiting >= PIECE:
+                    yield b"".join(gathered)
+                    gathered.clear()
+                    waiting = 0
+        if gathered:
+            yield b"".join(gathered)
+
+    def _answers(self, offset: int, end: int) -> Generator[memoryview]:
+        channel = self._channel
         asked: deque[tuple[int, int, int]] = deque()  # number, offset, length: in the file's order
         arrived: dict[int, memoryview | Status] = {}
         try:
             while True:
-                ranges: list[tuple[int, int]] = []
-                while len(asked) + len(ranges) < IN_FLIGHT and offset < end:
-                    length = min(self._size, end - offset)
-                    ranges.append((offset, length))
-                    offset += length
-                if ranges:
+                if len(asked) <= IN_FLIGHT // 2 and offset < end:  # many requests in one packet of SSH
+                    ranges: list[tuple[int, int]] = []
+                    while len(asked) + len(ranges) < IN_FLIGHT and offset < end:
+                        ranges.append((offset, min(self._size, end - offset)))
+                        offset += ranges[-1][1]
                     numbers = channel.ask_to_read(self._handle, ranges)
                     asked.extend((n, *each) for n, each in zip(numbers, ranges, strict=True))
                 if not asked:
                     return
                 number, start, length = asked.popleft()
-                data = self._answer_to(number, {n for n, _, _ in asked}, arrived)
+                data = self._answer_to(number, asked, arrived)
                 if isinstance(data, Status):
                     if data.code == EOF:
                         return
@@ -184,12 +200,15 @@ class SftpFile:
         self._channel.close_handle(self._handle)
 
     def _answer_to(
-        self, wanted: int, others: set[int], arrived: dict[int, memoryview | Status]
+        self,
+        wanted: int,
+        others: deque[tuple[int, int, int]],
+        arrived: dict[int, memoryview | Status],
     ) -> memoryview | Status:
         """What came for that READ; what comes for others before it is kept in `arrived`."""
         while wanted not in arrived:
             number, data = self._channel.next_read()
-            if number != wanted and (number not in others or number in arrived):
+            if number != wanted and (number in arrived or all(number != other for other, _, _ in others)):
                 raise Malformed(f"{self._channel.place} answered what it was not asked over SFTP")
             arrived[number] = data
         return arrived.pop(wanted)

@@ -100,7 +100,7 @@ def test_a_read_that_is_left_in_the_middle_spoils_nothing(dump: Path, source: Sf
     file: Any = source.open(source.dumps()[0])
     for at in (0, 7 << 20, 1 << 20):
         pieces = file.stream(at, 8 << 20)
-        assert bytes(next(pieces)) == CONTENT[at : at + sftp_module.READ_SIZE]
+        assert bytes(next(pieces)) == CONTENT[at : at + sftp_module.PIECE]
         pieces.close()
     assert file.read_at(11, 1 << 20) == CONTENT[11 : 11 + (1 << 20)]
     assert source.dumps()[0].length == len(CONTENT)
