@@ -65,7 +65,7 @@ class InstallMedia(Settings):
         FilePath | None, Field(description="PEM chain: serve over HTTPS; needs certificate_key_file")
     ] = None
     certificate_key_file: Annotated[FilePath | None, Field(description="PEM key of that certificate")] = None
-    folder: Annotated[
+    image_folder: Annotated[
         FilePath | None,
         Field(description="instead of listen: a shared folder that the image is written to; needs url"),
     ] = None
@@ -77,10 +77,12 @@ class InstallMedia(Settings):
     def _one_way(self) -> Self:
         if (self.certificate_file is None) != (self.certificate_key_file is None):
             raise PydanticCustomError("media", "certificate_file and certificate_key_file go together")
-        if bool(self.listen) == (self.folder is not None):
-            raise PydanticCustomError("media", "exactly one of listen and folder is needed")
-        if (self.folder is not None) != ("://" in self.url):
-            raise PydanticCustomError("media", "folder and url go together, as in nfs://lab.example/images")
+        if bool(self.listen) == (self.image_folder is not None):
+            raise PydanticCustomError("media", "exactly one of listen and image_folder is needed")
+        if (self.image_folder is not None) != ("://" in self.url):
+            raise PydanticCustomError(
+                "media", "image_folder and url go together, as in nfs://lab.example/images"
+            )
         if not self.advertise and self.listen in ("0.0.0.0", "::"):
             raise PydanticCustomError(
                 "media", "advertise is needed when listen is every address: the URL must name one"

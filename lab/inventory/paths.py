@@ -12,7 +12,7 @@ from lab.symbols import resolve_spec
 
 _PATHS = {
     *("ca_file", "key_file", "certificate_file", "certificate_key_file"),
-    *("iso", "answer_file", "drivers"),
+    *("iso", "answer_file", "drivers", "image_folder"),
 }
 
 

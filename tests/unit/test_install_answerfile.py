@@ -329,10 +329,10 @@ class TestSettings:
             InstallMedia(listen="127.0.0.1", certificate_file=Path("x"))
         with pytest.raises(ValidationError, match="advertise is needed"):
             InstallMedia(listen="0.0.0.0")
-        with pytest.raises(ValidationError, match="exactly one of listen and folder"):
+        with pytest.raises(ValidationError, match="exactly one of listen and image_folder"):
             InstallMedia()
-        with pytest.raises(ValidationError, match="folder and url go together"):
-            InstallMedia(folder=Path("images"), url="images")
+        with pytest.raises(ValidationError, match="image_folder and url go together"):
+            InstallMedia(image_folder=Path("images"), url="images")
 
     def test_a_name_that_windows_does_not_take(self, certificate: GuestCertificate) -> None:
         for name in ("", "123", "a-name-that-is-too-long", "a.b", "ä"):

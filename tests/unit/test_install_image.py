@@ -88,6 +88,22 @@ def test_another_reader_agrees_on_the_volume(windows: Sample, tmp_path: Path) ->
     assert any(line.endswith("type=PSPACE") and f"blocks={blocks - 258}" in line for line in lines)
 
 
+def test_descriptors_know_where_they_are(windows: Sample, tmp_path: Path) -> None:
+    """What 7-Zip does not ask for and Windows may: ECMA-167 3/7.2.8, and sizes that agree with each other."""
+    files: dict[str, Content] = {f"many/file-{number:04}.txt": b"" for number in range(200)}
+    whole = written(compose(windows.iso, files, "uefi"), tmp_path / "out.iso").read_bytes()
+    with Udf(tmp_path / "out.iso") as udf:
+        many = udf.find("many")
+        assert many is not None and many.length > 3 * SECTOR
+        for folder in (udf.root, many):
+            for name in udf.names(folder):
+                place = folder.extents[0].offset + name.start
+                (location,) = struct.unpack_from("<I", whole, place + 12)
+                assert location == place // SECTOR - udf.partition_start
+        (size,) = struct.unpack_from("<I", whole, udf.integrity.offset + 84)
+        assert size == udf.partition_length == len(whole) // SECTOR - 1 - udf.partition_start
+
+
 def test_a_file_that_is_there_already_is_replaced(windows: Sample, tmp_path: Path) -> None:
     shutil.copytree(windows.tree, tmp_path / "tree")
     (tmp_path / "tree" / "AutoUnattend.XML").write_text("somebody's own")

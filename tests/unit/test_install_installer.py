@@ -18,6 +18,7 @@ from lab.machines.install import BadAnswerFile, BadImage, Prepared, install, pre
 from lab.model import (
     ConfigurationError,
     CredentialsRefused,
+    GuestError,
     InfrastructureError,
     LabError,
     PowerState,
@@ -195,7 +196,7 @@ def test_a_controller_that_reads_from_a_share(windows: Sample, tmp_path: Path) -
 
     clock = FakeClock()
     machine = OnShare(clock)
-    media = InstallMedia(folder=tmp_path, url="nfs://lab.example/images/")
+    media = InstallMedia(image_folder=tmp_path, url="nfs://lab.example/images/")
     chosen = settings(windows.iso, timeouts=LIMITS, media=media)
     with prepare(chosen, "lab1", []) as prepared:
         install(machine, prepared, host="lab1", answering=after(2), clock=clock)
@@ -203,7 +204,7 @@ def test_a_controller_that_reads_from_a_share(windows: Sample, tmp_path: Path) -
         with pytest.raises(TimedOut, match=r"last seen: power on$"):
             install(machine, prepared, host="lab1", answering=after(10**9), clock=clock)
     assert machine.done[-3:] == ["on", "eject", "boot disk"] and list(tmp_path.iterdir()) == []
-    gone = settings(windows.iso, media=InstallMedia(folder=tmp_path / "none", url="nfs://x/"))
+    gone = settings(windows.iso, media=InstallMedia(image_folder=tmp_path / "none", url="nfs://x/"))
     with (
         prepare(gone, "lab1", []) as prepared,
         pytest.raises(ConfigurationError, match=r"folder .*none of install\.media does not exist"),
@@ -243,6 +244,7 @@ def test_a_medium_that_is_never_read(prepared: Prepared) -> None:
     [
         (None, "power on, 6 MB of the medium read"),
         (InfrastructureError("no route to host"), "no route to host"),
+        (GuestError("still starting"), "still starting"),
     ],
 )
 def test_winrm_that_never_answers(prepared: Prepared, error: LabError | None, seen: str) -> None:

@@ -28,6 +28,7 @@ from lab.model import (
     Clock,
     ConfigurationError,
     CredentialsRefused,
+    GuestError,
     InfrastructureError,
     LabError,
     PowerState,
@@ -108,9 +109,10 @@ def install(
 ) -> None:
     """Install, and return when `answering()` is true: the new Windows has answered over WinRM.
 
-    `answering` is called every `poll` seconds once Setup runs; an InfrastructureError or TimedOut of it
-    counts as not yet. The disk is wiped. However this ends, the drive is empty afterwards; on failure the
-    host is left as it is otherwise, so that its screen can be seen. Raises LabError.
+    `answering` is called every `poll` seconds once Setup runs; an InfrastructureError, GuestError or TimedOut
+    of it counts as not yet, and refused credentials end the wait. The disk is wiped. However this ends, the
+    drive is empty afterwards; on failure the host is left as it is otherwise, so that its screen can be seen.
+    Raises LabError.
     """
     if not isinstance(machine, BootsFromMedia):
         raise ConfigurationError(
@@ -204,7 +206,7 @@ class _Run:
                 return answering()
             except CredentialsRefused:
                 raise
-            except (InfrastructureError, TimedOut) as error:
+            except (InfrastructureError, GuestError, TimedOut) as error:
                 said = str(error)
                 return False
 
