@@ -142,12 +142,14 @@ def _batches(indexes: Sequence[int]) -> Iterator[Sequence[int]]:
 def _whole(share: Share, files: FileSet, some: Sequence[int]) -> set[int]:
     """Which of some files are there, at least in full length, and right wherever they are looked at."""
     opened = _opened(share, files, some, Access.READ, _unless_readable)
-    looks = [(index, at, min(_BLOCK, files.length - at)) for index in opened for at in _places(files.length)]
-    bodies = (read_request(opened[index], at, size) for index, at, size in looks)
     whole = set(opened)
-    for (index, at, size), reply in zip(looks, share.exchange_all(Command.READ, bodies), strict=True):
-        if reply.status or reply.read(parse_read, size) != content(index * files.length + at, size):
-            whole.discard(index)
+    for at in _places(files.length):
+        size = min(_BLOCK, files.length - at)
+        looked = sorted(whole)  # at what is still thought to be
+        bodies = [read_request(opened[index], at, size) for index in looked]
+        for index, reply in zip(looked, share.exchange_all(Command.READ, bodies), strict=True):
+            if reply.status or reply.read(parse_read, size) != content(index * files.length + at, size):
+                whole.discard(index)
     _close(share, opened)
     return whole
 
