@@ -103,9 +103,7 @@ def test_a_file_may_grow_and_must_not_shrink(both: Vcenter, vm: Any, folder: Pat
         with pytest.raises(InfrastructureError, match="is shorter than before: it was replaced"):
             file.read_at(100, 10)
     path.unlink()
-    with pytest.raises(
-        InfrastructureError, match=r"\[LocalDS_0\] .*/x\.vmem of .* is not there any more"
-    ):
+    with pytest.raises(InfrastructureError, match=r"\[LocalDS_0\] .*/x\.vmem of .* is not there any more"):
         file.read_at(0, 10)
 
 
