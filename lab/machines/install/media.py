@@ -50,9 +50,9 @@ class Medium(Protocol):
 
 def offer(image: Image, settings: InstallMedia) -> Medium:
     """The image as the settings say. Raises ConfigurationError when it is entered."""
-    return (
-        MediaFile(image, settings.folder, settings.url) if settings.folder else MediaServer(image, settings)
-    )
+    if settings.image_folder is not None:
+        return MediaFile(image, settings.image_folder, settings.url)
+    return MediaServer(image, settings)
 
 
 class MediaFile:
