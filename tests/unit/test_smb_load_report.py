@@ -203,6 +203,16 @@ def test_lost_reads_are_told_with_what_ended_their_connection() -> None:
     )
 
 
+def test_credits_that_run_dry_are_told_though_all_was_answered() -> None:
+    profile = find_profile("steady")
+    seen = LoadReport(
+        "steady", 8.0, 511, 511, 0, credit_stalls=1, phases=(LoadPhase("s", 0, 8, 511, 511, 0, 32),)
+    )
+    said = undelivered(profile, Schedule(profile, 8.0), seen, (), 4, last=2.0)
+    assert said == "the server gave no more credits: no READ was answered in the last 6.0 s of reading"
+    assert undelivered(profile, Schedule(profile, 8.0), seen, (), 4, last=7.9) == ""
+
+
 def test_idle_at_the_end_is_no_silence() -> None:
     seen = report()
     assert seen.phases[-1].answered == 0 and why(seen) == ""

@@ -25,11 +25,13 @@ def undelivered(
     given_up: Sequence[str],
     connections: int,
     trouble: str = "",
+    last: float | None = None,
 ) -> str:
     """Why this load did not reach the server as planned, in one sentence; "" when it did.
 
     A load whose target died was delivered: that is what it was for. `given_up` says of each connection that
-    was lost and not made again why not; `trouble` is what ended the connection that was lost last.
+    was lost and not made again why not; `trouble` is what ended the connection that was lost last, `last`
+    the seconds of load after which the last answer came.
     """
     if report.target_died:
         return ""
@@ -38,7 +40,7 @@ def undelivered(
         or _answered(report, trouble)
         or _short(report)
         or _silent_end(schedule, report)
-        or _starved(profile, report)
+        or _starved(profile, schedule, report, last)
         or _slow(schedule, report)
     )
 
@@ -81,13 +83,17 @@ def _silent_end(schedule: Schedule, report: LoadReport) -> str:
     return ""
 
 
-def _starved(profile: Profile, report: LoadReport) -> str:
+def _starved(profile: Profile, schedule: Schedule, report: LoadReport, last: float | None) -> str:
     reached = max((phase.in_flight for phase in report.phases), default=0)
     limited = any(phase.rate is not None for phase in profile.phases)
     if profile.work is Work.SESSIONS or limited or not report.credit_stalls:
         return ""
     if reached >= LEAST_IN_FLIGHT * profile.most:
-        return ""
+        active = schedule.active_seconds(report.seconds)
+        silent = 0.0 if last is None else active - schedule.active_seconds(last)
+        if silent < LAST_PART * active:
+            return ""
+        return f"the server gave no more credits: no READ was answered in the last {silent:.1f} s of reading"
     return f"the server's credits allowed {reached} READs in flight; {profile.most} were wanted"
 
 

@@ -212,6 +212,12 @@ class _Load:
             queues=queues,
         )
         why = undelivered(
-            self._profile, self._schedule, report, company.given_up, len(self._places), company.trouble
+            self._profile,
+            self._schedule,
+            report,
+            company.given_up,
+            len(self._places),
+            company.trouble,
+            last - start,
         )
         return replace(report, undelivered=why)
