@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from cli_runs import Lab, lab_in
 
+from lab import machines
 from lab.cli import terminal
 from lab.journal import open_journal
 from lab.machines import BACK_ENDS, BootDevice, Checkpoint, Console
@@ -304,3 +305,36 @@ def test_what_would_be_reaped_is_only_said(lab: Lab) -> None:
 def test_only_reaping_can_be_tried_dry(lab: Lab, machine: Everything) -> None:
     done = lab("machine", "srv1", "off", "--dry-run")
     assert (done.code, done.sentence) == (3, "'off' cannot be tried dry") and machine.asked == []
+
+
+def test_the_table_of_what_each_kind_can_is_true() -> None:
+    pytest.importorskip("pyVmomi", reason="no pyvmomi: install the extra 'vsphere'")
+    pytest.importorskip("pyghmi", reason="no pyghmi: install the extra 'ipmi'")
+    from lab.machines import fixed, ipmi, redfish
+    from lab.machines.vsphere import machine as vsphere
+
+    page = (Path(__file__).parents[2] / "docs/explanation/machines.md").read_text("utf-8")
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")
+    ]
+    kinds = [cell.strip("`") for cell in rows[0][1:]]
+    said = {row[0]: dict(zip(kinds, row[1:], strict=True)) for row in rows[2:11]}
+    classes: dict[str, type] = {
+        "fixed": fixed.FixedMachine,
+        "redfish": redfish.RedfishMachine,
+        "ipmi": ipmi.IpmiMachine,
+        "vsphere": vsphere.VsphereMachine,
+    }
+    capabilities = {
+        "checkpoint, restore": machines.Restorable,
+        "screenshot": machines.Screen,
+        "console": machines.SerialConsole,
+        "boot from CD, PXE or disk once": machines.BootOverride,
+        "media": machines.BootsFromMedia,
+        "sees bugchecks from outside": machines.Witness,
+        "says who else would reset it": machines.Interference,
+    }
+    assert set(kinds) == set(classes) == set(BACK_ENDS)
+    for row, capability in capabilities.items():
+        for kind, each in classes.items():
+            assert bool(said[row][kind]) == issubclass(each, capability), (row, kind)
