@@ -85,6 +85,17 @@ def test_a_task_that_takes_too_long_is_cancelled(vcenter: Vcsim, session: Sessio
     assert len(vcenter.calls("CancelTask")) == 1
 
 
+def test_a_task_that_is_given_up_at_once_does_not_go_on(vcenter: Vcsim, session: Session) -> None:
+    """Before the vCenter has said whether it can be cancelled."""
+    vm = find.machine(session, PATH)
+    vcenter.control(work={"PowerOffVM_Task": LONG})
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled, match=r"cancelled\)"):
+        Tasks(session).run(vm.PowerOffVM_Task, "power off of it", LONG, cancel=cancel)
+    assert machine_of(session).power_state() is PowerState.ON
+
+
 def test_a_task_that_cannot_be_cancelled_goes_on(vcenter: Vcsim, session: Session) -> None:
     vcenter.control(work={"PowerOffVM_Task": 4.0}, stuck=True)
     machine = machine_of(session, power=2)

@@ -55,7 +55,7 @@ class _Watched:
     progress: int | None = None
     error: Any = None
     result: Any = None
-    cancelable: bool = False
+    cancelable: bool | None = None  # not said yet
     told: bool = False
     """The vCenter has spoken of it since it was last asked for everything."""
 
@@ -150,7 +150,7 @@ class Tasks:
     def _give_up(self, watched: _Watched) -> str:
         """Cancel the task; what became of that, to stand behind its state."""
         goes_on = "; it goes on in the vCenter"
-        if not watched.cancelable:
+        if watched.cancelable is False:
             return goes_on
         try:
             self.session.act(watched.task.CancelTask, "the cancellation")
