@@ -178,7 +178,7 @@ def test_trouble_with_the_vault_does_not_hold_back_the_answer(
     monkeypatch.setattr("lab.capture.vault.shutil.disk_usage", lambda _: Full())
     ended = lab("triage", "//srv1/Admin/MEMORY.DMP", "-i", inventory)
     assert ended.code == 4 and "Suspects" in ended.out
-    assert ended.sentence.endswith("has 0 MiB left, but the dump needs 0 MiB")
+    assert ended.sentence.endswith("has 0.0 MiB left, but the dump needs 0.9 MiB")
 
 
 class Full:
