@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 help:
 	@echo "make demo   the whole story on the twin, one HTML report"
 	@echo "make test   lint, types, layers, unit, property, twin and real-server tests"
-	@echo "make fuzz   100,000 damaged dumps and symbol files against the analyser"
+	@echo "make fuzz   140,000 damaged dumps, symbol files and SMB2 answers against their readers"
 	@echo "make bench-analyser   the analyser's speed, against its goals and other programs"
 	@echo "make bench-smb   SMB2 reads, against their goals and other clients; needs root"
 	@echo "make bench-sftp   fetching a dump over SFTP, against the sftp command and paramiko"
@@ -47,7 +47,7 @@ oracles:
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
-# 100,000 damaged dumps, PDBs, cabinets and symbol files; about twenty minutes on one core.
+# 140,000 damaged dumps, PDBs, cabinets, symbol files and SMB2 answers; about twenty minutes on one core.
 fuzz: $(VENV)/.dev oracles
 	$(BIN)/python tests/fuzz/run.py
 
