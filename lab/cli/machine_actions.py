@@ -92,8 +92,10 @@ def _switch(call: Callable[[Machine], None], action: Action) -> Callable[[Host, 
             return {"host": host.name, "asked": action}
         with working(f"waiting until {host.name} is {POWER[action]}"):
             state = wait_for_power(opened, POWER[action], host.name, host.timeouts, SystemClock())
-        unknown = " (its machine cannot tell)" if state is PowerState.UNKNOWN else ""
-        options.say(f"{host.name} is {state}{unknown}")
+        unknown = (
+            f"{host.name}: {action} was carried out; its machine cannot tell whether it is {POWER[action]}"
+        )
+        options.say(unknown if state is PowerState.UNKNOWN else f"{host.name} is {state}")
         return {"host": host.name, "asked": action, "state": state}
 
     return act

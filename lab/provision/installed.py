@@ -32,7 +32,8 @@ class Installed:
             host = self._hosts[self._pool.members[0]]
             prepare(self._settings, host.name, [host.address]).close()
         except ConfigurationError as error:
-            return Stock(missing=(" ".join(filter(None, (error.message, error.help))),))
+            hint = error.help if error.help != ConfigurationError.help else ""
+            return Stock(missing=(f"{error.message}. {hint}".rstrip(" ."),))
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="stock") as threads:
             return Stock(tuple(threads.map(self._candidate, self._pool.members)))
 

@@ -90,7 +90,7 @@ def test_an_installation_that_never_answers_is_taken_back(
 @pytest.mark.parametrize(
     ("pool", "code", "says"),
     [
-        ("nothing", 3, "Windows 3.11"),
+        ("nothing", 3, "'Windows 3.11'. Its editions are: 1:"),
         ("shell", 4, "plain: its guest.shell is not WinRM over HTTPS"),
     ],
 )

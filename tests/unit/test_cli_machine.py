@@ -162,7 +162,9 @@ def test_power_that_never_comes_ends_in_a_named_time_out(lab: Lab, machine: Ever
 
 def test_a_machine_that_cannot_tell_its_power_is_believed(lab: Lab, machine: Everything) -> None:
     machine.state, machine.sluggish = PowerState.UNKNOWN, True
-    assert lab("machine", "srv1", "on").lines == ["srv1 is unknown (its machine cannot tell)"]
+    assert lab("machine", "srv1", "on").lines == [
+        "srv1: on was carried out; its machine cannot tell whether it is on"
+    ]
 
 
 def test_state_of_any_host_and_as_json(lab: Lab, machine: Everything) -> None:
