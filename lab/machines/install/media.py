@@ -95,8 +95,9 @@ class MediaServer:
         try:
             self._server = _Server(family, (settings.listen, settings.port), self._image, self._path, context)
         except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or error  # a UnicodeError has none
             raise ConfigurationError(
-                f"install.media cannot listen on {settings.listen} port {settings.port}: {error}",
+                f"install.media cannot listen on {settings.listen} port {settings.port}: {why}",
                 help="Set listen to an address of this computer, and port to a free one.",
             ) from None
         threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
