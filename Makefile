@@ -44,8 +44,9 @@ oracles:
 	PYTHON=$(PYTHON) tests/oracles/install.sh
 
 # Not bin/pytest: impacket puts scripts named like modules (smbclient.py) into bin, and they would be found first.
+# A process for each processor, and each file of tests in one of them: much of the time is spent waiting.
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # 140,000 damaged dumps, PDBs, cabinets, symbol files and SMB2 answers; about twenty minutes on one core.
 fuzz: $(VENV)/.dev oracles
