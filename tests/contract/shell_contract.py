@@ -186,9 +186,7 @@ class ShellContract:
         assert shell.run(said("echo")) == [{}]
         guest.gone()
         for _ in range(2):
-            with pytest.raises(
-                InfrastructureError, match="could not be reached: (Connection refused|Remote end closed)"
-            ):
+            with pytest.raises(InfrastructureError, match="could not be reached"):
                 shell.run(said("echo"))
         guest.back()
         assert shell.run(said("echo")) == [{}]
