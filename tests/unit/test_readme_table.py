@@ -21,7 +21,6 @@ def test_the_table_is_what_was_measured(index: int) -> None:
 
 NOT_REACHED = {
     ("4 KiB READs a second from Samba", "aiosmb"),
-    ("4 KiB READs a second from Samba, 8 in one message", "aiosmb"),
 }
 """Why: docs/explanation/smb-speed.md. The table says so, too."""
 
