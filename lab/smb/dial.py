@@ -9,11 +9,9 @@ from lab.smb.connection import Connection
 from lab.smb.errors import Malformed, NotOffered, Unreachable, reason
 from lab.smb.keys import PreauthHash
 from lab.smb.negotiate import SMB311, dialect_name, negotiate_request, parse_negotiate
-from lab.smb.ntstatus import status_name
+from lab.smb.ntstatus import STATUS_NOT_SUPPORTED, status_name
 from lab.smb.target import Security
 from lab.smb.wire import Command
-
-_NOT_SUPPORTED = 0xC000_00BB
 
 
 def open_connection(host: str, port: int, security: Security, *, seconds: float) -> Connection:
@@ -40,7 +38,7 @@ def open_connection(host: str, port: int, security: Security, *, seconds: float)
 
 def _negotiate(connection: Connection, security: Security) -> None:
     reply = connection.exchange(Command.NEGOTIATE, negotiate_request(security, connection.guid))
-    if reply.status == _NOT_SUPPORTED:
+    if reply.status == STATUS_NOT_SUPPORTED:
         offered = ", ".join(map(dialect_name, security.dialects))
         raise NotOffered(f"{connection.place} speaks none of the dialects {offered}")
     if reply.status:

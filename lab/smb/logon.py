@@ -9,7 +9,7 @@ from lab.smb.errors import AccessDenied, Malformed, NotOffered, of_status
 from lab.smb.keys import session_keys
 from lab.smb.messages import NOTHING, parse_session_setup, session_setup_request
 from lab.smb.negotiate import SMB3, SMB311, security_mode
-from lab.smb.ntstatus import STATUS_ACCESS_DENIED
+from lab.smb.ntstatus import STATUS_ACCESS_DENIED, STATUS_MORE_PROCESSING_REQUIRED
 from lab.smb.sealing import Sealer
 from lab.smb.signing import Signer, new_signer
 from lab.smb.target import Encryption, Signing, SmbTarget
@@ -22,7 +22,6 @@ from lab.smb.wire import (
     Flags,
 )
 
-_MORE = 0xC000_0016  # STATUS_MORE_PROCESSING_REQUIRED
 _ROUNDS = 8
 
 
@@ -73,13 +72,13 @@ def log_on(connection: Connection, target: SmbTarget) -> Session:
     for _ in range(_ROUNDS):
         body = session_setup_request(token, security_mode(security))
         reply = connection.exchange(Command.SESSION_SETUP, body, session_id=session_id)
-        if reply.status not in (0, _MORE):
+        if reply.status not in (0, STATUS_MORE_PROCESSING_REQUIRED):
             raise _refused(reply.status, target, connection)
         session_id = reply.header.session_id
         flags, answer = reply.read(parse_session_setup)
         if preauth is not None:
             preauth.update(connection.last[0])
-            if reply.status == _MORE:
+            if reply.status == STATUS_MORE_PROCESSING_REQUIRED:
                 preauth.update(connection.last[1])
         if answer and not proof.complete:
             token = proof.answer(answer)

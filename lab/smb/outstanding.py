@@ -9,13 +9,17 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from lab.smb.credits import Credits
 from lab.smb.errors import Malformed
-from lab.smb.ntstatus import status_name
+from lab.smb.ntstatus import (
+    STATUS_NETWORK_SESSION_EXPIRED,
+    STATUS_PENDING,
+    STATUS_USER_SESSION_DELETED,
+    status_name,
+)
 from lab.smb.sealing import Sealer
 from lab.smb.signing import Signer
 from lab.smb.wire import UNSOLICITED, Flags, Header, parse_header
 
-_PENDING, _SESSION_DELETED, _SESSION_EXPIRED = 0x103, 0xC000_0203, 0xC000_035C
-_MAY_BE_UNSIGNED = frozenset({_PENDING, _SESSION_DELETED, _SESSION_EXPIRED})
+_MAY_BE_UNSIGNED = frozenset({STATUS_PENDING, STATUS_USER_SESSION_DELETED, STATUS_NETWORK_SESSION_EXPIRED})
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -117,7 +121,7 @@ class Outstanding:
             raise Malformed(f"{self._place} answered a request that was not made ({head.message_id})")
         self._check(message, head, waiting, opened)
         self._credits.grant(head.credits)
-        if head.status == _PENDING and head.flags & Flags.ASYNC:
+        if head.status == STATUS_PENDING and head.flags & Flags.ASYNC:
             if waiting.async_id:
                 raise Malformed(f"{self._place} put one request off twice ({head.message_id})")
             waiting.async_id = head.async_id

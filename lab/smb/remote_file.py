@@ -17,6 +17,7 @@ from lab.smb.messages import (
     read_request,
     write_request,
 )
+from lab.smb.ntstatus import STATUS_END_OF_FILE
 from lab.smb.wire import CREDIT_BYTES, Command, charge_of
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ again as 1 MiB: what one answer brings stays in the processor's cache."""
 
 WINDOW = 4 << 20
 """Bytes asked for and not yet received, at most."""
-
-_END_OF_FILE = 0xC000_0011
 
 
 class _Asked(NamedTuple):
@@ -130,7 +129,7 @@ class RemoteFile:
 
     def _data(self, reply: Reply, asked: int) -> memoryview:
         """The bytes of an answer; none at the end of the file."""
-        if reply.status == _END_OF_FILE:
+        if reply.status == STATUS_END_OF_FILE:
             return memoryview(b"")
         if reply.status:
             target = self._share.target

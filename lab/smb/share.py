@@ -34,6 +34,7 @@ from lab.smb.messages import (
     query_info_request,
     tree_connect_request,
 )
+from lab.smb.ntstatus import STATUS_NO_MORE_FILES, STATUS_NO_SUCH_FILE
 from lab.smb.outstanding import Reply
 from lab.smb.remote_file import RemoteFile
 from lab.smb.target import Security, SmbTarget
@@ -52,7 +53,7 @@ LISTING_SECONDS = 120.0
 
 _DISK = 1
 _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
-_NO_MORE = frozenset({0x8000_0006, 0xC000_000F})  # STATUS_NO_MORE_FILES, STATUS_NO_SUCH_FILE
+_NO_MORE = frozenset({STATUS_NO_MORE_FILES, STATUS_NO_SUCH_FILE})
 
 
 @dataclass(frozen=True)

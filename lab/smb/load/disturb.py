@@ -28,6 +28,7 @@ from lab.smb.messages import (
     parse_create,
     read_request,
 )
+from lab.smb.ntstatus import STATUS_CANCELLED
 from lab.smb.profiles import Disturbance
 from lab.smb.share import Share
 from lab.smb.wire import Command, charge_of
@@ -38,7 +39,6 @@ BREAK_FILE = FileSet((BREAK_NAME,), 0)
 
 AT_ONCE = 8
 """READs in flight that are cancelled, or left behind, together."""
-CANCELLED = 0xC000_0120
 _PATIENCE = 2.0
 _SIZE = 65_536
 
@@ -114,7 +114,7 @@ class Disturber:
                 share.connection.cancel(message_id, share.session, share.tree_id)
             statuses = [share.connection.wait(message_id).status for message_id in asked]
         self._count("READs to be cancelled", len(asked))
-        self._count("READs cancelled in time", statuses.count(CANCELLED))
+        self._count("READs cancelled in time", statuses.count(STATUS_CANCELLED))
 
     def _disconnect(self) -> None:
         share = self._share(0)

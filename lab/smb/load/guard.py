@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab.smb.errors import Malformed
 from lab.smb.load.answers import Shape
 from lab.smb.load.tape import Address
+from lab.smb.ntstatus import STATUS_NETWORK_SESSION_EXPIRED, STATUS_USER_SESSION_DELETED
 from lab.smb.sealing import TRANSFORM_SIZE
 from lab.smb.wire import Flags, Header
 
@@ -13,8 +14,8 @@ PEEK_FROM = 32 * 1024
 whether it is authentic."""
 
 _PEEKED = 84
-_SESSION_DELETED, _SESSION_EXPIRED = 0xC000_0203, 0xC000_035C
-_WITHOUT_KEY = frozenset({_SESSION_DELETED, _SESSION_EXPIRED})  # the server cannot sign or seal these
+_WITHOUT_KEY = frozenset({STATUS_USER_SESSION_DELETED, STATUS_NETWORK_SESSION_EXPIRED})
+"""What the server cannot sign or seal."""
 
 
 class Guard:

@@ -13,9 +13,8 @@ from lab.smb.load.incoming import Incoming
 from lab.smb.load.tally import STEP, Tally
 from lab.smb.load.waiting import LowWater
 from lab.smb.messages import parse_read
+from lab.smb.ntstatus import STATUS_PENDING
 from lab.smb.wire import SEALED, UNSOLICITED, Buffer, Command, Flags, Header, parse_header, parts
-
-_PENDING = 0x103
 
 
 class Listener(ABC):
@@ -134,7 +133,7 @@ class Listener(ABC):
         serial = self._serial(head.message_id)
         if not head.command or head.command != self._flights.command(serial):
             raise self._unknown(head.message_id)
-        if head.status == _PENDING and head.flags & Flags.ASYNC:
+        if head.status == STATUS_PENDING and head.flags & Flags.ASYNC:
             if serial in self._put_off:
                 raise Malformed(f"{place} put one request off twice ({head.message_id})")
             self._put_off[serial] = head.async_id

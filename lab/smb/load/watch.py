@@ -13,6 +13,13 @@ from lab.smb.dial import open_connection
 from lab.smb.errors import Unreachable
 from lab.smb.load.company import Company
 from lab.smb.load.places import Place
+from lab.smb.ntstatus import (
+    STATUS_CONNECTION_DISCONNECTED,
+    STATUS_FILE_CLOSED,
+    STATUS_NETWORK_NAME_DELETED,
+    STATUS_NETWORK_SESSION_EXPIRED,
+    STATUS_USER_SESSION_DELETED,
+)
 from lab.smb.target import SmbTarget
 
 SILENCE_SECONDS = 0.9
@@ -26,11 +33,11 @@ STUCK_SECONDS = 15.0
 
 ENDED = frozenset(
     {
-        0xC000_00C9,  # STATUS_NETWORK_NAME_DELETED: the share is gone
-        0xC000_0203,  # STATUS_USER_SESSION_DELETED
-        0xC000_035C,  # STATUS_NETWORK_SESSION_EXPIRED
-        0xC000_0128,  # STATUS_FILE_CLOSED
-        0xC000_020C,  # STATUS_CONNECTION_DISCONNECTED
+        STATUS_NETWORK_NAME_DELETED,  # the share is gone
+        STATUS_USER_SESSION_DELETED,
+        STATUS_NETWORK_SESSION_EXPIRED,
+        STATUS_FILE_CLOSED,
+        STATUS_CONNECTION_DISCONNECTED,
     }
 )
 """NTSTATUS values that a READ gets for ever once its file, share or session has ended."""
