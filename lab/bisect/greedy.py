@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Iterable
 
-from lab.bisect.belief import SYSTEM, Belief, Hazard, active
+from lab.bisect.old_belief import SYSTEM, Belief, Hazard, active
 
 _RANDOM_STARTS = 3
 _SWEEPS = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lab.bisect.belief import Belief
+from lab.bisect.old_belief import Belief
 
 
 class Engine(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from lab.bisect.belief import Observation
+from lab.bisect.old_belief import Observation
 from lab.model import Case, Crashed, Invalid, Relation, Trial
 
 Units = Mapping[str, tuple[str, ...]] | Iterable[str]

@@ -14,6 +14,9 @@ from lab.model.trial import Trial
 
 class VerdictKind(StrEnum):
     DRIVER = "driver"
+    PAIR = "pair"  # the culprits crash the host only together
+    TRIPLE = "triple"  # the same, of three
+    EACH_OF = "each of"  # each of the culprits is enough by itself
     ONE_OF = "one of"
     SYSTEM = "system"
     NOT_REPRODUCIBLE = "not reproducible"
