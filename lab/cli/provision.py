@@ -66,12 +66,12 @@ def make(
     shop = open_shop(pool, known, data, journal, _tell)
     with working(f"looking what there is for pool {pool.name}"):
         plan = plan_for(shop, known, count)
+    if json and (dry_run or plan.problem is not None):
+        typer.echo(to_json({"format": FORMAT, "plan": _plan(plan)}))
+    plan.check()  # its sentence says all that a person needs to know of a plan that cannot be carried out
     if not json:
         _show(plan)
     if dry_run:
-        if json:
-            typer.echo(to_json({"format": FORMAT, "plan": _plan(plan)}))
-        plan.check()
         return
     made = carry_out(shop, plan)
     told = differences([(m.name, m.examined) for m in made if m.host is not None and m.examined])

@@ -14,7 +14,7 @@ from lab.machines import Restorable, open_machine
 from lab.model import LabError, SystemClock
 from lab.provision.accept import Examined
 from lab.provision.maker import Maker
-from lab.provision.plan import AT_ONCE, Plan, Planned
+from lab.provision.plan import Plan, Planned
 from lab.provision.store import HostFiles
 
 Hold = Callable[[str], AbstractContextManager[Callable[[], None]]]
@@ -82,13 +82,13 @@ class Made:
 
 
 def provision(shop: Shop, plan: Plan) -> tuple[Made, ...]:
-    """Make the plan's hosts, `AT_ONCE` at a time; one that fails stops no other.
+    """Make the plan's hosts, `at_once` of them at a time; one that fails stops no other.
 
     Raises the plan's problem before anything is touched. On Ctrl-C what is half-made is taken back, and
     KeyboardInterrupt goes on; hosts that were handed out before stay so.
     """
     plan.check()
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="provision") as threads:
+    with ThreadPoolExecutor(plan.at_once, thread_name_prefix="provision") as threads:
         futures: list[Future[Made]] = [threads.submit(make_one, shop, each) for each in plan.hosts]
         try:
             wait(futures)

@@ -11,8 +11,7 @@ from lab.inventory import Host, InstallSettings, Pool, PsrpShell
 from lab.machines import BootsFromMedia, open_machine
 from lab.machines.install import install, prepare, undo
 from lab.model import Clock, ConfigurationError, LabError
-from lab.provision.maker import Candidate, Lab, Stock, Tell
-from lab.provision.plan import AT_ONCE
+from lab.provision.maker import AT_ONCE, Candidate, Lab, Stock, Tell, not_expendable, not_had
 from lab.windows import open_guest
 
 
@@ -65,16 +64,26 @@ class Installed:
         host = self._hosts[name]
         how = f"install {self._settings.edition} from {self._settings.iso.name}; its disk is wiped"
         if not host.expendable:
-            return Candidate(name, how, "not marked 'expendable: true'")
+            return not_expendable(name, how)
         if not isinstance(host.guest.shell, PsrpShell) or not host.guest.shell.tls:
-            return Candidate(name, how, "its guest.shell is not WinRM over HTTPS, which is what is installed")
+            return Candidate(
+                name,
+                how,
+                "its guest.shell is not WinRM over HTTPS, which is what is installed",
+                f"Give hosts.{name}.guest.shell 'kind: psrp' and 'tls: true'.",
+            )
         try:
             machine = open_machine(host, self._clock)
             machine.power_state()
         except LabError as error:
-            return Candidate(name, how, error.message)
+            return not_had(name, how, error)
         if not isinstance(machine, BootsFromMedia):
-            return Candidate(name, how, f"its machine ({host.machine.kind}) takes no virtual media")
+            return Candidate(
+                name,
+                how,
+                f"its machine ({host.machine.kind}) takes no virtual media",
+                f"Give hosts.{name}.machine a controller of 'kind: redfish', or take {name} out of the pool.",
+            )
         return Candidate(name, how)
 
     def _trusting(self, host: Host, certificate: bytes) -> Host:

@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from lab.inventory import Host
+from lab.model import ConfigurationError, LabError
+
+GUESS = 900.0
+"""Seconds for one host when nothing better is known: a restore or a clone, a boot, and a look at it."""
+
+AT_ONCE = 8
+"""Hosts that are made at the same time."""
 
 Tell = Callable[[str], None]
 """Takes one short sentence of progress on the host that is being made."""
@@ -28,6 +35,23 @@ class Candidate:
     name: str
     how: str
     obstacle: str = ""
+    correct: str = ""
+    """What to correct in the inventory, as a sentence, where no waiting makes the obstacle go."""
+
+
+def not_expendable(name: str, how: str) -> Candidate:
+    return Candidate(
+        name,
+        how,
+        "not marked 'expendable: true'",
+        f"Set hosts.{name}.expendable to true, if it may be crashed at any time.",
+    )
+
+
+def not_had(name: str, how: str, error: LabError) -> Candidate:
+    """A host whose machine could not be asked."""
+    wrong = isinstance(error, ConfigurationError)
+    return Candidate(name, how, error.message, f"{name}: {error.help}" if wrong else "")
 
 
 @dataclass(frozen=True)
@@ -53,6 +77,12 @@ class Stock:
     """What the pool names and is not there, each a sentence with what exists instead."""
 
     warnings: tuple[str, ...] = ()
+
+    seconds: float = GUESS
+    """What one host takes, when nothing better is known."""
+
+    at_once: int = AT_ONCE
+    """How many can be made at the same time."""
 
 
 class Maker(Protocol):

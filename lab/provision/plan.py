@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from lab.inventory import Pool
 from lab.model import ConfigurationError, InfrastructureError, LabError, Refused
-from lab.provision.maker import Candidate, Stock
+from lab.provision.maker import AT_ONCE, Candidate, Stock
 
-GUESS = 900.0
-"""Seconds for one host when nothing better is known: a restore or a clone, a boot, and a look at it."""
-
-AT_ONCE = 8
-"""Hosts that are made at the same time."""
+MOST_TOLD = 8
+"""Obstacles that a sentence names, at most; the plan has all of them."""
 
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
@@ -41,6 +38,7 @@ class Plan:
     seconds_from: str
     warnings: tuple[str, ...] = ()
     problem: LabError | None = None
+    at_once: int = AT_ONCE
 
     def check(self) -> None:
         """Raise the problem, if there is one."""
@@ -70,27 +68,47 @@ def make_plan(
         free += [Planned(name, stock.fresh) for name in _fresh_names(pool.name, taken, wanted)]
     chosen = tuple(free[: max(wanted, 0)])
     left_out = tuple(each for each in candidates if each.obstacle)
-    seconds, seconds_from = _how_long(pool, wanted, past)
-    problem = _too_many(pool, wanted, out) or _problem(pool, wanted, stock, chosen, left_out)
-    return Plan(pool.name, wanted, chosen, left_out, seconds, seconds_from, stock.warnings, problem)
+    seconds, seconds_from = _how_long(pool, wanted, stock, past)
+    problem = (
+        _never(pool, wanted)
+        or _wrong(pool, stock)
+        or _too_few(pool, wanted, chosen, left_out, out)
+        or _no_room(pool, wanted, stock)
+    )
+    return Plan(
+        pool.name,
+        wanted,
+        chosen,
+        left_out,
+        seconds,
+        seconds_from,
+        stock.warnings,
+        problem,
+        stock.at_once,
+    )
 
 
-def _too_many(pool: Pool, wanted: int, out: Sequence[str]) -> LabError | None:
+def _never(pool: Pool, wanted: int) -> LabError | None:
+    """What nothing but another number, or another pool, would change."""
     if wanted < 1:
         return ConfigurationError(f"{wanted} hosts cannot be provisioned", help="Ask for one or more.")
-    if len(out) + wanted <= pool.most:
-        return None
-    already = f", of which are out {len(out)} ({', '.join(out)})" if out else ""
-    return ConfigurationError(
-        f"pool '{pool.name}' gives {pool.most} hosts at most{already}, and {wanted} were asked for",
-        help="Hand some back by 'lab provision return', ask for fewer, or raise 'most' of the pool.",
-    )
+    if pool.members and wanted > len(pool.members):
+        return ConfigurationError(
+            f"pool '{pool.name}' has {_count(len(pool.members), 'member')}, and {wanted} were asked for",
+            help="Ask for fewer, or name more hosts in 'members' of the pool.",
+        )
+    if wanted > pool.most:
+        return ConfigurationError(
+            f"pool '{pool.name}' gives {_count(pool.most, 'host')} at most, and {wanted} were asked for",
+            help="Ask for fewer, or raise 'most' of the pool.",
+        )
+    return None
 
 
 def _with_obstacle(candidate: Candidate, busy: Mapping[str, str]) -> Candidate:
     if candidate.obstacle or candidate.name not in busy:
         return candidate
-    return Candidate(candidate.name, candidate.how, busy[candidate.name])
+    return replace(candidate, obstacle=busy[candidate.name])
 
 
 def _fresh_names(pool: str, taken: set[str], wanted: int) -> list[str]:
@@ -104,19 +122,18 @@ def _fresh_names(pool: str, taken: set[str], wanted: int) -> list[str]:
     return found
 
 
-def _how_long(pool: Pool, wanted: int, past: Sequence[float]) -> tuple[float, str]:
-    rounds = math.ceil(max(wanted, 1) / AT_ONCE)
+def _how_long(pool: Pool, wanted: int, stock: Stock, past: Sequence[float]) -> tuple[float, str]:
+    rounds = math.ceil(max(wanted, 1) / stock.at_once)
     if pool.make_seconds is not None:
         return pool.make_seconds * rounds, "make_seconds of the pool"
     if past:
         hosts = "host" if len(past) == 1 else "hosts"
         return statistics.median(past) * rounds, f"the median of {len(past)} {hosts} of this pool before"
-    return GUESS * rounds, "a guess: this pool has made no host yet"
+    return stock.seconds * rounds, "a guess: this pool has made no host yet"
 
 
-def _problem(
-    pool: Pool, wanted: int, stock: Stock, chosen: Sequence[Planned], left_out: Sequence[Candidate]
-) -> LabError | None:
+def _wrong(pool: Pool, stock: Stock) -> LabError | None:
+    """What is wrong with the pool itself."""
     if stock.fresh and not pool.expendable:
         return Refused(
             f"pool '{pool.name}' is not marked 'expendable: true', so its hosts may not be crashed"
@@ -125,17 +142,62 @@ def _problem(
         first, *others = stock.missing
         also = f" Also: {'; '.join(others)}." if others else ""
         return ConfigurationError(first, help=f"Correct pool '{pool.name}' in the inventory.{also}")
-    if stock.room is not None and stock.fresh and stock.room < wanted:
+    return None
+
+
+def _too_few(
+    pool: Pool,
+    wanted: int,
+    chosen: Sequence[Planned],
+    left_out: Sequence[Candidate],
+    out: Sequence[str],
+) -> LabError | None:
+    """Too few are free. Bad input when waiting would not help: too many members cannot be had as they are."""
+    wrong = [each for each in left_out if each.correct]
+    if pool.members and len(pool.members) - len(wrong) < wanted:
+        corrections = list(dict.fromkeys(each.correct for each in wrong))
+        return ConfigurationError(
+            f"pool '{pool.name}' cannot give {_count(wanted, 'host')}: {_obstacles(left_out)}",
+            help=" ".join(_first(corrections, "The others likewise.")),
+        )
+    were = "was" if wanted == 1 else "were"
+    if len(out) + wanted > pool.most:
         return InfrastructureError(
-            f"there is room for {stock.room} of the {wanted} hosts that were asked of pool '{pool.name}': "
-            f"{stock.room_because}",
-            help="Ask for fewer, or make room.",
+            f"pool '{pool.name}' gives {_count(pool.most, 'host')} at most, of which are out {len(out)} "
+            f"({', '.join(_first(out, '…'))}), and {wanted} more {were} asked for",
+            help="Hand some back by 'lab provision return', ask for fewer, or raise 'most' of the pool.",
         )
     if len(chosen) < wanted:
-        why = "; ".join(f"{each.name}: {each.obstacle}" for each in left_out)
         return InfrastructureError(
-            f"pool '{pool.name}' has {len(chosen)} free of the {wanted} hosts that were asked for"
-            + (f" ({why})" if why else ""),
+            f"pool '{pool.name}' has {len(chosen)} free of the {_count(wanted, 'host')} that "
+            f"{were} asked for: {_obstacles(left_out)}",
             help="Ask for fewer, wait until hosts are free, or hand some back by 'lab provision return'.",
         )
     return None
+
+
+def _no_room(pool: Pool, wanted: int, stock: Stock) -> LabError | None:
+    if stock.room is None or not stock.fresh or stock.room >= wanted:
+        return None
+    return InfrastructureError(
+        f"there is room for {stock.room} of the {_count(wanted, 'host')} that were asked of pool "
+        f"'{pool.name}': {stock.room_because}",
+        help="Ask for fewer, or make room.",
+    )
+
+
+def _obstacles(left_out: Sequence[Candidate]) -> str:
+    """Hosts with the same obstacle are named together."""
+    names: dict[str, list[str]] = {}
+    for each in left_out:
+        names.setdefault(each.obstacle, []).append(each.name)
+    told = [f"{', '.join(_first(some, '…'))}: {obstacle}" for obstacle, some in names.items()]
+    return "; ".join(_first(told, f"and {len(told) - MOST_TOLD} more"))
+
+
+def _first(texts: Sequence[str], rest: str) -> list[str]:
+    return [*texts[:MOST_TOLD], rest] if len(texts) > MOST_TOLD else list(texts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

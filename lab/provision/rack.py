@@ -9,8 +9,7 @@ from lab.inventory import Host, Pool
 from lab.machines import Machine, Restorable, open_machine
 from lab.machines.power import wait_for_power
 from lab.model import Clock, LabError, PowerState
-from lab.provision.maker import Candidate, Stock, Tell
-from lab.provision.plan import AT_ONCE
+from lab.provision.maker import AT_ONCE, Candidate, Stock, Tell, not_expendable, not_had
 from lab.windows import open_guest
 
 
@@ -57,7 +56,7 @@ class Rack:
     def _candidate(self, name: str) -> Candidate:
         host = self._hosts[name]
         if not host.expendable:
-            return Candidate(name, "", "not marked 'expendable: true'")
+            return not_expendable(name, "")
         try:
             machine = open_machine(host, self._clock)
             machine.power_state()
@@ -66,7 +65,7 @@ class Rack:
             if self._has_baseline(machine):
                 return Candidate(name, f"restore the checkpoint '{self._pool.baseline}' and power on")
         except LabError as error:
-            return Candidate(name, "", error.message)
+            return not_had(name, "", error)
         return Candidate(
             name, f"power on, and take the checkpoint '{self._pool.baseline}' once it is accepted"
         )

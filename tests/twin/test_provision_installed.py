@@ -91,7 +91,7 @@ def test_an_installation_that_never_answers_is_taken_back(
     ("pool", "code", "says"),
     [
         ("nothing", 3, "'Windows 3.11'. Its editions are: 1:"),
-        ("shell", 4, "plain: its guest.shell is not WinRM over HTTPS"),
+        ("shell", 3, "Give hosts.plain.guest.shell 'kind: psrp' and 'tls: true'."),
     ],
 )
 def test_what_cannot_be_installed_is_told_beforehand(

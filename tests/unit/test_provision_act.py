@@ -14,7 +14,7 @@ import pytest
 
 from lab.inventory import Host, load
 from lab.journal import Journal, open_journal
-from lab.model import InfrastructureError, PowerState
+from lab.model import ConfigurationError, InfrastructureError, PowerState
 from lab.provision import (
     Candidate,
     Desk,
@@ -179,7 +179,7 @@ def test_what_cannot_be_taken_back_stays_in_the_journal_until_it_can(world: Worl
 
 
 def test_a_plan_with_a_problem_touches_nothing(world: World) -> None:
-    with pytest.raises(InfrastructureError, match="3 free of the 4"):
+    with pytest.raises(ConfigurationError, match="has 3 members, and 4 were asked for"):
         provision(world.shop(), world.plan(4))
     assert world.outside.made == set() and world.known() == {}
 

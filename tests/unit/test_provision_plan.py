@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from lab.inventory import Pool
-from lab.model import Case, ConfigurationError, InfrastructureError, LoadPlan, Refused, Signature
+from lab.model import Case, ConfigurationError, InfrastructureError, LabError, LoadPlan, Refused, Signature
 from lab.provision import Candidate, Plan, Stock, make_plan, pool_for
-from lab.provision.plan import AT_ONCE, GUESS
+from lab.provision.maker import AT_ONCE, GUESS
+from lab.provision.plan import MOST_TOLD
 
 RESTORE = "restore the checkpoint 'baseline' and power on"
 GUEST = {"shell": {"kind": "psrp", "user": "u", "password": {"env": "P"}}}
@@ -46,12 +47,43 @@ def test_members_that_are_free_in_their_order() -> None:
 
 
 def test_too_few_free_members_says_why_each_is_not() -> None:
-    stock = Stock((Candidate("a", "", "not marked 'expendable: true'"), *MEMBERS.candidates[1:]))
-    plan = make_plan(rack(), 2, stock, busy={"b": "handed out to me since then"}, out=["b"])
+    plan = make_plan(rack(), 2, MEMBERS, busy={"a": "leased by x", "b": "handed out to me"}, out=["b"])
     assert names(plan) == ["c"]
     with pytest.raises(InfrastructureError, match="has 1 free of the 2 hosts that were asked for") as caught:
         plan.check()
-    assert "a: not marked" in str(caught.value) and "b: handed out to me" in str(caught.value)
+    assert str(caught.value).endswith(": a: leased by x; b: handed out to me")
+    assert "wait until hosts are free" in caught.value.help
+
+
+MARK = "Set hosts.a.expendable to true."
+
+
+@pytest.mark.parametrize(("wanted", "kind"), [(2, InfrastructureError), (3, ConfigurationError)])
+def test_what_no_waiting_changes_is_bad_input(wanted: int, kind: type[LabError]) -> None:
+    """One member is free, one is leased, and one can never be had: two come in time, and three never."""
+    wrong = Candidate("a", "", "not marked 'expendable: true'", MARK)
+    plan = make_plan(rack(), wanted, Stock((wrong, *MEMBERS.candidates[1:])), busy={"b": "leased by x"})
+    with pytest.raises(kind) as caught:
+        plan.check()
+    assert type(caught.value) is kind
+    assert str(caught.value).endswith(": a: not marked 'expendable: true'; b: leased by x")
+    assert (caught.value.help == MARK) == (kind is ConfigurationError)
+
+
+def test_many_members_with_one_obstacle_are_told_in_one_breath() -> None:
+    members = [f"srv{number}" for number in range(30)]
+    pool = Pool.model_validate({"name": "rack", "members": members, "most": 99})
+    stock = Stock(tuple(Candidate(each, "", "not marked", f"Mark {each}.") for each in members))
+    with pytest.raises(ConfigurationError) as caught:
+        make_plan(pool, 1, stock).check()
+    named = ", ".join(members[:MOST_TOLD])
+    assert str(caught.value) == f"pool 'rack' cannot give 1 host: {named}, …: not marked"
+    assert caught.value.help.startswith("Mark srv0. ") and caught.value.help.endswith("The others likewise.")
+
+
+def test_more_hosts_than_members() -> None:
+    with pytest.raises(ConfigurationError, match="has 3 members, and 4 were asked for"):
+        make_plan(rack(), 4, MEMBERS).check()
 
 
 def test_fresh_hosts_take_the_lowest_numbers_that_are_free() -> None:
@@ -64,8 +96,8 @@ def test_fresh_hosts_take_the_lowest_numbers_that_are_free() -> None:
 def test_the_pools_most_counts_those_that_are_out() -> None:
     make_plan(clones(most=3), 2, FRESH, out=["ws-1"]).check()
     plan = make_plan(clones(most=3), 3, FRESH, out=["ws-1"])
-    with pytest.raises(
-        ConfigurationError, match=r"gives 3 hosts at most, of which are out 1 \(ws-1\), and 3"
+    with pytest.raises(  # which handing back would change
+        InfrastructureError, match=r"gives 3 hosts at most, of which are out 1 \(ws-1\), and 3 more were"
     ):
         plan.check()
     with pytest.raises(ConfigurationError, match="3 hosts at most, and 4"):
@@ -104,6 +136,7 @@ def test_how_long_is_from_settings_else_from_the_past_else_a_guess() -> None:
     assert make_plan(clones(make_seconds=60.0), 1, FRESH, past=[100.0]).seconds == 60
     many = make_plan(clones(most=99), AT_ONCE + 1, FRESH, past=[100.0])
     assert many.seconds == 200  # two rounds
+    assert make_plan(clones(), 3, Stock(fresh="slow", seconds=50, at_once=1)).seconds == 150
 
 
 def case(build: int | None) -> Any:
