@@ -6,12 +6,12 @@ import os
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pyVmomi import vim
 
 from lab.inventory import CloneNetwork, Host, JoinDomain, Pool, PsrpShell, VsphereMachine, VsphereTemplate
-from lab.machines.vsphere import connect, customize, find, marks
+from lab.machines.vsphere import begun, connect, customize, find, marks
 from lab.machines.vsphere.making import Clones, Limits, Made, delete
 from lab.machines.vsphere.place import Order, Serial
 from lab.model import Clock, ConfigurationError, InfrastructureError
@@ -72,14 +72,33 @@ class Cloned:
 
     def unmake(self, name: str, tell: Tell) -> None:
         vcenter = self._clones.vcenter
+        limits = self._clones.limits
+        begun.settle(
+            vcenter.session,
+            name,
+            self._source_name(),
+            seconds=limits.delete,
+            every=limits.poll,
+            clock=self._clock,
+            on_wait=lambda state: tell(f"the vCenter still makes the clone ({state}): waiting for it"),
+        )
         for each in marks.marked(vcenter.session, self._lab.id):
             if each.host == name:
                 tell("deleting the clone")
-                delete(vcenter, each, self._clones.limits)
+                delete(vcenter, each, limits)
         self._certificate(name).unlink(missing_ok=True)
 
     def wipes(self, name: str) -> bool:
         return True
+
+    def _source_name(self) -> str:
+        """What clones are made of, as the vCenter calls it; "" when it is not there any more."""
+        session = self._clones.vcenter.session
+        try:
+            source = find.machine(session, self._template.clone_of or self._template.template or "")
+        except ConfigurationError:
+            return ""
+        return unquote(session.read(lambda: source.name, "the name of a clone's source"))
 
     def _order(self, number: str) -> Order:
         template = self._template

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from vsphere_lab import LONG, until
 from flows.shop import open_desk, open_shop, plan_for
 from lab.inventory import Inventory, load
 from lab.journal import Journal, open_journal
-from lab.machines.vsphere import Session, close_all, find, marks
+from lab.machines.vsphere import Session, begun, close_all, find, marks
 from lab.model import ConfigurationError, InfrastructureError, LabError
 from lab.provision import Plan, Shop, folder_in, make_one, reap
 
@@ -84,15 +84,19 @@ class Lab:
             shop = self.shop(journal)
             return make_one(shop, plan_for(shop, self.known, 1).hosts[0]).error
 
-    @contextmanager
-    def provisioning(self) -> Iterator[subprocess.Popen[bytes]]:
+    def provisioning(self) -> AbstractContextManager[subprocess.Popen[str]]:
         """A process that provisions a host; killed at the end of the block."""
-        arguments = ["provision", "ws2019", "-i", str(self.inventory), "--data", str(self.data)]
+        return self.command("provision", "ws2019")
+
+    @contextmanager
+    def command(self, *arguments: str, errors: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[str]]:
+        """A process that runs `lab`; killed at the end of the block."""
         with subprocess.Popen(
-            [sys.executable, "-m", "lab", *arguments],
+            [sys.executable, "-m", "lab", *arguments, "-i", str(self.inventory), "--data", str(self.data)],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         ) as process:
             try:
@@ -198,4 +202,37 @@ def test_what_a_killed_process_left_is_taken_back(lab: Lab, vcenter: Vcsim, sess
         desk = open_desk(lab.known, lab.data, journal)
         assert [(each.name, each.kept) for each in reap(desk)] == [("ws2019-1", "")]
         assert marks.marked(session, journal.lab_id()) == ()
+    assert machines(session) == before and lab.half_made() == []
+
+
+def test_a_clone_that_a_killed_process_began_is_waited_for(
+    lab: Lab, vcenter: Vcsim, session: Session
+) -> None:
+    """A vCenter finishes what it has begun. Until it has, the host stays in the journal."""
+    before = machines(session)
+    vcenter.control(work={"CloneVM_Task": 2 * LONG})
+    with lab.provisioning() as process:
+        until(lambda: process.poll() is not None or begun.clones(session))
+        process.kill()  # in mid-clone
+        assert process.wait(LONG) == -signal.SIGKILL
+    (going,) = begun.clones(session)
+    assert (going.source, going.name) == ("ws2019", "ws2019-1")
+    assert machines(session) == before and lab.half_made() == ["ws2019-1"]
+
+    lab.write(timeouts={"delete": 0.3})
+    with lab.command("machine", "reap") as reaping:
+        said, _ = reaping.communicate(timeout=LONG)
+    assert reaping.returncode == 4
+    assert "ws2019-1 is left: waited 0.3 s for delete; last seen: https://127.0.0.1" in said
+    assert "still makes the clone ws2019-1 (running" in said
+    assert lab.half_made() == ["ws2019-1"] and not vcenter.calls("CancelTask")
+
+    lab.write()
+    with lab.command("machine", "reap", errors=subprocess.PIPE) as reaping:
+        assert reaping.stderr is not None
+        assert "the vCenter still makes the clone (running" in reaping.stderr.readline()
+        vcenter.control(finish=True)
+        said, _ = reaping.communicate(timeout=LONG)
+    assert (reaping.returncode, said) == (0, "ws2019-1 is taken back\n")
+    assert begun.clones(session) == () and len(vcenter.calls("Destroy_Task")) == 1
     assert machines(session) == before and lab.half_made() == []

@@ -1,7 +1,7 @@
 """A vCenter for tests: govmomi's simulator with our corrections (tests/servers/vcsim), on 127.0.0.1.
 
 What cannot be tried against it: real disks (a restore brings back power, CPUs and memory size only), Sysprep,
-VMware Tools, HA and DRS at work, datastores that fill up, and a vCenter's own timing.
+VMware Tools, HA, DRS and Storage DRS at work, datastores that fill up, and a vCenter's own timing.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class Vcsim:
         vms: int = 2,
         templates: Sequence[str] = (),
         monitoring: str = "",
+        pod: Sequence[str] = (),
         expired: bool = False,
     ) -> None:
         self.folder = folder
@@ -91,6 +92,7 @@ class Vcsim:
             f"-vms={vms}",
             f"-templates={','.join(templates)}",
             f"-ha={monitoring}",
+            f"-pod={','.join(pod)}",
             f"-control={folder / 'control.json'}",
             f"-record={folder / 'record'}",
         ]
@@ -150,7 +152,7 @@ class Vcsim:
         self._process.send_signal(signal.SIGCONT)
 
     def control(self, **change: Any) -> None:
-        """Change some of what is told to it: delay, work, stuck, faults, drop, behind."""
+        """Change some of what is told to it: delay, work, finish, stuck, faults, drop, free, behind."""
         self._control |= change
         made = self.folder / "control.new"
         made.write_text(json.dumps(self._control))

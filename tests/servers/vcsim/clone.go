@@ -1,12 +1,37 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
 )
+
+// announce posts the event that says what a clone will be called, and returns the chain that it begins: a task
+// knows only its source. The simulator posts one with the wrong time, and none for a template.
+func (f *front) announce(request *types.CloneVM_Task, source *simulator.VirtualMachine) int32 {
+	name := types.EntityEventArgument{Name: source.Name}
+	vm := &types.VmEventArgument{EntityEventArgument: name, Vm: source.Self}
+	var event types.BaseEvent = &types.VmBeingClonedEvent{
+		VmCloneEvent: types.VmCloneEvent{VmEvent: types.VmEvent{Event: types.Event{Vm: vm}}},
+		DestName:     request.Name,
+		DestFolder:   types.FolderEventArgument{Folder: request.Folder},
+		DestHost:     types.HostEventArgument{Host: *source.Runtime.Host},
+	}
+	if source.Config.Template {
+		template := *vm
+		vm.Name = request.Name
+		event = &types.VmBeingDeployedEvent{
+			VmEvent: types.VmEvent{Event: types.Event{Vm: vm}}, SrcTemplate: template,
+		}
+	}
+	manager := simulator.Map.EventManager().Self
+	body := &methods.PostEventBody{Req: &types.PostEvent{This: manager, EventToPost: event}}
+	check(f.service.RoundTrip(context.Background(), body, &methods.PostEventBody{}))
+	return event.GetEvent().ChainId
+}
 
 func (f *front) clone(
 	request *types.CloneVM_Task, source *simulator.VirtualMachine, now control,

@@ -24,6 +24,8 @@ type control struct {
 	Delay map[string]float64
 	// Work has the seconds that a task of a method takes.
 	Work map[string]float64
+	// Finish: tasks that still run end now.
+	Finish bool
 	// Stuck tasks cannot be cancelled.
 	Stuck bool
 	// Faults come instead of what a method would do: as its task's error, or as the method's own fault.
@@ -36,6 +38,8 @@ type control struct {
 	Reluctant bool
 	// Question is asked by every machine while one of its tasks runs.
 	Question string
+	// Free has the GiB that datastores have free, by name; others have what the computer's own disk has.
+	Free map[string]float64
 	// Behind has what stands behind a virtual machine, by the machine's name.
 	Behind map[string]behind
 }
@@ -129,6 +133,7 @@ func (f *front) serveSDK(w http.ResponseWriter, r *http.Request, now control, se
 	}
 	f.note(method.Name, nameOf(method.This))
 	pause(now.Delay[""] + now.Delay[method.Name])
+	fill(now.Free)
 	if !known {
 		r.Header.Del("Cookie")
 		if !withoutSession[method.Name] {

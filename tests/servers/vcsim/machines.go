@@ -46,11 +46,13 @@ func (f *front) carryOut(method *simulator.Method, now control) soap.HasFault {
 		if wrong != nil {
 			return refuse(wrong)
 		}
-		switch method.Body.(type) {
+		switch request := method.Body.(type) {
 		case *types.SendNMI:
 			return f.sendNMI(vm, now)
 		case *types.CancelTask:
 			return f.cancel(method.This, now)
+		case *types.RecommendDatastores:
+			return f.recommend(request)
 		}
 		return nil
 	}
@@ -67,7 +69,11 @@ func (f *front) carryOut(method *simulator.Method, now control) soap.HasFault {
 	if wrong != nil {
 		do = func() (types.AnyType, *types.LocalizedMethodFault) { return nil, wrong }
 	}
-	return &started{method.Name, f.start(vm, method.Name, now, do)}
+	chain := int32(0)
+	if request, ok := method.Body.(*types.CloneVM_Task); ok {
+		chain = f.announce(request, vm)
+	}
+	return &started{method.Name, f.start(vm, method.Name, chain, now, do)}
 }
 
 func refuse(fault *types.LocalizedMethodFault) soap.HasFault {
@@ -187,9 +193,11 @@ func (f *front) sendNMI(vm *simulator.VirtualMachine, now control) soap.HasFault
 }
 
 // start runs work in a task of the machine, with progress, and as long as the test wants.
-func (f *front) start(vm *simulator.VirtualMachine, method string, now control, do work) types.ManagedObjectReference {
-	name := strings.ToLower(method[:1]) + strings.TrimSuffix(method[1:], "_Task")
-	task := simulator.CreateTask(vm, name, nil)
+func (f *front) start(
+	vm *simulator.VirtualMachine, method string, chain int32, now control, do work,
+) types.ManagedObjectReference {
+	name := strings.ToLower(method[:1]) + strings.TrimSuffix(strings.TrimSuffix(method[1:], "_Task"), "VM")
+	task := simulator.CreateTask(vm, name, nil) // "VirtualMachine.clone", as a vCenter describes it
 	cancel := make(chan struct{}, 1)
 	f.own.Lock()
 	f.jobs[task.Self] = cancel
@@ -199,6 +207,7 @@ func (f *front) start(vm *simulator.VirtualMachine, method string, now control, 
 		{Name: "info.startTime", Val: time.Now()},
 		{Name: "info.cancelable", Val: !now.Stuck},
 		{Name: "info.entityName", Val: vm.Name},
+		{Name: "info.eventChainId", Val: chain},
 	})
 	ask(vm, now.Question)
 	go func() {
@@ -240,16 +249,31 @@ func (f *front) run(
 	}()
 	const steps = 20
 	for step := int32(1); seconds > 0 && step <= steps; step++ {
-		select {
-		case <-cancel:
+		if f.cancelled(cancel, seconds/steps) {
 			return nil, failed(&types.RequestCanceled{}, "The task was canceled by a user.")
-		case <-time.After(time.Duration(seconds / steps * float64(time.Second))):
-			update(task, []types.PropertyChange{{Name: "info.progress", Val: step * 99 / steps}})
 		}
+		update(task, []types.PropertyChange{{Name: "info.progress", Val: step * 99 / steps}})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return do()
+}
+
+// cancelled waits so many seconds, or until the test wants all tasks to end.
+func (f *front) cancelled(cancel chan struct{}, seconds float64) bool {
+	const look = 50 * time.Millisecond
+	for left := time.Duration(seconds * float64(time.Second)); left > 0 && !f.control().Finish; left -= look {
+		pause := look
+		if left < look {
+			pause = left
+		}
+		select {
+		case <-cancel:
+			return true
+		case <-time.After(pause):
+		}
+	}
+	return false
 }
 
 func (f *front) cancel(task types.ManagedObjectReference, now control) soap.HasFault {

@@ -38,6 +38,7 @@ func main() {
 	templates := flag.String("templates", "", "names of templates in /DC0/vm/templates, with commas between")
 	snapshot := flag.String("snapshot", "base", "name of the snapshot that each template has")
 	monitoring := flag.String("ha", "", "HA VM monitoring of the cluster, e.g. vmMonitoringOnly")
+	pod := flag.String("pod", "", "names of datastores in the datastore cluster DC0_POD0, with commas between")
 	controlFile := flag.String("control", "", "JSON file that is read at every call, see front.go")
 	recordFile := flag.String("record", "", "file that gets a line of JSON for every call")
 	verbose := flag.Bool("verbose", false, "the simulator's own log")
@@ -48,11 +49,17 @@ func main() {
 
 	model := simulator.VPX()
 	model.Machine = *machines
+	if *pod != "" {
+		model.Pod, model.Datastore = 1, 1+len(strings.Split(*pod, ","))
+	}
 	defer model.Remove() // the datastores' folders
 	check(model.Create())
 	model.Service.Listen = &url.URL{User: url.UserPassword(*user, *password)}
 	model.Service.RegisterEndpoints = true
 	model.Service.NewServer().Close() // puts the handlers in place; we listen ourselves
+	if *pod != "" {
+		check(makePod(model.Service, strings.Split(*pod, ",")))
+	}
 	if *monitoring != "" {
 		monitor(*monitoring)
 	}
