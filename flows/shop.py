@@ -25,7 +25,7 @@ from lab.provision import (
 )
 from lab.provision.act import TellOf
 from lab.smb import connect
-from lab.trials import restore, target_of
+from lab.trials import dumps_of, restore, target_of
 
 PAST = 20
 """Hosts of a pool whose times say how long the next one takes."""
@@ -59,7 +59,7 @@ def open_shop(
         journal=journal,
         files=HostFiles(folder_in(data), inventory.controllers),
         hold=lambda name: leased(journal, name),
-        examine=lambda host: examine(host, pool, open_share, clock),
+        examine=lambda host: examine(host, pool, open_share, clock, open_dumps=open_dumps),
         owner=f"{getpass.getuser()}@{socket.gethostname()}",
         tell=tell,
         clock=clock,
@@ -113,3 +113,8 @@ def plan_for(shop: Shop, inventory: Inventory, wanted: int) -> Plan:
 
 def open_share(host: Host, share: str) -> None:
     connect(target_of(host), share, seconds=host.timeouts.connect).close()
+
+
+def open_dumps(host: Host) -> None:
+    with dumps_of(host) as source:
+        source.dumps()

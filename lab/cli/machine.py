@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from flows.bench import journal_at, leased
-from lab.cli.machine_actions import ACTIONS, ARGUMENTS, LOOKS, NEEDS, Action, Options
+from lab.cli.machine_actions import ACTIONS, ARGUMENTS, COMMANDS, LOOKS, NEEDS, Action, Options
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json
 from lab.cli.reap import reap
 from lab.inventory import Host, load
 from lab.machines import Machine, open_machine
+from lab.machines.fixed import FixedMachine
 from lab.model import ConfigurationError
 from lab.provision import folder_in
 
@@ -83,12 +84,20 @@ def _ours(data: Path, name: str, action: Action) -> Iterator[None]:
 
 
 def _check_can(host: Host, opened: Machine, action: Action) -> None:
-    needed = NEEDS.get(action)
-    if needed is None or isinstance(opened, needed):
+    if _can(opened, action):
         return
-    can = [str(a) for a in Action if a not in NEEDS or isinstance(opened, NEEDS[a])]
+    can = [str(each) for each in Action if _can(opened, each)]
+    key = COMMANDS.get(action)
     raise ConfigurationError(
         f"the machine of host '{host.name}' ({host.machine.kind}) cannot do '{action}'; "
         f"it can: {', '.join(can)}",
-        help="What each kind of machine can is in docs/explanation/machines.md.",
+        help=f"Give it a command for this, as hosts.{host.name}.machine.{key}, or do it by hand."
+        if key
+        else "What each kind of machine can is in docs/explanation/machines.md.",
     )
+
+
+def _can(opened: Machine, action: Action) -> bool:
+    if action in COMMANDS:  # all kinds can, unless by commands that were not given
+        return not isinstance(opened, FixedMachine) or opened.has_command(COMMANDS[action])
+    return action not in NEEDS or isinstance(opened, NEEDS[action])

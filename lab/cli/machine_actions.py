@@ -65,6 +65,9 @@ ARGUMENTS = {
     Action.MEDIA: "a URL or path of an ISO image, or 'eject'",
     Action.BOOT: "cd, pxe or disk",
 }
+COMMANDS = {Action.ON: "on", Action.OFF: "off", Action.RESET: "reset", Action.NMI: "interrupt"}
+"""What every machine can, with the key of its command where the machine is one of the user's commands."""
+
 POWER = {Action.ON: PowerState.ON, Action.OFF: PowerState.OFF, Action.RESET: PowerState.ON}
 
 

@@ -37,6 +37,11 @@ class FixedMachine:
         self._commands = {"on": on, "off": off, "reset": reset, "interrupt": interrupt, "state": state}
         self._seconds = seconds
 
+    def has_command(self, what: str) -> bool:
+        """Whether there is one for on, off, reset or interrupt."""
+        off_and_on = bool(self._commands["off"] and self._commands["on"])
+        return bool(self._commands[what]) or (what == "reset" and off_and_on)
+
     def power_state(self) -> PowerState:
         """Unknown without a `state` command."""
         if not self._commands["state"]:

@@ -15,35 +15,46 @@ from lab.windows.check import Check, check_host
 OpenShare = Callable[[Host, str], None]
 """Logs on over SMB, opens the share of that name and closes it again; raises LabError."""
 
+OpenDumps = Callable[[Host], None]
+"""Opens where the host's dumps are fetched from, and lists them; raises LabError."""
+
 
 class NotAccepted(GuestError):
     """A host was made, but is not fit to be handed out."""
 
-    help = "Correct the template, the member or what its pool asks for, and provision again."
+    help = "Correct what is told of it, and provision again."
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What was looked at. `drivers` are the third-party ones that run, each as service, image and version."""
+    """What was looked at. `drivers` are the third-party ones that run, each as service, image and version.
+
+    `source` is what a host that is not fit has its faults from, in words: where they are corrected.
+    """
 
     checks: tuple[Check, ...]
     drivers: tuple[tuple[str, str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    source: str = ""
 
     def check(self, name: str) -> None:
         """Raises NotAccepted that names everything that is wrong."""
         wrong = [each for each in self.checks if not each.ok]
         if wrong:
-            helps = " ".join(dict.fromkeys(each.help for each in wrong if each.help))
+            again = f"Correct {self.source}, and provision again." if self.source else ""
+            helps = " ".join(filter(None, dict.fromkeys((*(each.help for each in wrong), again))))
             raise NotAccepted(
                 f"host {name} is not fit: {'; '.join(f'{each.name}: {each.detail}' for each in wrong)}",
                 help=helps or None,
             )
 
 
-def examine(host: Host, pool: Pool, open_share: OpenShare, clock: Clock) -> Examined:
+def examine(
+    host: Host, pool: Pool, open_share: OpenShare, clock: Clock, *, open_dumps: OpenDumps | None = None
+) -> Examined:
     """Never raises a LabError: what goes wrong is a check that is not ok."""
-    checks = check_host(host, lambda h: open_machine(h, clock), open_share, clock=clock)
+    source = source_of(pool)
+    checks = check_host(host, lambda h: open_machine(h, clock), open_share, open_dumps, clock=clock)
     try:
         with open_guest(host, clock) as guest:
             before = datetime.now(UTC)
@@ -54,17 +65,27 @@ def examine(host: Host, pool: Pool, open_share: OpenShare, clock: Clock) -> Exam
         # `check_host` has met the same, most likely, and says it by itself
         told = any(not each.ok and each.detail == error.message for each in checks)
         rest = () if told else (Check("guest", False, error.message, error.help),)
-        return Examined((*checks, *rest))
+        return Examined((*checks, *rest), source=source)
     return Examined(
         (
             *checks,
-            *_build(pool, boot),
-            *_drivers(pool, found),
+            *_build(pool, boot, source),
+            *_drivers(pool, found, source),
             _clock(pool, boot, before, after),
         ),
         tuple(sorted((each.service, each.image, each.version) for each in found)),
         _meddlers(host, clock),
+        source,
     )
+
+
+def source_of(pool: Pool) -> str:
+    """Where the faults of a pool's hosts are corrected, in words."""
+    if pool.machine is not None:
+        return "the template"
+    if pool.install is not None:
+        return "the answer file, 'drivers' or 'commands' of install"
+    return "the host itself"
 
 
 def differences(examined: Sequence[tuple[str, Examined]]) -> tuple[str, ...]:
@@ -86,15 +107,15 @@ def differences(examined: Sequence[tuple[str, Examined]]) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _build(pool: Pool, boot: Boot) -> Iterable[Check]:
+def _build(pool: Pool, boot: Boot, source: str) -> Iterable[Check]:
     if pool.build is None:
         return
     fits = boot.build == pool.build
     detail = f"{boot.build}" if fits else f"{boot.build}, and the pool's is {pool.build}"
-    yield Check("build", fits, detail, "" if fits else "Correct the template, or the pool's 'build'.")
+    yield Check("build", fits, detail, "" if fits else f"Correct {source}, or the pool's 'build'.")
 
 
-def _drivers(pool: Pool, found: Sequence[Driver]) -> Iterable[Check]:
+def _drivers(pool: Pool, found: Sequence[Driver], source: str) -> Iterable[Check]:
     wanted = pool.accept.drivers
     if wanted is None:
         return
@@ -108,7 +129,7 @@ def _drivers(pool: Pool, found: Sequence[Driver]) -> Iterable[Check]:
     if extra:
         wrong.append(f"{', '.join(extra)} running, and not of the pool's list")
     detail = "; ".join(wrong) or f"the {len(has)} third-party drivers of the pool's list run"
-    yield Check("drivers", not wrong, detail, "" if not wrong else "Correct the template or accept.drivers.")
+    yield Check("drivers", not wrong, detail, "" if not wrong else f"Correct {source}, or accept.drivers.")
 
 
 def _clock(pool: Pool, boot: Boot, before: datetime, after: datetime) -> Check:

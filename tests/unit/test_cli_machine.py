@@ -28,9 +28,10 @@ hosts:
   srv1:
     address: 192.0.2.1
     expendable: true
-    machine: {kind: fixed}
-    guest: {shell: {kind: psrp, user: crash, password: {env: P}}}
+    machine: {kind: fixed, "on": ["true"], "off": ["true"]}
+    guest: &guest {shell: {kind: psrp, user: crash, password: {env: P}}}
     timeouts: {power: 0.3, poll: 0.01}
+  desk: {address: 192.0.2.3, expendable: true, machine: {kind: fixed}, guest: *guest}
   precious:
     address: 192.0.2.2
     machine: {kind: fixed}
@@ -248,8 +249,20 @@ def test_what_a_back_end_cannot_is_told_with_what_it_can(lab: Lab, arguments: li
     done = lab("machine", "srv1", *arguments)  # a real 'fixed' machine
     assert done.code == 3
     assert done.sentence == (
-        f"the machine of host 'srv1' (fixed) cannot do '{arguments[0]}'; it can: on, off, reset, nmi, state"
+        f"the machine of host 'srv1' (fixed) cannot do '{arguments[0]}'; it can: on, off, reset, state"
     )
+
+
+@pytest.mark.parametrize(
+    ("action", "key"), [("on", "on"), ("off", "off"), ("reset", "reset"), ("nmi", "interrupt")]
+)
+def test_a_command_that_was_not_given_is_what_the_machine_cannot(lab: Lab, action: str, key: str) -> None:
+    done = lab("machine", "desk", action)
+    assert (done.code, done.sentence) == (
+        3,
+        f"the machine of host 'desk' (fixed) cannot do '{action}'; it can: state",
+    )
+    assert f"hosts.desk.machine.{key}" in done.err
 
 
 def test_the_console_streams_until_the_seconds_are_over(lab: Lab, machine: Everything) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lab.inventory import Host, load
+from lab.inventory import Host, Pool, load
 from lab.journal import Journal, open_journal
 from lab.model import ConfigurationError, InfrastructureError, PowerState
 from lab.provision import (
@@ -35,6 +35,7 @@ from lab.provision import (
     reap,
 )
 from lab.provision import rack as rack_module
+from lab.provision.accept import source_of
 from lab.provision.rack import Rack
 from lab.windows.check import Check
 
@@ -50,6 +51,16 @@ hosts:
 pools:
   rack: {members: [a, b, c]}
 """
+SHELL = {"kind": "psrp", "user": "u", "password": {"env": "P"}}
+VCENTER = {"kind": "vcenter", "url": "https://vc", "user": "u", "password": {"env": "V"}}
+TEMPLATE = {"kind": "vsphere", "controller": VCENTER, "template": "ws"}
+INSTALL = {
+    "iso": "windows.iso",
+    "edition": 1,
+    "accept_license_terms": True,
+    "administrator_password": {"env": "A"},
+    "media": {"listen": "127.0.0.1"},
+}
 FIT = Examined((Check("shell", True, "logged on"),), (("X", "x.sys", "1"),))
 UNFIT = Examined((Check("build", False, "1, and the pool's is 2", "Correct it."),))
 
@@ -412,6 +423,26 @@ def test_a_rack_restores_the_baseline_and_takes_one_where_there_is_none(
     assert [rack.wipes(name) for name in "abc"] == [True, False, False]
     rack.unmake("a", print)
     assert a.asked[-1] == "restore baseline"
+
+
+@pytest.mark.parametrize(
+    ("settings", "source"),
+    [
+        ({"members": ["a"]}, "the host itself"),
+        (
+            {"members": ["a"], "install": INSTALL},
+            "the answer file, 'drivers' or 'commands' of install",
+        ),
+        ({"machine": TEMPLATE, "guest": {"shell": SHELL}}, "the template"),
+    ],
+)
+def test_a_host_that_is_not_fit_is_corrected_where_it_comes_from(
+    settings: dict[str, Any], source: str
+) -> None:
+    found = source_of(Pool.model_validate({"name": "p", **settings}))
+    with pytest.raises(NotAccepted) as caught:
+        replace(UNFIT, source=found).check("a")
+    assert caught.value.help == f"Correct it. Correct {source}, and provision again."
 
 
 def test_differences_are_told_from_the_first_host() -> None:
