@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lab.inventory.host import Host
+from lab.inventory.host import Host, PsrpShell
 from lab.inventory.machine import ControllerSettings
 from lab.inventory.paths import resolve_paths, resolve_symbols
 from lab.inventory.pool import Pool
@@ -70,7 +70,7 @@ class Inventory:
             files = ", ".join(str(f) for f in self.files) or "the inventory"
             raise ConfigurationError(
                 f"there is no host '{name}' in {files}",
-                help=f"Known hosts: {', '.join(sorted(self.hosts)) or 'none'}.{guess(name, self.hosts)}",
+                help=f"Known hosts: {_known(name, self.hosts)}",
             )
         if for_use and not found.expendable:
             raise Refused(
@@ -84,9 +84,14 @@ class Inventory:
         if found is None:
             raise ConfigurationError(
                 f"there is no pool '{name}' in {', '.join(map(str, self.files)) or 'the inventory'}",
-                help=f"Known pools: {', '.join(sorted(self.pools)) or 'none'}.{guess(name, self.pools)}",
+                help=f"Known pools: {_known(name, self.pools)}",
             )
         return found
+
+
+def _known(word: str, names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return f"{', '.join(listed) or 'none'}{guess(word, listed) or '.'}"
 
 
 def load(paths: Iterable[Path], provisioned: Path | None = None) -> Inventory:
@@ -156,8 +161,8 @@ def _add(found: dict[str, _Entry[T]], what: str, new: Mapping[str, T], source: S
         found[name] = _Entry(value, where, source)
 
 
-def _check_members(pools: Mapping[str, _Entry[Pool]], hosts: Mapping[str, object]) -> None:
-    """Every member is a host, and of one pool."""
+def _check_members(pools: Mapping[str, _Entry[Pool]], hosts: Mapping[str, _Entry[Host]]) -> None:
+    """Every member is a host, of one pool, and its shell is where an installation opens it."""
     pool_of: dict[str, str] = {}
     for name, entry in pools.items():
         for index, member in enumerate(entry.value.members):
@@ -171,6 +176,21 @@ def _check_members(pools: Mapping[str, _Entry[Pool]], hosts: Mapping[str, object
             if member in pool_of:
                 raise ConfigurationError(f"{at}: the host '{member}' is a member of pool '{pool_of[member]}'")
             pool_of[member] = name
+            _check_winrm(name, entry.value, hosts[member])
+
+
+def _check_winrm(pool: str, settings: Pool, member: _Entry[Host]) -> None:
+    """An installation opens WinRM where the member's shell will ask for it."""
+    shell, install = member.value.guest.shell, settings.install
+    if install is None or not isinstance(shell, PsrpShell) or not shell.tls:
+        return
+    if shell.tcp_port != install.winrm_port:
+        path = ("hosts", member.value.name, "guest", "shell", "port")
+        raise ConfigurationError(
+            f"{member.source.where(path)}: {dotted(path)} is {shell.tcp_port}, and install.winrm_port of pool "
+            f"'{pool}' is {install.winrm_port}",
+            help="Give both the same port: the new Windows opens WinRM on the one, and is asked on the other.",
+        )
 
 
 def json_schema() -> dict[str, Any]:

@@ -80,7 +80,8 @@ class Source:
             line = key_node.start_mark.line + 1
             key: Hashable = self._build(loader, key_node, (*path, "?"), around)
             if not isinstance(key, str):
-                raise self._error(line, f"the key {key!r} is not text; put it in quotes")
+                also = ": YAML reads it as true or false" if isinstance(key, bool) else ""
+                raise self._error(line, f"the key {key_node.value} is not text; put it in quotes{also}")
             here = (*path, key)
             if key in table:
                 raise self._error(line, f"{dotted(here)} is given twice (first on line {self._lines[here]})")

@@ -59,6 +59,7 @@ def places(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lis
         "accept_license_terms": True,
         "administrator_password": password,
         "media": {"listen": "127.0.0.1"},
+        "winrm_port": ends.winrm_tls_port,
         "timeouts": {"install": 3, "poll": 0.1},
     }
     pools = {

@@ -66,12 +66,18 @@ def test_a_pool_of_members_and_a_pool_of_clones(tmp_path: Path) -> None:
     assert (host.name, host.expendable, host.timeouts.tools) == ("ws2019-1", True, 900)
 
 
+INSTALL = """\
+    install:
+      {iso: w.iso, edition: 1, accept_license_terms: true, administrator_password: {env: A},
+       media: {listen: 127.0.0.1}, winrm_port: 5999}
+"""
 MISTAKES = {
     "neither": (HOSTS + "pools:\n  rack: {}\n", 15, "exactly one of machine and members"),
     "both": (VC + HOSTS + CLONES.removeprefix(VC) + "    members: [srv1]\n", 17, "exactly one of machine"),
     "no such host": (HOSTS + RACK.replace("srv2", "srv3"), 16, "there is no host 'srv3'; did you mean"),
     "twice": (HOSTS + RACK.replace("srv2", "SRV1"), 15, "members are named twice"),
     "in two pools": (HOSTS + RACK + "  other: {members: [srv2]}\n", 17, "a member of pool 'rack'"),
+    "winrm": (HOSTS + RACK + INSTALL, 6, "hosts.srv1.guest.shell.port is 5986, and install.winrm_port of"),
     "guest of members": (HOSTS + RACK + "    timeouts: {boot: 3}\n", 15, "bring timeouts of their own"),
     "no guest": (CLONES.replace("    guest: {", "    smb: {} #"), 4, "guest is needed with machine"),
     "template": (CLONES.replace("      snapshot: base\n", ""), 8, "clone_of and snapshot belong together"),
@@ -100,7 +106,19 @@ def test_a_mistake_names_file_line_and_key(tmp_path: Path, mistake: str) -> None
 def test_an_unknown_pool_is_guessed(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no pool 'rak'") as caught:
         load([write(tmp_path, HOSTS + RACK)]).pool("rak")
-    assert "did you mean 'rack'" in caught.value.help
+    assert caught.value.help == "Known pools: rack; did you mean 'rack'?"
+
+
+def test_a_member_is_asked_where_the_installation_opens_winrm(tmp_path: Path) -> None:
+    text = (HOSTS + RACK + INSTALL).replace("ca_file: ca.pem", "port: 5999")
+    text = text.replace("password: {env: P}}", "password: {env: P}, tls: false}")
+    assert load([write(tmp_path, text)]).pool("rack").install is not None  # srv2 is told by the plan
+
+
+def test_a_key_that_yaml_reads_as_true(tmp_path: Path) -> None:
+    text = HOSTS.replace("{kind: fixed}", "{kind: fixed, on: [x]}", 1)
+    with pytest.raises(ConfigurationError, match="the key on is not text; put it in quotes: YAML reads it"):
+        load([write(tmp_path, text)])
 
 
 def test_the_same_pool_in_two_files_is_an_error(tmp_path: Path) -> None:
