@@ -13,7 +13,8 @@ import sushy
 from sushy import auth, exceptions
 
 from lab.machines.quirks import BUSY, Behaviour, behaviour
-from lab.model import Clock, CredentialsRefused, InfrastructureError, TimedOut
+from lab.model import Clock, CredentialsRefused, InfrastructureError, LabError, TimedOut
+from lab.model.answers import limit_answers
 
 logging.getLogger("sushy").addHandler(logging.NullHandler())  # its errors reach the user as ours
 
@@ -21,6 +22,12 @@ T = TypeVar("T")
 
 READ_SECONDS = 60
 """Controllers are slow: tens of seconds for a reset are not rare."""
+
+ANSWER_SECONDS = 120.0
+"""For the whole of one answer, however slowly it comes."""
+
+MOST_ANSWER = 8 << 20
+"""Bytes of one answer; what we ask for is some KB, a controller's whole registry of messages some 100 KB."""
 
 RETRY_SECONDS = 2.0
 
@@ -53,6 +60,7 @@ class RedfishLink:
         self._clock = clock
         self._connector: Any = None
         self._system: Any = None
+        self._asking = "power", power_seconds, math.inf
         self.place = f"Redfish at {self._url}"
 
     def fresh(self) -> Any:
@@ -62,13 +70,17 @@ class RedfishLink:
 
     def system(self) -> Any:
         if self._system is None:
-            connector = sushy.connector.Connector(
+            connector = _Connector(
+                self._check,
                 self._url,
                 verify=str(self._ca_file) if self._ca_file else True,
                 default_request_timeout=READ_SECONDS,
                 connect_timeout=math.ceil(self._connect_seconds),
                 server_side_retries=1,
                 server_side_retries_delay=1,
+            )
+            limit_answers(
+                connector._session.adapters.values(), self.place, most=MOST_ANSWER, seconds=ANSWER_SECONDS
             )
             # As UTF-8 (RFC 7617); requests would send text as Latin-1.
             credentials = auth.BasicAuth(self._user.encode(), self._password.encode())
@@ -95,6 +107,7 @@ class RedfishLink:
         """
         limit = self._power_seconds if seconds is None else seconds
         deadline = self._clock.now() + limit
+        self._asking = wait, limit + READ_SECONDS, deadline + READ_SECONDS
         while True:
             try:
                 with self._translating():
@@ -105,11 +118,20 @@ class RedfishLink:
                     raise TimedOut(wait, limit, f"{self.place}: {busy}") from None
                 self._clock.sleep(min(RETRY_SECONDS, left))
 
+    def _check(self) -> None:
+        """Before each request: a controller may name more members and links than there is time to follow."""
+        wait, limit, deadline = self._asking
+        if self._clock.now() > deadline:
+            raise TimedOut(wait, limit, f"{self.place} still answers, and each answer leads to another")
+
     @contextmanager
     def _translating(self) -> Iterator[None]:
         try:
             yield
             return
+        except LabError:
+            self._system = None
+            raise
         except exceptions.AccessError as error:
             failed: Exception = self._denied(error)
         except exceptions.ConnectionError as error:
@@ -121,7 +143,7 @@ class RedfishLink:
             failed = _Busy(said(error)) if error.status_code == 503 else refused
         except exceptions.SushyError as error:
             failed = InfrastructureError(f"{self.place} refused: {_shorten(str(error))}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             failed = InfrastructureError(
                 f"{self.place} gave an answer that is not Redfish: {_shorten(str(error))}"
             )
@@ -171,6 +193,18 @@ class RedfishLink:
         lost = sorted(name for name, value in attributes.items() if kept.get(name) != value)
         if lost:
             raise InfrastructureError(f"{self.place} took {', '.join(lost)}, but does not hold them")
+
+
+class _Connector(sushy.connector.Connector):
+    """Asks before each request whether there is time left."""
+
+    def __init__(self, check: Callable[[], None], *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)  # type: ignore[no-untyped-call]
+        self._check = check
+
+    def _op(self, *args: Any, **named: Any) -> Any:
+        self._check()
+        return super()._op(*args, **named)  # type: ignore[no-untyped-call]
 
 
 class _Busy(Exception):

@@ -21,7 +21,6 @@ import requests
 from pypsrp.complex_objects import ObjectMeta, PSInvocationState
 from pypsrp.exceptions import WinRMError, WinRMTransportError, WSManFaultError
 from pypsrp.powershell import PowerShell, RunspacePool
-from pypsrp.wsman import WSMan
 from spnego.exceptions import SpnegoError
 
 from lab.inventory import PsrpShell, Timeouts
@@ -35,6 +34,7 @@ from lab.model import (
     TimedOut,
 )
 from lab.windows import shell as windows_shell
+from lab.windows.psrp_connection import OneTry, connection_of, unlimited
 from lab.windows.psrp_errors import explain, first_lines, is_refusal
 from lab.windows.shell import Parameter, Script, parse_output, too_much
 
@@ -48,7 +48,8 @@ IDLE_SECONDS = 60
 """A pool unused for longer is replaced; the guest is told to drop it after three times as long."""
 
 UNKNOWN_SHELL = 0x8033805B
-"""ERROR_WSMAN_UNEXPECTED_SELECTORS: the guest knows nothing of our pool, so nothing was run."""
+"""ERROR_WSMAN_UNEXPECTED_SELECTORS: the guest knows nothing of our pool; if it says so to the script that
+was sent, nothing was run."""
 
 _TRANSPORT_ERRORS = (
     requests.RequestException,
@@ -58,27 +59,6 @@ _TRANSPORT_ERRORS = (
     OSError,
     ValueError,
 )
-
-
-class _OneTry(WSMan):
-    """Counts what comes, and tries once.
-
-    pypsrp repeats a Receive five times after a read time-out: that hides a dead guest for minutes.
-    """
-
-    def __init__(self, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
-        self.received = 0  # bytes of all answers
-        self._send = self.transport.send
-        self.transport.send = self._counted  # type: ignore[method-assign]
-
-    def _counted(self, *args: Any, **named: Any) -> bytes:
-        answer: bytes = self._send(*args, **named)
-        self.received += len(answer)
-        return answer
-
-    def invoke(self, *args: Any, retries_on_read_timeout: int = 0, **named: Any) -> ElementTree.Element:
-        return super().invoke(*args, retries_on_read_timeout=0, **named)
 
 
 class PsrpGuestShell:
@@ -124,7 +104,7 @@ class PsrpGuestShell:
         with self._lock:
             pool, self._pool = self._pool, None
             if pool is not None:
-                with suppress(*_TRANSPORT_ERRORS):
+                with suppress(*_TRANSPORT_ERRORS, LabError):
                     pool.close()
                 with suppress(*_TRANSPORT_ERRORS):
                     pool.connection.close()
@@ -132,41 +112,58 @@ class PsrpGuestShell:
     def _run(self, script: Script, parameters: dict[str, Parameter], deadline: float) -> str:
         text = script.text()
         with self._translated():
-            pool = self._open_pool()
+            pool = self._open_pool(script, deadline)
             shell = PowerShell(pool)
             shell.add_script(text, use_local_scope=True)
             for name, value in parameters.items():
                 shell.add_parameter(name, _wire(pool, value))
-            wire = pool.connection
-            assert isinstance(wire, _OneTry)
-            before = wire.received
             shell.begin_invoke()
             self._begun = True
             while shell.state == PSInvocationState.RUNNING:
                 left = deadline - self._clock.now()
-                if left <= 0:
-                    raise TimedOut("script", self._timeouts.script, f"{script.name} still runs")
-                if wire.received - before > 2 * windows_shell.MOST_OUTPUT:
-                    raise too_much(script)
                 shell.poll_invoke(timeout=max(1, min(OPERATION_SECONDS, math.ceil(left))))
+            connection_of(pool).check = unlimited  # what is still to be said is not the script's
             errors = [first_lines(str(error)) for error in shell.streams.error]
             output = [item for item in shell.output if item is not None]
             state = shell.state
             self._used = self._clock.now()
         try:
             shell.close()
-        except _TRANSPORT_ERRORS:  # the answer is here already; the guest may be going down, as told
+        except (
+            *_TRANSPORT_ERRORS,
+            LabError,
+        ):  # the answer is here already; the guest may be going down, as told
             self._drop()
         if errors or state != PSInvocationState.COMPLETED:
             raise GuestError(f"script {script.name} failed: {'; '.join(errors) or 'it was stopped'}")
         return "".join(str(item) for item in output)
 
-    def _open_pool(self) -> RunspacePool:
+    def _limit(self, wire: OneTry, script: Script, deadline: float) -> None:
+        """Before each request: look whether there is time for it, and whether the guest has sent enough."""
+        before = wire.received
+
+        def check() -> None:
+            if self._clock.now() >= deadline:
+                seen = f"{script.name} still runs" if self._begun else f"{script.name} is not begun yet"
+                raise TimedOut("script", self._timeouts.script, seen)
+            most = 2 * windows_shell.MOST_OUTPUT
+            if wire.received - before > most:
+                raise (
+                    too_much(script)
+                    if self._begun
+                    else self._trouble(f"sent more than {most} bytes, and opened no session")
+                )
+
+        wire.check = check
+
+    def _open_pool(self, script: Script, deadline: float) -> RunspacePool:
         if self._pool is not None and self._clock.now() - self._used > IDLE_SECONDS:
             self._drop()
-        if self._pool is None:
+        if self._pool is not None:
+            self._limit(connection_of(self._pool), script, deadline)
+        else:
             seconds = math.ceil(self._timeouts.connect)
-            connection = _OneTry(
+            connection = OneTry(
                 self._address,
                 port=self._port,
                 username=self._user,
@@ -180,7 +177,10 @@ class PsrpGuestShell:
                 operation_timeout=seconds,
                 read_timeout=seconds + 2,
                 no_proxy=True,
+                place=self._place(),
+                answer_seconds=2 * (OPERATION_SECONDS + seconds),
             )
+            self._limit(connection, script, deadline)
             pool = RunspacePool(connection, no_profile=True, idle_timeout=3 * IDLE_SECONDS)
             try:
                 pool.open()
@@ -209,7 +209,7 @@ class PsrpGuestShell:
             raise
         except WSManFaultError as error:
             self._drop()
-            if reused and error.code == UNKNOWN_SHELL:
+            if reused and not self._begun and error.code == UNKNOWN_SHELL:
                 raise _PoolGone from None
             if error.code is None and error.reason is None:
                 raise self._trouble("does not answer as WinRM", "Is this the port of WinRM?") from None

@@ -49,7 +49,7 @@ def parse_output(script: Script, text: str) -> list[dict[str, Any]]:
     """The JSON array a script wrote. Raises GuestError when it is anything else."""
     try:
         rows = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         rows = None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise GuestError(f"script {script.name} did not answer with a JSON array of objects: {text[:200]!r}")

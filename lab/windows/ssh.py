@@ -58,8 +58,7 @@ class SshGuestShell:
     """See `lab.windows.shell.Shell`. Safe to use from several threads, one script at a time.
 
     A connection that was idle is asked for a sign of life before it is used again, and replaced when it gives
-    none. A script that was sent is
-    never sent a second time: it may have run.
+    none. A script that was sent is never sent a second time: it may have run.
     """
 
     def __init__(self, access: SshAccess, *, powershell: str, timeouts: Timeouts, clock: Clock) -> None:
@@ -196,7 +195,7 @@ def _framed(output: bytes, mark: bytes) -> dict[str, Any]:
         return {}
     try:
         answer = json.loads(base64.b64decode(b"".join(encoded.split()), validate=True))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
 

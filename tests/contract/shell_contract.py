@@ -127,7 +127,13 @@ class ShellContract:
         assert "\n" not in str(caught.value)
         assert shell.run(said("echo")) == [{}]
 
-    @pytest.mark.parametrize("text", ["Loading module… [{}]", "", "{}", "[1]", "null", "[{}] [{}]", '[{"a":'])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("Loading module… [{}]", "", "{}", "[1]", "null", "[{}] [{}]", '[{"a":'),
+            pytest.param("[" * 100_000, id="nested without end"),
+        ],
+    )
     def test_what_is_no_array_of_objects_is_refused(self, shell: Shell, text: str) -> None:
         with pytest.raises(GuestError, match="did not answer with a JSON array of objects"):
             shell.run(said(f"say {text}"))

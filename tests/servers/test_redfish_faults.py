@@ -131,6 +131,24 @@ def test_answers_that_are_no_systems(emulator: Emulator, front: Front, answer: A
         assert front.url in error.message
 
 
+def test_a_controller_that_always_has_one_more(emulator: Emulator, front: Front) -> None:
+    """Each answer is small, quick and right, and names more to look at than there is time for."""
+
+    class Ticking(Steps):
+        def now(self) -> float:
+            self.time += 1
+            return self.time
+
+    many = [{"@odata.id": f"/redfish/v1/Managers/m{n}"} for n in range(5000)]
+    front.alter.append((THE_SYSTEM, lambda system: system["Links"].update(ManagedBy=many)))
+    front.answers[r"GET /redfish/v1/Managers/m\d+"] = (200, {"Id": "m", "Name": "m", "UUID": "u"})
+    machine = emulator.machine(url=front.url, clock=Ticking(), power_seconds=5)
+    with pytest.raises(TimedOut, match=r"waited 65 s for power; .*and each answer leads to another$"):
+        machine.boot_once(BootDevice.PXE)
+    assert len(front.seen) < 100
+    assert machine.power_state() in PowerState
+
+
 # Resets
 
 
