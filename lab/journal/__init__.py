@@ -8,7 +8,17 @@ from lab.journal.cases import CaseSummary
 from lab.journal.journal import Journal, open_journal
 from lab.journal.leases import Lease
 from lab.journal.provisions import Provision
-from lab.journal.trials import RunningTrial
+from lab.journal.trials import Heartbeat, RunningTrial
 from lab.journal.undo import JSON, Undo
 
-__all__ = ["JSON", "CaseSummary", "Journal", "Lease", "Provision", "RunningTrial", "Undo", "open_journal"]
+__all__ = [
+    "JSON",
+    "CaseSummary",
+    "Heartbeat",
+    "Journal",
+    "Lease",
+    "Provision",
+    "RunningTrial",
+    "Undo",
+    "open_journal",
+]

@@ -141,6 +141,12 @@ def set_drivers(connection: Connection, case_id: str, drivers: tuple[Driver, ...
     connection.execute(update(schema.case).where(schema.case.c.id == case_id).values(values))
 
 
+def set_load(connection: Connection, case_id: str, load: LoadPlan) -> None:
+    claim(connection, case_id)
+    values = {"load": codec.load_plan.encode(load)}
+    connection.execute(update(schema.case).where(schema.case.c.id == case_id).values(values))
+
+
 def set_verdict(connection: Connection, case_id: str, verdict: Verdict) -> None:
     claim(connection, case_id)
     values = {"verdict": codec.verdict.encode(verdict)}

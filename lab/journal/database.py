@@ -187,10 +187,10 @@ def _make_schema(database: Database, local: bool) -> None:
             if found is None:
                 schema.metadata.create_all(connection)
                 connection.execute(insert(schema.version).values(version=schema.SCHEMA_VERSION))
-                connection.execute(insert(schema.lab).values(id=new_lab_id()))
             elif found < schema.SCHEMA_VERSION:
                 schema.metadata.create_all(connection)
                 connection.execute(update(schema.version).values(version=schema.SCHEMA_VERSION))
+            if found != schema.SCHEMA_VERSION and connection.execute(select(schema.lab)).first() is None:
                 connection.execute(insert(schema.lab).values(id=new_lab_id()))
     except DBAPIError as error:
         if "database is locked" in str(error):

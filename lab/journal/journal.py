@@ -13,7 +13,7 @@ from lab.journal.database import Database, open_database
 from lab.journal.leases import Lease
 from lab.journal.provisions import Provision
 from lab.journal.times import utc_now
-from lab.journal.trials import RunningTrial
+from lab.journal.trials import Heartbeat, RunningTrial
 from lab.journal.undo import JSON, Undo
 from lab.model import (
     Case,
@@ -100,6 +100,11 @@ class Journal:
         with self._database.write() as c:
             cases.set_drivers(c, case_id, tuple(drivers))
 
+    def set_load(self, case_id: str, load: LoadPlan) -> None:
+        """Keep another usual load of the case's trials to come."""
+        with self._database.write() as c:
+            cases.set_load(c, case_id, load)
+
     def set_verdict(self, case_id: str, verdict: Verdict) -> None:
         with self._database.write() as c:
             cases.set_verdict(c, case_id, verdict)
@@ -148,6 +153,14 @@ class Journal:
         """
         with self._database.write() as c:
             trials.end(c, self._now(), case_id, number, outcome, frozenset(enabled), load, seconds)
+
+    def beat(self, case_id: str, number: int, beat: Heartbeat) -> None:
+        """Write how far a running trial is; of the second one of a trial only `seconds` counts.
+
+        Raises InfrastructureError when it has ended already, ConfigurationError when there is none.
+        """
+        with self._database.write() as c:
+            trials.beat(c, self._now(), case_id, number, beat)
 
     def running_trials(self) -> list[RunningTrial]:
         """Trials of all cases that have not ended, oldest first."""

@@ -6,10 +6,23 @@ Times are UTC, ISO 8601 with milliseconds: fixed width, so text order is time or
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, ForeignKeyConstraint, Index, Integer, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
 
-SCHEMA_VERSION = 3
-"""2 has `provision`, 3 has `lab`; an older journal gets the tables that it lacks when it is opened."""
+SCHEMA_VERSION = 4
+"""2 has `provision`, 3 has `lab`, 4 has `heartbeat`; an older journal gets the tables that it lacks when it
+is opened."""
 
 metadata = MetaData()
 
@@ -46,6 +59,20 @@ trial = Table(
     Column("enabled", Text),
     Column("load", Text),
     Column("seconds", Float),
+)
+
+heartbeat = Table(  # of trials that run; a trial that ends takes its own with it
+    "lab_heartbeat",
+    metadata,
+    Column("case_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("time", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("boot", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),  # record ids of Windows' logs have 64 bits
+    Column("enabled", Text, nullable=False),
+    Column("stale", LargeBinary),
+    ForeignKeyConstraint(["case_id", "number"], ["lab_trial.case_id", "lab_trial.number"]),
 )
 
 crash = Table(

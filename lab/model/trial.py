@@ -28,6 +28,7 @@ class InvalidReason(StrEnum):
     LOAD_NOT_DELIVERED = "load not delivered"
     OURS = "caused by the lab"
     INTERRUPTED = "interrupted"
+    NOT_BOOTED = "did not boot"  # with this set of drivers, after a restart that was asked for
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,13 @@ class Crashed:
 
 @dataclass(frozen=True)
 class Survived:
-    """The host stood `after` seconds of load."""
+    """The host stood `after` seconds of load.
+
+    `cut_short` says why the trial ended before its plan; "" when it did not.
+    """
 
     after: float
+    cut_short: str = ""
     kind: Literal["survived"] = "survived"
 
 
