@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from lab.model import Case, Crashed, Invalid, Verdict, VerdictKind
-from lab.report import bugchecks, crash, drivers, words
+from lab.report import bugchecks, crash, culprits, drivers, words
 from lab.report.drivers import DriverCard
 from lab.report.untested import Untested, images
 
@@ -25,8 +26,10 @@ def actions(
     if verdict is None:
         return ()
     match verdict.kind:
-        case VerdictKind.DRIVER:
+        case VerdictKind.DRIVER | VerdictKind.EACH_OF:
             return _against(case, cards)
+        case VerdictKind.PAIR | VerdictKind.TRIPLE:
+            return _break_up(case, cards)
         case VerdictKind.ONE_OF:
             either = words.names([c.image for c in cards], "or")
             return (
@@ -45,7 +48,7 @@ def actions(
                 Action("Test memory and processor", "A fault of the hardware can look like any bugcheck."),
                 *_send(case, tuple(u.card for u in untested if u.named), windows=True),
             )
-        case _:
+        case VerdictKind.NOT_REPRODUCIBLE | VerdictKind.UNDECIDED:
             return (
                 *_free(untested),
                 Action(
@@ -53,25 +56,58 @@ def actions(
                     "No driver is proven. Keep the server's dumps, and collect the next one.",
                 ),
             )
+        case _:
+            assert_never(verdict.kind)
 
 
 def _against(case: Case, cards: tuple[DriverCard, ...]) -> tuple[Action, ...]:
+    """Each of the drivers has to go, or to be replaced."""
     found = []
+    if case.verdict and case.verdict.kind is VerdictKind.EACH_OF:
+        why = "Each of them crashes the server by itself: with one left as it is, nothing is won."
+        found.append(Action(f"Deal with {'both' if len(cards) == 2 else 'all of them'}", why))
     for card in cards:
-        what = card.name or card.image
-        newer = f" than {card.version}" if card.version else ""
-        vendor = card.company or "its vendor"
-        text = f"Ask {vendor} for a version newer{newer}, or remove {card.image} until there is one."
-        found.append(Action(f"Update or remove {what}", text))
-        if card.pinned:
-            found.append(Action(f"Do not simply switch {card.image} off", f"It is needed: {card.pinned}."))
-    found += _send(case, cards)
-    title = case.expected
-    name = f"0x{title.code:X}" + (f"/0x{title.sub_code:X}" if title.sub_code else "")
-    found.append(
-        Action("Watch the server afterwards", f"The stop {name} must not come back under the usual load.")
-    )
-    return tuple(found)
+        found.append(Action(f"Update or remove {card.name or card.image}", _newer(card)))
+        found += _pinned(card)
+    return (*found, *_send(case, cards), _watch(case))
+
+
+def _break_up(case: Case, cards: tuple[DriverCard, ...]) -> tuple[Action, ...]:
+    """It takes all of the drivers: one of them fewer is enough."""
+    either = words.names([c.image for c in cards], "or")
+    one = "the one that you can do without more easily" if len(cards) == 2 else "the one you need least"
+    found = [
+        Action(
+            f"Remove {either}, until there is a newer version",
+            f"One of them is enough, for the crash takes {_all(cards)}: {one}.",
+        )
+    ]
+    for card in cards:
+        found.append(Action(f"Look for an update of {card.name or card.image}", _newer(card, removal=False)))
+        found += _pinned(card)
+    return (*found, *_send(case, cards), _watch(case))
+
+
+def _all(cards: tuple[DriverCard, ...]) -> str:
+    return "both" if len(cards) == 2 else f"all {len(cards)}"
+
+
+def _newer(card: DriverCard, *, removal: bool = True) -> str:
+    newer = f" than {card.version}" if card.version else ""
+    rest = f", or remove {card.image} until there is one" if removal else ""
+    return f"Ask {card.company or 'its vendor'} for a version newer{newer}{rest}."
+
+
+def _pinned(card: DriverCard) -> tuple[Action, ...]:
+    if not card.pinned:
+        return ()
+    return (Action(f"Do not simply switch {card.image} off", f"It is needed: {card.pinned}."),)
+
+
+def _watch(case: Case) -> Action:
+    stop = case.expected
+    name = f"0x{stop.code:X}" + (f"/0x{stop.sub_code:X}" if stop.sub_code else "")
+    return Action("Watch the server afterwards", f"The stop {name} must not come back under the usual load.")
 
 
 def _free(untested: tuple[Untested, ...]) -> tuple[Action, ...]:
@@ -141,10 +177,9 @@ def decide(case: Case, verdict: Verdict | None, untested: tuple[Untested, ...]) 
     if untested:
         found.append(f"Trials without {_few(untested)}, on a host where that is safe.")
     match verdict.kind:
-        case VerdictKind.DRIVER if not verdict.confirmed_by:
-            found.append(
-                f"A trial without {words.names(accused)} that stands, and one with it alone that crashes."
-            )
+        case VerdictKind.DRIVER | VerdictKind.PAIR | VerdictKind.TRIPLE | VerdictKind.EACH_OF:
+            if not verdict.confirmed_by:
+                found.append(_confirmation(verdict.kind, accused))
         case VerdictKind.ONE_OF:
             found.append(f"A trial in which only one of {words.names(accused)} is on.")
             for service in verdict.culprits:
@@ -178,7 +213,20 @@ def decide(case: Case, verdict: Verdict | None, untested: tuple[Untested, ...]) 
                     "A crash with I/O verification (0x10) on: it stops in the call that changes the count."
                 )
             found += _no_dump_reasons(case)
+        case _:
+            assert_never(verdict.kind)
     return tuple(found)
+
+
+def _confirmation(kind: VerdictKind, accused: tuple[str, ...]) -> str:
+    """The trials that would confirm a verdict that none confirms."""
+    them, each = words.names(accused), words.names(accused, "or")
+    if kind is VerdictKind.EACH_OF:
+        return f"A trial without {them} that stands, and for each of them one with it alone that crashes."
+    if kind in culprits.TOGETHER:
+        return f"A trial with {them} alone that crashes, and trials that stand, each without {each}."
+    it = "it" if len(accused) == 1 else "them"
+    return f"A trial without {them} that stands, and one with {it} alone that crashes."
 
 
 def _no_dump_reasons(case: Case) -> list[str]:

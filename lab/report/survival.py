@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lab.model import Case, Crashed, Invalid, Relation, Survived, Trial, VerdictKind
-from lab.report import drivers, words
+from lab.model import Case, Crashed, Invalid, Relation, Survived, Trial
+from lab.report import culprits, drivers, words
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def time_under_load(trial: Trial) -> float:
 
 def has(trial: Trial, services: tuple[str, ...]) -> bool:
     """True if any of `services` really ran in the trial."""
-    ran = {s.casefold() for s in trial.enabled}
-    return any(s.casefold() in ran for s in services)
+    return bool(culprits.on(trial, services))
 
 
 def alone(case: Case, trial: Trial, services: tuple[str, ...]) -> bool:
@@ -78,19 +77,16 @@ def mean_time_to_crash(trials: list[Trial]) -> float | None:
 
 
 def split(case: Case) -> tuple[list[Trial], list[Trial]]:
-    """Trials that count, with and without the culprits; without culprits all are in the first list."""
+    """Trials that count: those in which the verdict lets the crash be expected, and the others.
+
+    Without culprits all are in the first list.
+    """
     trials = [t for t in case.trials if counts(t)]
     verdict = case.verdict
-    if (
-        verdict is None
-        or not verdict.culprits
-        or verdict.kind not in (VerdictKind.DRIVER, VerdictKind.ONE_OF)
-    ):
+    if verdict is None or not culprits.named(verdict):
         return trials, []
-    return (
-        [t for t in trials if has(t, verdict.culprits)],
-        [t for t in trials if not has(t, verdict.culprits)],
-    )
+    with_them = [t for t in trials if culprits.armed(verdict, t)]
+    return with_them, [t for t in trials if not culprits.armed(verdict, t)]
 
 
 def survival(case: Case) -> Survival | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
-from lab.model import Case, Crashed, Relation, Survived, Trial, Verdict, VerdictKind
-from lab.report import advice, bugchecks, drivers, survival, words
+from lab.model import Case, Crashed, Trial, Verdict, VerdictKind
+from lab.report import advice, bugchecks, culprits, drivers, survival, words
 from lab.report.advice import Action
 from lab.report.drivers import DriverCard
+from lab.report.headline import apc_count, headline
 from lab.report.untested import Untested, images, told, untested
 
 
@@ -16,6 +18,8 @@ class Answer:
     """The verdict to show. `headline` is one sentence in pieces: (text, is a driver's name)."""
 
     kind: str  # VerdictKind's value, or "open"
+    settled: bool  # it names who is to blame: the page may be loud
+    who: str  # what the list of culprits is called
     label: str
     headline: tuple[tuple[str, bool], ...]
     plain: str
@@ -38,6 +42,9 @@ class Answer:
 
 LABELS = {
     VerdictKind.DRIVER: "Culprit found",
+    VerdictKind.PAIR: "Two culprits that act together",
+    VerdictKind.TRIPLE: "Three culprits that act together",
+    VerdictKind.EACH_OF: "Several culprits",
     VerdictKind.ONE_OF: "One of several",
     VerdictKind.SYSTEM: "Not a third-party driver",
     VerdictKind.NOT_REPRODUCIBLE: "Not reproduced",
@@ -51,8 +58,10 @@ def answer(case: Case) -> Answer:
     open_ones = untested(case)
     return Answer(
         kind=verdict.kind.value if verdict else "open",
+        settled=verdict is not None and verdict.kind in culprits.SETTLED,
+        who=_who(verdict),
         label=_label(verdict, open_ones),
-        headline=_headline(case, verdict, open_ones),
+        headline=headline(case, verdict, open_ones),
         plain=_plain(case),
         percent=words.percent(verdict.probability) if verdict and _has_number(verdict) else "",
         share=round(100 * min(max(verdict.probability, 0.0), 1.0), 1) if verdict else 0.0,
@@ -74,6 +83,22 @@ def _label(verdict: Verdict | None, open_ones: tuple[Untested, ...]) -> str:
     if verdict.kind is VerdictKind.SYSTEM and open_ones:
         return "Not a removable third-party driver"
     return LABELS[verdict.kind]
+
+
+def _who(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "The candidates"
+    match verdict.kind:
+        case VerdictKind.DRIVER:
+            return "The driver" if len(verdict.culprits) == 1 else "The drivers"
+        case VerdictKind.PAIR | VerdictKind.TRIPLE:
+            return "The drivers, which act only together"
+        case VerdictKind.EACH_OF:
+            return "The drivers, each of which is enough"
+        case VerdictKind.ONE_OF | VerdictKind.SYSTEM | VerdictKind.NOT_REPRODUCIBLE | VerdictKind.UNDECIDED:
+            return "The candidates"
+        case _:
+            assert_never(verdict.kind)
 
 
 def _has_number(verdict: Verdict) -> bool:
@@ -121,91 +146,9 @@ def _because(verdict: Verdict | None, open_ones: tuple[Untested, ...]) -> tuple[
     if verdict is None:
         return ()
     reasons = tuple(r for r in verdict.because if not told(r, open_ones))
-    if verdict.kind is VerdictKind.DRIVER and verdict.confirmed_by:
+    if verdict.kind in culprits.SETTLED and verdict.confirmed_by:
         reasons = tuple(r for r in reasons if not r.startswith(_REPEATS))
     return tuple(words.sentence(r) for r in reasons)
-
-
-def apc_count(case: Case) -> str:
-    """The signed count, from the dumps or else from the trials' bugchecks."""
-    if not bugchecks.about_apc(case.expected):
-        return ""
-    ours = (Relation.SAME, Relation.SIBLING)
-    first = [case.crashes[case.customer]] if case.customer in case.crashes else []
-    stops = [t.bugcheck for t in (*first, *case.crashes.values())]
-    stops += [
-        t.outcome.bugcheck
-        for t in case.trials
-        if isinstance(t.outcome, Crashed) and t.outcome.relation in ours
-    ]
-    found = (bugchecks.apc_count(b) for b in stops)
-    return next((words.signed(c) for c in found if c), "")
-
-
-def _fault(case: Case) -> str:
-    """What the culprit does, as a verb phrase for "it"."""
-    if not bugchecks.about_apc(case.expected):
-        return "causes the crash"
-    return "enables APCs it never disabled" if apc_count(case).startswith("+") else "leaves APCs disabled"
-
-
-def stops_without(case: Case) -> bool:
-    """True if trials without the culprits stood and none crashed."""
-    _, without = survival.split(case)
-    return bool(without) and all(isinstance(t.outcome, Survived) for t in without)
-
-
-def _headline(
-    case: Case, verdict: Verdict | None, open_ones: tuple[Untested, ...]
-) -> tuple[tuple[str, bool], ...]:
-    if verdict is None:
-        return (("This case is still open.", False),)
-    accused = [drivers.image(case, s) for s in verdict.culprits]
-    match verdict.kind:
-        case VerdictKind.DRIVER if len(accused) > 1:
-            what = (
-                "together leave APCs disabled"
-                if bugchecks.about_apc(case.expected)
-                else "together cause the crash"
-            )
-            return (*_listed(accused, "and"), (f" {what}{_and_stops(case, 'them')}.", False))
-        case VerdictKind.DRIVER:
-            return (*_listed(accused, "and"), (f" {_fault(case)}{_and_stops(case, 'it')}.", False))
-        case VerdictKind.ONE_OF:
-            return (("Either ", False), *_listed(accused, "or"), (f" {_fault(case)}.", False))
-        case VerdictKind.SYSTEM if open_ones:
-            none = "None of the removable third-party drivers is to blame: the crash comes without them."
-            return ((none, False),)
-        case VerdictKind.SYSTEM:
-            return (("No third-party driver is to blame: the crash comes without them.", False),)
-        case VerdictKind.NOT_REPRODUCIBLE:
-            return (("The crash did not come back in the lab.", False),)
-        case VerdictKind.UNDECIDED if accused and open_ones:
-            maybe = (("Not decided yet: it may be ", False), *_listed(accused, "or"))
-            were = "was" if len(open_ones) == 1 else "were"
-            rest = (f", which {were} never switched off.", False)
-            return (*maybe, ("; or ", False), *_listed([*images(open_ones)], "or"), rest)
-        case VerdictKind.UNDECIDED if accused:
-            return (("Not decided yet: it may be ", False), *_listed(accused, "or"), (".", False))
-        case VerdictKind.UNDECIDED if open_ones:
-            were = "was" if len(open_ones) == 1 else "were"
-            rest = (f", which {were} never switched off.", False)
-            return (("Not decided yet: evidence names ", False), *_listed([*images(open_ones)], "and"), rest)
-        case _:
-            return (("Not decided yet: the trials do not single out a driver.", False),)
-
-
-def _and_stops(case: Case, it: str) -> str:
-    return f"; removing {it} stops the crash" if stops_without(case) else ""
-
-
-def _listed(images: list[str], last: str) -> tuple[tuple[str, bool], ...]:
-    pieces: list[tuple[str, bool]] = []
-    for i, image in enumerate(images):
-        if i:
-            pieces.append((f" {last} " if i == len(images) - 1 else ", ", False))
-        pieces.append((image, True))
-    return tuple(pieces)
 
 
 def _plain(case: Case) -> str:
@@ -235,20 +178,22 @@ def _proof(case: Case) -> tuple[str, ...]:
     return tuple(_confirmed(how, ended, trials, mean) for (how, ended), trials in kinds.items())
 
 
-def _setting(case: Case, trial: Trial, culprits: tuple[str, ...]) -> str:
+def _setting(case: Case, trial: Trial, named: tuple[str, ...]) -> str:
     """How the culprits stood in a trial: "With it alone", "Without it"."""
-    it = "it" if len(culprits) == 1 else "them"
-    on = [drivers.image(case, s) for s in culprits if survival.has(trial, (s,))]
-    off = [drivers.image(case, s) for s in culprits if not survival.has(trial, (s,))]
-    if not culprits:
+    it = "it" if len(named) == 1 else "them"
+    ran = culprits.on(trial, named)
+    on = [drivers.image(case, s) for s in ran]
+    off = [drivers.image(case, s) for s in named if s not in ran]
+    if not named:
         if case.verdict and case.verdict.kind is VerdictKind.SYSTEM and not _removable(case, trial):
             return "With every removable third-party driver off"
         return f"With {words.count(len(trial.enabled), 'third-party driver')} on"
+    alone = survival.alone(case, trial, named)
     if on and off:
         return f"With {words.names(on)} on and {words.names(off)} off"
     if off:
         return f"Without {it}"
-    return f"With {it} alone" if survival.alone(case, trial, culprits) else f"With {it} on"
+    return f"With {it} alone" if alone else f"With {it} on"
 
 
 def _removable(case: Case, trial: Trial) -> bool:
@@ -275,4 +220,6 @@ def _against(case: Case) -> str:
         return ""
     trials = f"trial{'s' if len(crashed) > 1 else ''} {words.names(crashed)}"
     it = "it" if len(case.verdict.culprits) == 1 else "all of them"
+    if case.verdict.kind in culprits.TOGETHER:
+        it = "at least one of them"
     return f"Against this verdict: {trials} crashed with {it} off."
