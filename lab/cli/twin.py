@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import ipaddress
 import json as jsonlib
 import os
 import signal
@@ -42,6 +43,20 @@ def checked_build(build: int) -> int:
     return build
 
 
+def checked_host(host: str) -> str:
+    """An IPv4 address of this computer alone; a twin has a guest's open doors, and a password at most."""
+    try:
+        address = ipaddress.IPv4Address(host)
+    except ValueError:
+        address = None
+    if address is None or not address.is_loopback:
+        raise ConfigurationError(
+            f"the twin listens on addresses of this computer alone, and '{host}' is none",
+            help="Choose one of 127.0.0.1 to 127.255.255.254, such as 127.0.0.2 for a second twin.",
+        )
+    return str(address)
+
+
 @app.command()
 def drivers(build: Build = 17763, json: Json = False) -> None:
     """The services that can be planted as the culprit."""
@@ -66,6 +81,10 @@ def serve(
         str | None, typer.Option(help="Plant this service; the seed chooses otherwise.")
     ] = None,
     speed: Annotated[float, typer.Option(min=1, help="Guest seconds in one real second.")] = 60.0,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on, of 127.0.0.0/8; each further twin needs one of its own."),
+    ] = "127.0.0.1",
     winrm_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 15985,
     winrm_tls_port: Annotated[int, typer.Option(min=0, max=65535, help="WinRM over HTTPS.")] = 15986,
     smb_port: Annotated[int, typer.Option(min=0, max=65535)] = 14445,
@@ -93,6 +112,7 @@ def serve(
             culprit=culprit,
             password=password,
             speed=speed,
+            host=checked_host(host),
             winrm_port=winrm_port,
             winrm_tls_port=winrm_tls_port,
             smb_port=smb_port,
@@ -130,7 +150,7 @@ def _serve(twin: Twin, done: threading.Event) -> None:
         twin.stop()
         raise ConfigurationError(
             f"the twin cannot listen: {error.strerror or error}",
-            help="Choose other ports; 0 takes a free one.",
+            help="Choose other ports, or another --host for another twin; port 0 takes a free one.",
         ) from None
     print(jsonlib.dumps(asdict(endpoints)), flush=True)
     errors.print("the twin is up; Ctrl-C ends it")
