@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -12,13 +12,13 @@ from pathlib import Path
 import typer
 from rich.markup import escape
 
-from flows.bench import bury_the_dead, journal_at
+from flows.bench import bury_the_dead, journal_at, leased
 from flows.shop import open_desk
 from lab.cli.console import errors, out
-from lab.inventory import Inventory, VcenterController, load
+from lab.inventory import Host, Inventory, VcenterController, VsphereMachine, load
 from lab.journal import Journal
 from lab.model import InfrastructureError, LabError
-from lab.provision import folder_in
+from lab.provision import folder_in, hand_back
 from lab.provision import reap as take_back
 
 
@@ -38,7 +38,7 @@ def reap(inventory: list[Path], data: Path, *, dry_run: bool, json: bool) -> Non
     journal = journal_at(data)
     for lease in journal.leases():
         bury_the_dead(journal, lease.host)
-    rows = [*_half_made(known, data, journal, dry_run), *_unknown(known, journal, dry_run)]
+    rows = [*_half_made(known, data, journal, dry_run), *_unknown(known, data, journal, dry_run)]
     if json:
         typer.echo(jsonlib.dumps([asdict(each) for each in rows]))
     else:
@@ -67,30 +67,52 @@ def _half_made(known: Inventory, data: Path, journal: Journal, dry_run: bool) ->
             if entry.ready is None and entry.host not in making:
                 yield Row(entry.host, entry.pool, f"{why} since {entry.intended}, by {entry.owner}")
         return
-    desk = open_desk(known, data, journal, lambda name, text: errors.print(f"[dim]{name}: {text}[/]"))
-    for each in take_back(desk):
+    for each in take_back(open_desk(known, data, journal, _tell)):
         yield Row(each.name, each.pool, why, each.kept)
 
 
-def _unknown(known: Inventory, journal: Journal, dry_run: bool) -> Iterator[Row]:
-    """Machines in vCenters that bear this lab's marks, and that neither inventory nor journal has."""
+def _unknown(known: Inventory, data: Path, journal: Journal, dry_run: bool) -> Iterator[Row]:
+    """Machines in vCenters that bear this lab's marks, and whose time is past or that nobody knows."""
     controllers = {
         name: each for name, each in known.controllers.items() if isinstance(each, VcenterController)
     }
     if not controllers or find_spec("pyVmomi") is None:
         return
     from lab.machines.vsphere import connect
-    from lab.machines.vsphere.reap import Known
-    from lab.machines.vsphere.reap import reap as delete_unknown
+    from lab.machines.vsphere.reap import Known, Orphan
+    from lab.machines.vsphere.reap import reap as delete_unwanted
+
+    desk = open_desk(known, data, journal, _tell)
+
+    def take(orphan: Orphan, delete: Callable[[], None]) -> None:
+        """A host that is handed out is handed back, so that no file and no entry of it stays."""
+        out = {entry.host for entry in journal.provisions() if entry.ready}
+        host = known.hosts.get(orphan.host)
+        if host is not None and host.name in out and _is(host, orphan.uuid):
+            hand_back(desk, host.name)
+            return
+        with leased(journal, orphan.host):
+            delete()
+
+    def now_known() -> Known:
+        hosts = frozenset(known.hosts) | {entry.host for entry in journal.provisions()}
+        busy = {each.host: f"leased by {each.owner} until {each.expires}" for each in journal.leases()}
+        return Known(hosts, busy=busy)
 
     for name, controller in controllers.items():
         try:
-            hosts = frozenset(known.hosts) | {entry.host for entry in journal.provisions()}
-            busy = frozenset(lease.host for lease in journal.leases())
             lab, now = journal.lab_id(), datetime.now(UTC)
-            orphans = delete_unknown(connect(controller), lab, Known(hosts, busy=busy), now, dry_run=dry_run)
+            orphans = delete_unwanted(connect(controller), lab, now_known, now, dry_run=dry_run, take=take)
         except LabError as error:
             yield Row(f"what is in {name}", "", "it cannot be looked at", error.message)
             continue
         for each in orphans:
-            yield Row(each.path, "", each.why, each.error)
+            yield Row(each.path, "", each.why, each.error and f"{each.why}, and {each.error}")
+
+
+def _is(host: Host, uuid: str) -> bool:
+    return isinstance(host.machine, VsphereMachine) and host.machine.vm == uuid
+
+
+def _tell(name: str, text: str) -> None:
+    errors.print(f"[dim]{escape(name)}: {escape(text)}[/]", soft_wrap=True)

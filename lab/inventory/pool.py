@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from lab.inventory.host import GuestSettings, Host, SmbSettings, Timeouts
@@ -33,6 +34,26 @@ def _ipv4(value: object) -> object:
 
 
 IPv4 = Annotated[Text, BeforeValidator(_ipv4)]
+
+
+def _span(value: object) -> object:
+    found = re.fullmatch(SPAN, value) if isinstance(value, str) else None
+    if found is None:
+        raise PydanticCustomError(
+            "span", "'{text}' is no number of hours, days or weeks, as in 36h, 90d or 2w", {"text": value}
+        )
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+SPAN = r"([1-9][0-9]{0,3})([hdw])"
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+Span = Annotated[
+    timedelta,
+    BeforeValidator(_span),
+    WithJsonSchema({"type": "string", "pattern": f"^{SPAN}$"}),
+]
+"""A number of hours, days or weeks, as in 36h, 90d or 2w."""
 
 
 class CloneNetwork(Settings):
@@ -184,6 +205,14 @@ class Pool(Settings):
     make_seconds: Annotated[
         Seconds | None, Field(description="what one host usually takes, for the plan; none: as past ones")
     ] = None
+    keep_for: Annotated[
+        Span,
+        Field(
+            description="with machine: how long a host may be kept, as in 36h, 90d or 2w; after that 'lab "
+            "machine reap' deletes it when nobody uses it",
+            json_schema_extra={"default": "90d"},
+        ),
+    ] = timedelta(days=90)
     notes: str = ""
 
     @model_validator(mode="after")
@@ -194,6 +223,8 @@ class Pool(Settings):
             )
         if bool(self.members) == (self.machine is not None):
             raise PydanticCustomError("members", "exactly one of machine and members is needed")
+        if self.members and "keep_for" in self.model_fields_set:
+            raise PydanticCustomError("keep_for", "keep_for is for hosts that are made")
         if self.members and (own := self.model_fields_set & _OF_A_HOST):
             raise PydanticCustomError("members", "members bring {key} of their own", {"key": min(own)})
         if self.install is not None and not self.members:

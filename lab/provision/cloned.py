@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -18,9 +18,6 @@ from lab.model import Clock, ConfigurationError, InfrastructureError
 from lab.provision.act import StoppingClock
 from lab.provision.maker import Lab, Stock, Tell
 from lab.windows import open_guest
-
-WANTED = timedelta(days=90)
-"""After that a clone of ours may be deleted by any lab that has our id, wherever its host's file is."""
 
 
 class Cloned:
@@ -60,7 +57,7 @@ class Cloned:
         made = self._clones.make(
             self._order(name.rpartition("-")[2]),
             f"{socket.gethostname()}:{os.getpid()}",
-            datetime.now(UTC) + WANTED,
+            datetime.now(UTC) + self._pool.keep_for,
             on_progress=lambda percent: tell(f"cloning: {percent} %"),
             cancel=self._clock.stopped if isinstance(self._clock, StoppingClock) else None,
         )

@@ -129,7 +129,7 @@ def test_the_life_of_twenty_linked_clones_at_once(tmp_path: Path) -> None:
             addresses = list(pool.map(live, names))
         assert len(set(addresses)) == 20
         assert machines(session) == before
-        assert reap(clones.vcenter, LAB, Known(frozenset()), NOW) == ()
+        assert reap(clones.vcenter, LAB, lambda: Known(frozenset()), NOW) == ()
         for each in progress.values():
             assert each[-1] == 100 and each == sorted(each)
         assert len(vcenter.calls("CloneVM_Task")) == len(vcenter.calls("Destroy_Task")) == 20

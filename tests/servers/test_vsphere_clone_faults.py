@@ -210,7 +210,7 @@ def test_a_clone_whose_answer_was_lost_is_found_by_its_notes(vcenter: Vcsim, ses
     assert lost.value.help.endswith("srv1 appear yet, 'lab machine reap' deletes it.")
     until(lambda: marks.marked(session, LAB))
     assert len(vcenter.calls("CloneVM_Task")) == 1 and not vcenter.calls("SetField")
-    (orphan,) = reap(clones.vcenter, LAB, Known(frozenset()), NOW)
+    (orphan,) = reap(clones.vcenter, LAB, lambda: Known(frozenset()), NOW)
     assert (orphan.host, orphan.error) == ("srv1", "")
     assert "srv1" not in machines(session)
 
@@ -223,10 +223,10 @@ def test_what_cannot_be_deleted_is_said_and_found_later(vcenter: Vcsim, session:
     with pytest.raises(VcenterFault) as caught:
         clones.make(linked(), RUN, TOMORROW)
     assert caught.value.help.endswith("/DC0/vm/templates/srv1 may be left: 'lab machine reap' deletes it.")
-    (orphan,) = reap(clones.vcenter, LAB, Known(frozenset()), NOW)
+    (orphan,) = reap(clones.vcenter, LAB, lambda: Known(frozenset()), NOW)
     assert "y (ResourceInUse)" in orphan.error
     vcenter.control(faults=[])
-    (orphan,) = reap(clones.vcenter, LAB, Known(frozenset()), NOW)
+    (orphan,) = reap(clones.vcenter, LAB, lambda: Known(frozenset()), NOW)
     assert (orphan.host, orphan.run, orphan.why, orphan.error) == ("srv1", RUN, "no inventory knows it", "")
     assert "srv1" not in machines(session)
 
@@ -241,7 +241,7 @@ def test_a_vcenter_that_dies_in_mid_clone(
         clones.make(linked(), RUN, TOMORROW, on_progress=lambda _: vcenter.kill())
     assert "'lab machine reap' deletes it" in caught.value.help
     vcenter.start()  # the simulator forgets what was made; a vCenter would not
-    assert reap(clones.vcenter, LAB, Known(frozenset()), NOW) == ()
+    assert reap(clones.vcenter, LAB, lambda: Known(frozenset()), NOW) == ()
 
 
 def test_only_our_own_are_deleted(vcenter: Vcsim, session: Session) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,19 @@ import yaml
 pytest.importorskip("pyVmomi", reason="no pyvmomi: install the extra 'vsphere'")
 
 from vcsim import PASSWORD, USER, Vcsim
-from vsphere_clones import POOL, TOMORROW, answering, clones_of, linked, machines, running
+from vsphere_clones import POOL, TOMORROW, YESTERDAY, answering, clones_of, linked, machines, running
 from vsphere_lab import LONG, until
 
 from flows.shop import open_desk, open_shop, plan_for
-from lab.inventory import Inventory, load
+from lab.inventory import Inventory, VsphereMachine, load
 from lab.journal import Journal, open_journal
 from lab.machines.vsphere import Session, begun, close_all, find, marks
 from lab.model import ConfigurationError, InfrastructureError, LabError
 from lab.provision import Plan, Shop, folder_in, make_one, reap
 
 MIB = 1 << 20
+SECOND = timedelta(seconds=1)
+"""Marks have whole seconds."""
 
 
 class Lab:
@@ -41,7 +44,14 @@ class Lab:
         self._vcenter = vcenter
         self.write()
 
-    def write(self, *, timeouts: dict[str, float] | None = None, most: int = 3, **machine: Any) -> None:
+    def write(
+        self,
+        *,
+        timeouts: dict[str, float] | None = None,
+        most: int = 3,
+        keep_for: str = "90d",
+        **machine: Any,
+    ) -> None:
         vc = {
             "kind": "vcenter",
             "url": self._vcenter.url,
@@ -53,6 +63,7 @@ class Lab:
         pool = {
             "expendable": True,
             "most": most,
+            "keep_for": keep_for,
             "machine": settings,
             "guest": {"shell": {"kind": "psrp", "user": "u", "password": {"env": "VC"}}},
             "timeouts": {"tools": LONG, "power": LONG, "poll": 0.05, **(timeouts or {})},
@@ -103,6 +114,12 @@ class Lab:
                 yield process
             finally:
                 process.kill()
+
+    def reap(self, *options: str) -> tuple[int, str]:
+        """Exit code of `lab machine reap`, and what it prints."""
+        with self.command("machine", "reap", *options) as process:
+            said, _ = process.communicate(timeout=LONG)
+        return process.returncode, said
 
     def half_made(self) -> list[str]:
         with self.journal() as journal:
@@ -220,9 +237,8 @@ def test_a_clone_that_a_killed_process_began_is_waited_for(
     assert machines(session) == before and lab.half_made() == ["ws2019-1"]
 
     lab.write(timeouts={"delete": 0.3})
-    with lab.command("machine", "reap") as reaping:
-        said, _ = reaping.communicate(timeout=LONG)
-    assert reaping.returncode == 4
+    code, said = lab.reap()
+    assert code == 4
     assert "ws2019-1 is left: waited 0.3 s for delete; last seen: https://127.0.0.1" in said
     assert "still makes the clone ws2019-1 (running" in said
     assert lab.half_made() == ["ws2019-1"] and not vcenter.calls("CancelTask")
@@ -236,3 +252,46 @@ def test_a_clone_that_a_killed_process_began_is_waited_for(
     assert (reaping.returncode, said) == (0, "ws2019-1 is taken back\n")
     assert begun.clones(session) == () and len(vcenter.calls("Destroy_Task")) == 1
     assert machines(session) == before and lab.half_made() == []
+
+
+# How long a host is kept
+
+
+@pytest.mark.parametrize(("keep_for", "span"), [("36h", timedelta(hours=36)), ("2w", timedelta(weeks=2))])
+def test_clones_are_marked_with_the_time_that_the_pool_keeps_them(
+    lab: Lab, vcenter: Vcsim, session: Session, keep_for: str, span: timedelta
+) -> None:
+    vcenter.control(behind={"ws2019-1": {"noTools": True}})
+    lab.write(keep_for=keep_for)
+    began = datetime.now(UTC)
+    with lab.provisioning() as process:
+        until(lambda: process.poll() is not None or running(session, "ws2019-1"))
+        with lab.journal() as journal:
+            (found,) = marks.marked(session, journal.lab_id())
+    assert found.until is not None and timedelta(0) <= found.until - began - span + SECOND < timedelta(1)
+
+
+def test_a_host_past_its_time_is_handed_back_unless_it_is_used(
+    lab: Lab, vcenter: Vcsim, session: Session
+) -> None:
+    """Its file and its entry go with the clone. As long as somebody uses it, it stays."""
+    before = machines(session)
+    answering(vcenter, "ws2019-1")
+    with lab.journal() as journal:
+        made = clones_of(session, journal.lab_id()).make(linked("ws2019-1"), "run", YESTERDAY)
+        key = journal.provision_begin("ws2019-1", "ws2019", "a clone", "me")
+        machine = VsphereMachine(kind="vsphere", controller=lab.known.controllers["vc"], vm=made.uuid)
+        shop = lab.shop(journal)
+        shop.files.write(lab.known.pool("ws2019").host("ws2019-1", made.address, machine), "ws2019")
+        journal.provision_ready(key)
+        lease = journal.acquire("ws2019-1", "elsewhere:1", 600)
+    why = f"it was wanted until {YESTERDAY:%Y-%m-%d %H:%M} UTC"
+    left = f"{made.path} is left: {why}, and leased by elsewhere:1 until {lease.expires}\n"
+    assert lab.reap() == (4, left) == lab.reap("--dry-run")
+    assert machines(session) == before | {"ws2019-1"}
+    with lab.journal() as journal:
+        journal.release(lease)
+    assert lab.reap("--dry-run") == (0, f"{made.path} would be taken back: {why}\n")
+    assert lab.reap() == (0, f"{made.path} is taken back\n")
+    assert machines(session) == before and lab.half_made() == []
+    assert list(folder_in(lab.data).iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,14 @@ from vsphere_lab import LONG
 from lab.journal import open_journal
 from lab.machines.vsphere import Session, Tasks, find, marks
 from lab.machines.vsphere.marks import Mark
-from lab.machines.vsphere.reap import Known, reap
-from lab.model import PowerState
+from lab.machines.vsphere.reap import Known, Orphan, reap
+from lab.model import InfrastructureError, PowerState
 
 NOW = datetime.now(UTC)
-NOBODY = Known(frozenset())
+
+
+def nobody() -> Known:
+    return Known(frozenset())
 
 
 @pytest.fixture
@@ -59,7 +63,6 @@ def test_marks_are_custom_attributes_that_people_see(session: Session, srv1: Any
         (Known(frozenset({"srv1"}), over=frozenset({"other"})), NOW, ""),
         (Known(frozenset({"srv2"}), going=frozenset({"other"})), NOW, "no inventory knows it"),
         (Known(frozenset({"srv1"}), over=frozenset({RUN})), NOW, f"its run {RUN} is over"),
-        (Known(frozenset(), over=frozenset({RUN}), busy=frozenset({"srv1"})), TOMORROW + timedelta(1), ""),
         (
             Known(frozenset({"srv1"}), going=frozenset({RUN})),
             TOMORROW + timedelta(hours=1),
@@ -69,11 +72,46 @@ def test_marks_are_custom_attributes_that_people_see(session: Session, srv1: Any
 )
 def test_what_is_an_orphan(session: Session, srv1: Any, known: Known, now: datetime, why: str) -> None:
     vcenter = clones_of(session).vcenter
-    found = reap(vcenter, LAB, known, now, dry_run=True)
+    found = reap(vcenter, LAB, lambda: known, now, dry_run=True)
     assert [each.why for each in found] == ([why] if why else [])
     assert "srv1" in machines(session)
-    assert reap(vcenter, LAB, known, now) == found
+    assert reap(vcenter, LAB, lambda: known, now) == found
     assert ("srv1" in machines(session)) is not bool(why)
+
+
+def test_one_in_use_is_left_and_said(session: Session, srv1: Any) -> None:
+    """In use as of the list, or since: then it cannot be leased."""
+    vcenter = clones_of(session).vcenter
+    used = Known(frozenset({"srv1"}), busy={"srv1": "leased by me until noon"})
+    (left,) = reap(vcenter, LAB, lambda: used, TOMORROW + timedelta(1))
+    assert (left.host, left.error) == ("srv1", "leased by me until noon")
+
+    def take(orphan: Orphan, delete: Callable[[], None]) -> None:
+        raise InfrastructureError(f"host {orphan.host} is leased")
+
+    (left,) = reap(vcenter, LAB, nobody, NOW, take=take)
+    assert left.error == "host srv1 is leased" and "srv1" in machines(session)
+
+
+def test_a_machine_that_is_written_down_meanwhile_is_none(session: Session, srv1: Any) -> None:
+    """What is known is asked after what is there: a host is written down before it is made."""
+    asked: list[int] = []
+    read = marks.marked
+
+    def known() -> Known:
+        asked.append(len(listed))
+        return Known(frozenset({"srv1"}))
+
+    listed: list[object] = []
+
+    def marked(*which: Any) -> Any:
+        listed.append(which)
+        return read(*which)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(marks, "marked", marked)
+        assert reap(clones_of(session).vcenter, LAB, known, NOW) == ()
+    assert asked == [1]
 
 
 def test_machines_without_our_marks_are_never_touched(vcenter: Vcsim, session: Session, srv1: Any) -> None:
@@ -81,7 +119,7 @@ def test_machines_without_our_marks_are_never_touched(vcenter: Vcsim, session: S
     other = clones_of(session, lab="another lab")
     answering(vcenter, "srv2")
     other.make(linked("srv2"), RUN, YESTERDAY)
-    reap(clones_of(session).vcenter, LAB, NOBODY, TOMORROW + timedelta(days=9))
+    reap(clones_of(session).vcenter, LAB, nobody, TOMORROW + timedelta(days=9))
     assert machines(session) == strangers | {"srv2"}
 
 
@@ -94,18 +132,18 @@ def test_what_people_made_of_our_machine_is_theirs(vcenter: Vcsim, session: Sess
     copy = tasks.run(lambda: srv1.CloneVM_Task(folder, "mine", spec), "a copy", LONG)
     marks.put(session, copy, Mark(LAB, RUN, "srv1", TOMORROW))
     tasks.run(lambda: srv1.Rename_Task("kept"), "another name", LONG)
-    assert reap(clones_of(session).vcenter, LAB, NOBODY, TOMORROW) == ()
+    assert reap(clones_of(session).vcenter, LAB, nobody, TOMORROW) == ()
     tasks.run(lambda: srv1.Rename_Task("srv1"), "its name", LONG)
     tasks.run(srv1.PowerOffVM_Task, "power off", LONG)
     session.act(srv1.MarkAsTemplate, "a template")
-    assert reap(clones_of(session).vcenter, LAB, NOBODY, TOMORROW) == ()
+    assert reap(clones_of(session).vcenter, LAB, nobody, TOMORROW) == ()
     assert {"mine", "srv1"} <= machines(session)
 
 
 def test_custom_attributes_overrule_the_notes(session: Session, srv1: Any) -> None:
     """So a machine can be kept in the vSphere Client."""
     marks.put(session, srv1, Mark("ours, keep it", RUN, "srv1", TOMORROW))
-    assert reap(clones_of(session).vcenter, LAB, NOBODY, TOMORROW) == ()
+    assert reap(clones_of(session).vcenter, LAB, nobody, TOMORROW) == ()
 
 
 def test_notes_that_people_wrote_in_are_still_read(session: Session, srv1: Any) -> None:
@@ -167,14 +205,17 @@ def test_the_command_deletes_what_nobody_knows(
     reaping = ("machine", "reap", "--data", data, "-i", inventory)
     orphans = [f"/DC0/vm/templates/{name}" for name in ("srv1", "srv5")]
     said = [f"{path} would be taken back: no inventory knows it" for path in orphans]
-    assert lab(*reaping, "--dry-run").lines == said
+    used = "/DC0/vm/templates/srv4 is left: no inventory knows it, and leased by elsewhere:1 until "
+    tried = lab(*reaping, "--dry-run")
+    assert tried.code == 4 and [tried.lines[0], tried.lines[2]] == said and tried.lines[1].startswith(used)
     assert set(names) <= machines(session)
     vcenter.control(
         faults=[{"method": "Destroy_Task", "vm": "srv5", "fault": "ResourceInUse", "message": "x"}]
     )
     done = lab(*reaping)
     assert done.code == 4 and done.lines[0] == f"{orphans[0]} is taken back"
-    assert done.lines[1].startswith(f"{orphans[1]} is left: ") and "(ResourceInUse)" in done.lines[1]
+    assert done.lines[1].startswith(used)
+    assert done.lines[2].startswith(f"{orphans[1]} is left: ") and "(ResourceInUse)" in done.lines[2]
     assert machines(session) & set(names) == {"srv2", "srv3", "srv4", "srv5"}
     vcenter.kill()
     done = lab(*reaping)

@@ -100,7 +100,7 @@ def _state(row: Mapping[str, Any]) -> str:
 
 
 def _tasks(session: Session) -> list[dict[str, Any]]:
-    """The vCenter's recent tasks: all that run or wait, and those of the last minutes (TaskManager.recentTask)."""
+    """TaskManager.recentTask: every task that runs or waits, and those that ended in the last minutes."""
     content = session.content
     collector = vmodl.query.PropertyCollector
     walk = collector.TraversalSpec(type=vim.TaskManager, path="recentTask", skip=False)

@@ -23,7 +23,14 @@ from lab.model import PowerState
 
 PREFIX = "bugcheck-lab."
 FIELDS = ("owner", "run", "host", "until")
-PATHS = ("name", "customValue", "config.annotation", "config.template", "runtime.powerState")
+PATHS = (
+    "name",
+    "customValue",
+    "config.annotation",
+    "config.instanceUuid",
+    "config.template",
+    "runtime.powerState",
+)
 NOTES = "Made by Bugcheck Lab, which will delete it: "
 
 
@@ -61,6 +68,9 @@ class Marked:
     until: datetime | None
     """None when it cannot be read."""
 
+    uuid: str = ""
+    """Its instance UUID."""
+
 
 def put(session: Session, vm: Any, mark: Mark) -> None:
     """Set the custom attributes, and define them where the vCenter does not have them yet.
@@ -97,6 +107,7 @@ def mark_of(session: Session, vm: Any) -> Marked | None:
             "name": vm.name,
             "customValue": vm.customValue,
             "config.annotation": vm.config.annotation if vm.config else "",
+            "config.instanceUuid": vm.config.instanceUuid if vm.config else "",
             "config.template": vm.config.template if vm.config else False,
             "runtime.powerState": vm.runtime.powerState,
         }
@@ -120,6 +131,7 @@ def _read(vm: Any, row: Mapping[str, Any], names: Mapping[int, str]) -> Marked |
         values.get("run", ""),
         values.get("host", ""),
         _moment(values.get("until", "")),
+        str(row.get("config.instanceUuid") or ""),
     )
 
 

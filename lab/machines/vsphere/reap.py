@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from lab.machines.vsphere import Vcenter, find, marks
@@ -24,8 +25,8 @@ class Known:
     over: frozenset[str] = frozenset()
     """Runs that have ended and wanted their machines to end with them."""
 
-    busy: frozenset[str] = frozenset()
-    """Names of machines in use at this moment: they are left, whatever their marks say."""
+    busy: Mapping[str, str] = field(default_factory=dict)
+    """Names of machines in use at this moment, each with by whom: they are left, whatever their marks say."""
 
 
 @dataclass(frozen=True)
@@ -34,39 +35,52 @@ class Orphan:
 
     path: str
     host: str
+    uuid: str
+    """Its instance UUID."""
+
     run: str
     why: str
     error: str = ""
 
 
+Take = Callable[[Orphan, Callable[[], None]], None]
+"""Takes an orphan away: by the function that it is given, which deletes the machine, or in a better way."""
+
+
 def reap(
     vcenter: Vcenter,
     lab: str,
-    known: Known,
+    known: Callable[[], Known],
     now: datetime,
     *,
     dry_run: bool = False,
     limits: Limits | None = None,
+    take: Take = lambda orphan, delete_it: delete_it(),
 ) -> tuple[Orphan, ...]:
     """Delete every machine of this lab whose time is past, whose run is over, or that no inventory knows and
-    no run is making. Never one without the lab's marks. A machine that cannot be deleted stops no other.
+    no run is making. Never one without the lab's marks, nor one in use. A machine that cannot be deleted
+    stops no other.
 
-    `now` has a time zone. Raises InfrastructureError when the vCenter cannot be asked.
+    `known` is asked after the vCenter: a machine that is there was written down before it was made. `now` has
+    a time zone. Raises InfrastructureError when the vCenter cannot be asked.
     """
+    machines = marks.marked(vcenter.session, lab)
+    ours = known()
     found = []
-    for machine in marks.marked(vcenter.session, lab):
-        why = _why(machine, known, now)
+    for machine in machines:
+        why = _why(machine, ours, now)
         if not why:
             continue
         path = find.path_of(vcenter.session, machine.vm)
-        error = "" if dry_run else _delete(vcenter, machine, limits or Limits())
-        found.append(Orphan(path, machine.host, machine.run, why, error))
+        orphan = Orphan(path, machine.host, machine.uuid, machine.run, why)
+        error = ours.busy.get(machine.host, "")
+        if not error and not dry_run:
+            error = _take(vcenter, machine, orphan, limits or Limits(), take)
+        found.append(Orphan(path, machine.host, machine.uuid, machine.run, why, error))
     return tuple(found)
 
 
 def _why(machine: Marked, known: Known, now: datetime) -> str:
-    if machine.host in known.busy:
-        return ""
     if machine.until is not None and machine.until < now:
         return f"it was wanted until {machine.until:%Y-%m-%d %H:%M} UTC"
     if machine.run in known.over:
@@ -76,9 +90,9 @@ def _why(machine: Marked, known: Known, now: datetime) -> str:
     return ""
 
 
-def _delete(vcenter: Vcenter, machine: Marked, limits: Limits) -> str:
+def _take(vcenter: Vcenter, machine: Marked, orphan: Orphan, limits: Limits, take: Take) -> str:
     try:
-        delete(vcenter, machine, limits)
+        take(orphan, lambda: delete(vcenter, machine, limits))
     except LabError as error:
         return error.message
     return ""
