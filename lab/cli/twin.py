@@ -20,7 +20,7 @@ from rich.table import Table
 from lab.cli.console import errors, out
 from lab.cli.options import Json
 from lab.model import ConfigurationError
-from lab.twin.catalogue import BUILDS, plantable
+from lab.twin.catalogue import BUILDS, FEWEST, MOST, check_count, plantable
 
 if TYPE_CHECKING:
     from lab.twin.server import Twin
@@ -32,6 +32,9 @@ app = typer.Typer(
 PASSWORD = "BUGCHECK_LAB_TWIN_PASSWORD"
 Build = Annotated[
     int, typer.Option(help="7601 (2008 R2), 9600 (2012 R2), 14393 (2016), 17763 (2019) or 20348 (2022).")
+]
+Count = Annotated[
+    int, typer.Option("--drivers", help=f"Third-party drivers that run, {FEWEST} to {MOST} of them.")
 ]
 
 
@@ -58,9 +61,9 @@ def checked_host(host: str) -> str:
 
 
 @app.command()
-def drivers(build: Build = 17763, json: Json = False) -> None:
+def drivers(build: Build = 17763, count: Count = FEWEST, json: Json = False) -> None:
     """The services that can be planted as the culprit."""
-    rows = plantable(checked_build(build))
+    rows = plantable(checked_build(build), count)
     if json:
         typer.echo(jsonlib.dumps(rows))
         return
@@ -80,6 +83,19 @@ def serve(
     culprit: Annotated[
         str | None, typer.Option(help="Plant this service; the seed chooses otherwise.")
     ] = None,
+    count: Count = FEWEST,
+    hide: Annotated[
+        list[str],
+        typer.Option(
+            "--hidden",
+            help="Instead, a crash without a trace: random-single, random-pair, random-either, "
+            "random-triple, random-lottery or system; beside it unrelated, no-boot.",
+        ),
+    ] = [],  # noqa: B006
+    hidden_seed: Annotated[int, typer.Option(help="Chooses the culprits of --hidden.")] = 1,
+    half_life: Annotated[
+        float, typer.Option(help="Seconds of load in which every other boot crashes, with --hidden.")
+    ] = 8.0,
     speed: Annotated[float, typer.Option(min=1, help="Guest seconds in one real second.")] = 60.0,
     host: Annotated[
         str,
@@ -120,6 +136,10 @@ def serve(
             symbols_port=symbols_port,
             misbehave=frozenset(misbehave),
             customer_dump=customer_dump,
+            third_party=check_count(count),
+            hide=tuple(hide),
+            hidden_seed=hidden_seed,
+            half_life=half_life,
         )
     )
     done = threading.Event()

@@ -75,3 +75,57 @@ class CatalogueDriver:
     def service_type(self) -> int:
         """`Type` of the service key: 2 for file system drivers and minifilters, else 1."""
         return 2 if self.altitude or self.file_system else 1
+
+
+def minifilter(
+    service: str,
+    image: str,
+    start: StartType,
+    group: str,
+    altitude: str,
+    company: str,
+    version: str,
+    display_name: str,
+    signer: str = HARDWARE_SIGNER,
+    depends_on: tuple[str, ...] = (),
+) -> CatalogueDriver:
+    """A third-party minifilter; `group` is its load order group without "FSFilter"."""
+    return CatalogueDriver(
+        service,
+        image,
+        Kind.MINIFILTER,
+        start,
+        group=f"FSFilter {group}",
+        altitude=altitude,
+        company=company,
+        signer=signer,
+        version=version,
+        display_name=display_name,
+        depends_on=("FltMgr", *depends_on),
+    )
+
+
+def class_filter(
+    service: str,
+    image: str,
+    setup_class: tuple[str, str],
+    position: str,
+    company: str,
+    version: str,
+    display_name: str,
+) -> CatalogueDriver:
+    """A third-party boot-start filter in the list of a device setup class (GUID and name)."""
+    return CatalogueDriver(
+        service,
+        image,
+        Kind.CLASS_FILTER,
+        StartType.BOOT,
+        group="PnP Filter",
+        company=company,
+        signer=HARDWARE_SIGNER,
+        version=version,
+        display_name=display_name,
+        folder=r"System32\drivers",
+        places=(FilterPlace(setup_class[0], position),),
+        error_control=1,
+    )

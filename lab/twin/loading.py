@@ -17,6 +17,10 @@ class Loaded:
     broken: frozenset[str]
 
     @property
+    def services(self) -> frozenset[str]:
+        return frozenset(driver.service for driver in self.drivers)
+
+    @property
     def boots(self) -> bool:
         """False: STOP 0x7B at every boot."""
         return not self.broken & {"the system", "the system disk"}

@@ -15,11 +15,11 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from lab.twin.catalogue import drivers
+from lab.twin.catalogue import FEWEST, drivers
 from lab.twin.clock import GuestClock
 from lab.twin.crash import CrashState, Stop
+from lab.twin.defects import MISCELLANEOUS_CHECKS, defect_of
 from lab.twin.disk import Disk
-from lab.twin.driver import Kind
 from lab.twin.eventlog import EventLog
 from lab.twin.hidden import Hidden
 from lab.twin.loading import load
@@ -28,10 +28,7 @@ from lab.twin.regionlog import RegionLog
 from lab.twin.registry import CrashSettings, Registry
 from lab.twin.stopping import ANY_THREAD, RunningKernel, crash_state, verified
 from lab.twin.thirdparty import NOISY, TAMPER_PROTECTED
-from lab.twin.workers import Defect, QueueCounts, StopRequest, Workers
-
-IO_VERIFICATION = 0x10
-MISCELLANEOUS_CHECKS = 0x800
+from lab.twin.workers import QueueCounts, StopRequest, Workers
 
 PROCESSORS = 2
 MEMORY_BYTES = 4 << 30
@@ -43,8 +40,6 @@ _DUMPING = 20.0
 _BOOTING = 40.0
 _SLOW_BOOT_FACTOR = 8
 _WINRM_REFUSES = 60.0
-
-_DORMANT = 0.15  # share of time in which the culprit does no harm
 
 _HEARTBEAT = 0.02  # real seconds between looks at idle threads
 _LEAST_SHUTDOWN = 0.3  # real seconds, so that the answer to the request gets out
@@ -98,6 +93,7 @@ class Machine:
     disk: Disk
     writer: DumpWriter
     misbehave: frozenset[Misbehaviour] = frozenset()
+    third_party: int = FEWEST
     smb: Service | None = None
     winrm: Service | None = None
 
@@ -111,11 +107,12 @@ class Machine:
         self.computer = f"LAB-{random.randrange(0x1000, 0x10000):04X}"
         self.uuid = str(uuid.UUID(int=random.getrandbits(128), version=4)).upper()
         self.boot_id = random.randrange(20, 400)
-        self.registry = Registry(drivers(self.build))
+        self.registry = Registry(drivers(self.build, self.third_party))
         self.events = EventLog(random.randrange(3000, 9000))
         self.phase = Phase.OFF
         self.kernel: RunningKernel | None = None
         self.boots = 0
+        self._last_known_good = self.registry.control_set()
         self._last = LastEnd()
         self._log = RegionLog("", random)
         self._workers = Workers(None, self._log, PROCESSORS, random)
@@ -214,6 +211,8 @@ class Machine:
     def _pull_the_plug(self) -> None:
         if self.phase in (Phase.UP, Phase.ENDING):
             self._last = LastEnd(unusual=True)
+        if self.phase is Phase.STUCK:  # the boot menu then offers the last known good configuration
+            self.registry.go_back(self._last_known_good)
         self._overtake()
 
     def _switch_off(self) -> None:
@@ -297,9 +296,10 @@ class Machine:
         if Misbehaviour.DRIVER_STICKS in self.misbehave:
             self.registry.starts[TAMPER_PROTECTED] = self.registry.find(TAMPER_PROTECTED).start
         loaded = load(self.registry)
-        if not loaded.boots:
+        if not loaded.boots or self.hidden.unbootable(loaded.services):
             self.phase = Phase.STUCK
             return False
+        self._last_known_good = self.registry.control_set()
         now = self.clock.seconds()
         self.boots += 1
         self.boot_id += 1
@@ -320,22 +320,10 @@ class Machine:
 
     def _start_workers(self, kernel: RunningKernel) -> None:
         random = Random(f"{self.seed}/boot/{self.boots}")
-        watched = verified(kernel)
         logging = bool(kernel.verifier.flags & MISCELLANEOUS_CHECKS)
         noisy = self.registry.find(NOISY).image
-        self._log = RegionLog(noisy if logging and noisy in watched else "", random)
-        culprit = self.hidden.culprit
-        defect = None
-        if culprit in kernel.loaded.drivers:
-            # I/O verification looks at every IoCallDriver, whoever calls, once any driver is verified.
-            checked = bool(kernel.verifier.flags & IO_VERIFICATION) and bool(watched)
-            defect = Defect(
-                culprit.image,
-                self.hidden.leak,
-                checked=checked and culprit.kind in (Kind.MINIFILTER, Kind.CLASS_FILTER),
-                logged=logging and culprit.image in watched and not self.hidden.inlined,
-                dormant=_DORMANT,
-            )
+        self._log = RegionLog(noisy if logging and noisy in verified(kernel) else "", random)
+        defect = defect_of(self.hidden, kernel, random, self.clock.speed)
         self._workers = Workers(defect, self._log, PROCESSORS, random, kernel.booted)
 
     def _write_boot_events(self, now: float) -> None:

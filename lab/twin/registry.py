@@ -32,6 +32,15 @@ class Place:
     index: int
 
 
+@dataclass(frozen=True)
+class ControlSet:
+    """What of the registry a boot is made from, as it was when one worked."""
+
+    starts: dict[str, StartType]
+    filters: dict[tuple[str, str], list[str]]
+    verifier: VerifierPlan
+
+
 @dataclass
 class Registry:
     """Not thread-safe: the machine's lock guards it. Service names compare without case."""
@@ -73,6 +82,17 @@ class Registry:
                 names.remove(name)
         for guid, position, index in sorted(places, key=lambda place: place[2]):
             self.filters.setdefault((guid, position), []).insert(index, name)
+
+    def control_set(self) -> ControlSet:
+        """A copy, to go back to."""
+        filters = {place: list(names) for place, names in self.filters.items()}
+        return ControlSet(dict(self.starts), filters, self.verifier)
+
+    def go_back(self, known_good: ControlSet) -> None:
+        """Everything of that copy holds again."""
+        self.starts = dict(known_good.starts)
+        self.filters = {place: list(names) for place, names in known_good.filters.items()}
+        self.verifier = known_good.verifier
 
     def take_verifier_plan(self, *, unusual_shutdown: bool) -> VerifierPlan:
         """What holds for the boot that begins now; settings for one boot only are used up by it."""

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from lab.model import ConfigurationError, VerifierPlan
 from lab.twin import scripts
-from lab.twin.catalogue import BUILDS
+from lab.twin.catalogue import BUILDS, FEWEST
 from lab.twin.certificate import make_certificate
 from lab.twin.clock import GuestClock
 from lab.twin.crash import Stop
 from lab.twin.disk import Disk
-from lab.twin.hidden import choose
+from lab.twin.hidden import Hidden, choose, choose_untraced
 from lab.twin.loading import load
 from lab.twin.machine import PROCESSORS, DumpWriter, Machine
 from lab.twin.memory import parameters, write_dump
@@ -41,6 +41,9 @@ class TwinSettings:
     `state` is a folder for the simulated disk. `speed` is guest seconds a real second. `culprit` is a
     service of `plantable(build)`, None to let the seed choose; so is `inlined`. `customer_dump` gets a dump
     as the customer would send it: STOP 0x20 without Driver Verifier.
+
+    `hide` names plots (see `lab.twin.untraced`) that take the culprit's place: chosen by `hidden_seed`, so
+    that twins of other seeds can have the same in them, with one crash in two in `half_life` seconds of load.
     """
 
     state: Path
@@ -59,6 +62,10 @@ class TwinSettings:
     misbehave: frozenset[str] = frozenset()
     customer_dump: Path | None = None
     inlined: bool | None = field(default=None, repr=False)
+    third_party: int = FEWEST
+    hide: tuple[str, ...] = ()
+    hidden_seed: int = field(default=1, repr=False)
+    half_life: float = 8.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,18 @@ class Endpoints:
     commitment: str
 
 
+def _hidden(settings: TwinSettings) -> Hidden:
+    build, count = settings.build, settings.third_party
+    if not settings.hide:
+        return choose(build, settings.seed, settings.culprit, settings.inlined, count)
+    if settings.culprit is not None:
+        raise ConfigurationError(
+            "the twin cannot both plant a culprit and hide one", help="Leave one of the two out."
+        )
+    plots, chosen_by = settings.hide, settings.hidden_seed
+    return choose_untraced(build, settings.seed, plots, chosen_by, settings.half_life, count)
+
+
 class Twin:
     """Start it once, stop it once.
 
@@ -97,7 +116,7 @@ class Twin:
             raise ConfigurationError(f"the twin's clock cannot run at speed {settings.speed:g}")
         self._settings = settings
         self._misbehave = parse(settings.misbehave)
-        self._hidden = choose(settings.build, settings.seed, settings.culprit, settings.inlined)
+        self._hidden = _hidden(settings)
         self._private: Path | None = None
         self._machine: Machine | None = None
         self._services: tuple[SmbServer, WinRm, RedfishServer, SymbolServer] | None = None
@@ -114,6 +133,7 @@ class Twin:
             disk=disk,
             writer=DumpWriter(write_dump, parameters),
             misbehave=self._misbehave,
+            third_party=settings.third_party,
         )
         self._machine = machine
         if settings.customer_dump is not None:
@@ -175,8 +195,8 @@ class Twin:
             shutil.rmtree(self._private, ignore_errors=True)
 
     def reveal(self) -> dict[str, str]:
-        """The culprit's service name, and the salt that proves it was chosen beforehand."""
-        return {"culprit": self._hidden.culprit.service, "salt": self._hidden.salt}
+        """The culprit's service name (several: joined by "+"), and the salt of its seal."""
+        return {"culprit": self._hidden.culprits, "salt": self._hidden.salt}
 
     def _write_customer_dump(self, machine: Machine, path: Path) -> None:
         now = _CUSTOMER_CRASHED + machine.seed % 1000 * 3600.0

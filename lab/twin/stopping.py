@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from lab.model import VerifierPlan
 from lab.twin.crash import CrashState, Image, Instance, RegionLogEntry, Stop
-from lab.twin.driver import CatalogueDriver, Kind
-from lab.twin.hidden import Hidden
+from lab.twin.driver import Kind
+from lab.twin.hidden import Hidden, Leak
 from lab.twin.loading import Loaded
 from lab.twin.workers import StopRequest
 
@@ -66,9 +66,12 @@ def instances(loaded: Loaded, hidden: Hidden) -> tuple[Instance, ...]:
     )
 
 
-def dispatch_owner(culprit: CatalogueDriver) -> str:
+def dispatch_owner(hidden: Hidden, stop: Stop) -> str:
     """Whose dispatch routine Verifier names: the filter manager's for a minifilter, else its own."""
-    return "fltmgr.sys" if culprit.kind is Kind.MINIFILTER else culprit.image
+    defect = hidden.defect
+    if stop is not Stop.DISPATCH_CHANGED_APC or not isinstance(defect, Leak):
+        return "fltmgr.sys"
+    return "fltmgr.sys" if defect.culprit.kind is Kind.MINIFILTER else defect.culprit.image
 
 
 def crash_state(
@@ -79,7 +82,6 @@ def crash_state(
     now: float,
 ) -> CrashState:
     """The state at guest time `now`."""
-    dispatched = request.stop is Stop.DISPATCH_CHANGED_APC
     return CrashState(
         build=kernel.build,
         seed=kernel.seed,
@@ -88,7 +90,7 @@ def crash_state(
         thread=request.thread,
         apc_before=request.apc_before,
         apc_now=request.apc_now,
-        dispatch_owner=dispatch_owner(hidden.culprit) if dispatched else "fltmgr.sys",
+        dispatch_owner=dispatch_owner(hidden, request.stop),
         instances=instances(kernel.loaded, hidden),
         verifier_level=kernel.verifier.flags,
         verified=verified(kernel),

@@ -14,6 +14,8 @@ from lab.twin.driver import (
     CatalogueDriver,
     FilterPlace,
     Kind,
+    class_filter,
+    minifilter,
 )
 
 NOISY = "TvScout"
@@ -22,196 +24,145 @@ NOISY = "TvScout"
 TAMPER_PROTECTED = "LumidrakeSelf"
 """Puts its own start value back at the next boot, when the twin is told to have a driver that sticks."""
 
-_QUILLMERE = "Quillmere Software"
-_TARNVALE = "Tarnvale Systems"
-_GRIVELT = "Grivelt Backup"
-_PELLUCINE = "Pellucine Data Security"
-_LUMIDRAKE = "Lumidrake Endpoint"
-_BRAMWICK = "Bramwick Instruments"
-_VELORUNE = "Velorune Storage"
-_HARROWFEN = "Harrowfen Caching"
-_OSKETH = "Osketh Networks"
+QUILLMERE = "Quillmere Software"
+TARNVALE = "Tarnvale Systems"
+GRIVELT = "Grivelt Backup"
+PELLUCINE = "Pellucine Data Security"
+LUMIDRAKE = "Lumidrake Endpoint"
+BRAMWICK = "Bramwick Instruments"
+VELORUNE = "Velorune Storage"
+HARROWFEN = "Harrowfen Caching"
+OSKETH = "Osketh Networks"
 
 _BOOT, _SYSTEM, _AUTO, _DEMAND = StartType.BOOT, StartType.SYSTEM, StartType.AUTO, StartType.DEMAND
 
 
-def _minifilter(
-    service: str,
-    image: str,
-    start: StartType,
-    group: str,
-    altitude: str,
-    company: str,
-    version: str,
-    display_name: str,
-    signer: str = HARDWARE_SIGNER,
-) -> CatalogueDriver:
-    return CatalogueDriver(
-        service,
-        image,
-        Kind.MINIFILTER,
-        start,
-        group=f"FSFilter {group}",
-        altitude=altitude,
-        company=company,
-        signer=signer,
-        version=version,
-        display_name=display_name,
-        depends_on=("FltMgr",),
-    )
-
-
-def _class_filter(
-    service: str,
-    image: str,
-    setup_class: tuple[str, str],
-    position: str,
-    company: str,
-    version: str,
-    display_name: str,
-) -> CatalogueDriver:
-    return CatalogueDriver(
-        service,
-        image,
-        Kind.CLASS_FILTER,
-        _BOOT,
-        group="PnP Filter",
-        company=company,
-        signer=HARDWARE_SIGNER,
-        version=version,
-        display_name=display_name,
-        folder=r"System32\drivers",
-        places=(FilterPlace(setup_class[0], position),),
-        error_control=1,
-    )
-
-
 THIRD_PARTY: tuple[CatalogueDriver, ...] = (
-    _minifilter(
+    minifilter(
         "QmShield",
         "qmshield.sys",
         _BOOT,
         "Anti-Virus",
         "321418.6",
-        _QUILLMERE,
+        QUILLMERE,
         "11.4.2.190",
         "Quillmere Shield on-access scanner",
     ),
-    _minifilter(
+    minifilter(
         "LumidrakeAudit",
         "ldaudit.sys",
         _SYSTEM,
         "Activity Monitor",
         "385412",
-        _LUMIDRAKE,
+        LUMIDRAKE,
         "5.2.0.77",
         "Lumidrake file activity sensor",
     ),
-    _minifilter(
+    minifilter(
         "TarnvaleHsm",
         "tvhsm.sys",
         _AUTO,
         "HSM",
         "189617",
-        _TARNVALE,
+        TARNVALE,
         "3.9.1.4",
         "Tarnvale tiered storage recall filter",
         signer="Tarnvale Systems",
     ),
-    _minifilter(
+    minifilter(
         "GrvSnap",
         "grvsnap.sys",
         _BOOT,
         "Continuous Backup",
         "281453",
-        _GRIVELT,
+        GRIVELT,
         "8.0.11.0",
         "Grivelt continuous protection",
     ),
-    _minifilter(
+    minifilter(
         "VlrReplica",
         "vlrrep64.sys",
         _AUTO,
         "Replication",
         "305127",
-        _VELORUNE,
+        VELORUNE,
         "2.6.40.1",
         "Velorune file replication",
     ),
-    _minifilter(
+    minifilter(
         "QmContent",
         "qmdlp.sys",
         _SYSTEM,
         "Content Screener",
         "266384",
-        _QUILLMERE,
+        QUILLMERE,
         "11.4.2.190",
         "Quillmere content screening",
     ),
-    _minifilter(
+    minifilter(
         "BwQuota",
         "bwquota.sys",
         _AUTO,
         "Quota Management",
         "246217",
-        _BRAMWICK,
+        BRAMWICK,
         "1.12.0.0",
         "Bramwick share quota",
         signer="Bramwick Instruments",
     ),
-    _minifilter(
+    minifilter(
         "PellucineCrypt",
         "plcfs.sys",
         _BOOT,
         "Encryption",
         "141874",
-        _PELLUCINE,
+        PELLUCINE,
         "6.1.3.512",
         "Pellucine file encryption",
     ),
-    _minifilter(
+    minifilter(
         "GrvUndel",
         "grvundel.sys",
         _SYSTEM,
         "Undelete",
         "345306",
-        _GRIVELT,
+        GRIVELT,
         "8.0.11.0",
         "Grivelt recycle protection",
     ),
-    _class_filter(
+    class_filter(
         "HfMirror",
         "hfmirror.sys",
         VOLUME_CLASS,
         "upper",
-        _HARROWFEN,
+        HARROWFEN,
         "4.4.0.18",
         "Harrowfen volume mirror",
     ),
-    _class_filter(
+    class_filter(
         "PellucineVolume",
         "plcvol.sys",
         VOLUME_CLASS,
         "lower",
-        _PELLUCINE,
+        PELLUCINE,
         "6.1.3.512",
         "Pellucine volume encryption",
     ),
-    _class_filter(
+    class_filter(
         "GrvTrack",
         "grvcbt.sys",
         DISK_CLASS,
         "upper",
-        _GRIVELT,
+        GRIVELT,
         "8.0.11.0",
         "Grivelt changed block tracking",
     ),
-    _class_filter(
+    class_filter(
         "HfCache",
         "hfcache.sys",
         DISK_CLASS,
         "lower",
-        _HARROWFEN,
+        HARROWFEN,
         "4.4.0.18",
         "Harrowfen read cache",
     ),
@@ -221,7 +172,7 @@ THIRD_PARTY: tuple[CatalogueDriver, ...] = (
         Kind.OTHER,
         _SYSTEM,
         group="PnP Filter",
-        company=_OSKETH,
+        company=OSKETH,
         signer=HARDWARE_SIGNER,
         version="7.30.2.5",
         display_name="Osketh traffic shaping filter",
@@ -233,7 +184,7 @@ THIRD_PARTY: tuple[CatalogueDriver, ...] = (
         Kind.OTHER,
         _SYSTEM,
         group="PNP_TDI",
-        company=_OSKETH,
+        company=OSKETH,
         signer="Osketh Networks",
         version="7.30.2.5",
         display_name="Osketh connection inspection callout",
@@ -244,7 +195,7 @@ THIRD_PARTY: tuple[CatalogueDriver, ...] = (
         "ldself.sys",
         Kind.OTHER,
         _SYSTEM,
-        company=_LUMIDRAKE,
+        company=LUMIDRAKE,
         signer=HARDWARE_SIGNER,
         version="5.2.0.77",
         display_name="Lumidrake self protection",
@@ -255,7 +206,7 @@ THIRD_PARTY: tuple[CatalogueDriver, ...] = (
         "tvscout.sys",
         Kind.OTHER,
         _AUTO,
-        company=_TARNVALE,
+        company=TARNVALE,
         signer="Tarnvale Systems",
         version="3.9.1.4",
         display_name="Tarnvale discovery agent",
@@ -266,7 +217,7 @@ THIRD_PARTY: tuple[CatalogueDriver, ...] = (
         Kind.OTHER,
         _DEMAND,
         group="Extended Base",
-        company=_BRAMWICK,
+        company=BRAMWICK,
         signer=HARDWARE_SIGNER,
         version="1.12.0.0",
         display_name="Bramwick virtual instrument bus",
@@ -276,7 +227,7 @@ THIRD_PARTY: tuple[CatalogueDriver, ...] = (
         "bwsens64.sys",
         Kind.OTHER,
         _DEMAND,
-        company=_BRAMWICK,
+        company=BRAMWICK,
         signer="Bramwick Instruments",
         version="1.12.0.0",
         display_name="Bramwick board sensors",
@@ -286,7 +237,7 @@ THIRD_PARTY: tuple[CatalogueDriver, ...] = (
         "plctok.sys",
         Kind.OTHER,
         _DEMAND,
-        company=_PELLUCINE,
+        company=PELLUCINE,
         signer=HARDWARE_SIGNER,
         version="2.0.8.1",
         display_name="Pellucine USB token",
@@ -298,7 +249,7 @@ THIRD_PARTY: tuple[CatalogueDriver, ...] = (
         Kind.OTHER,
         _BOOT,
         group="SCSI Miniport",
-        company=_VELORUNE,
+        company=VELORUNE,
         signer=HARDWARE_SIGNER,
         version="10.2.6.0",
         display_name="Velorune VS-9400 host bus adapter",
@@ -312,7 +263,7 @@ THIRD_PARTY: tuple[CatalogueDriver, ...] = (
         Kind.OTHER,
         _DEMAND,
         group="NDIS",
-        company=_OSKETH,
+        company=OSKETH,
         signer=HARDWARE_SIGNER,
         version="12.18.9.23",
         display_name="Osketh E10 10-gigabit adapter",

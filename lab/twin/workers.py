@@ -12,6 +12,7 @@ from random import Random
 
 from lab.twin.crash import Stop
 from lab.twin.regionlog import RegionLog
+from lab.twin.untraced import Fuse
 
 IDLE_EXIT = 15.0
 """Guest seconds after which an idle worker thread exits. Microsoft documents no value."""
@@ -75,7 +76,12 @@ class Workers:
     """
 
     def __init__(
-        self, defect: Defect | None, log: RegionLog, processors: int, random: Random, started: float = 0.0
+        self,
+        defect: Defect | Fuse | None,
+        log: RegionLog,
+        processors: int,
+        random: Random,
+        started: float = 0.0,
     ) -> None:
         self._defect = defect
         self._started = started
@@ -107,6 +113,8 @@ class Workers:
         defect = self._defect
         if defect is None:
             return None
+        if isinstance(defect, Fuse):
+            return self._ends(worker) if defect.burns(now) else None
         leak = defect.leak if worker.apc == 0 else defect.leak * _AGAIN
         dice = self._random.random()
         if dice >= leak * (1 + _BALANCED) or self._dormant(defect, now):
@@ -146,6 +154,11 @@ class Workers:
         if defect.checked:
             return StopRequest(Stop.DISPATCH_CHANGED_APC, worker.key, worker.apc + 1, worker.apc)
         return None
+
+    def _ends(self, worker: _Worker) -> StopRequest:
+        """The worker exits at once, with a count that no call in any log explains."""
+        worker.apc -= 1
+        return StopRequest(Stop.APC_PENDING_DURING_EXIT, worker.key, 0, worker.apc)
 
     def tick(self, now: float) -> StopRequest | None:
         """Let idle threads exit, longest idle first. A StopRequest when one could not."""
