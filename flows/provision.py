@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from prefect import flow, task
@@ -25,9 +26,12 @@ def plan(shop: Shop, inventory: list[Path], data: Path, count: int) -> Plan:
 
 
 @task(name="host", task_run_name="host: {planned.name}", cache_policy=NO_CACHE, persist_result=False)
-def host(shop: Shop, planned: Planned) -> Made:
+def host(shop: Shop, planned: Planned, turn: threading.Semaphore) -> Made:
     """One host. Not retried here: a host that is not fit is not made fit by trying again."""
-    made = make_one(shop, planned)
+    with turn:
+        if shop.clock.stopped.is_set():
+            raise KeyboardInterrupt
+        made = make_one(shop, planned)
     if made.error is not None:
         raise made.error
     return made
@@ -47,9 +51,14 @@ def provision(what: str, inventory: list[Path], count: int = 1, data: Path = Pat
         pass
     shop = open_shop(pool, known, data, journal)
     planned = plan(shop, inventory, data, count)
-    futures = [host.submit(shop, each) for each in planned.hosts]
-    for future in futures:
-        future.wait()
+    turn = threading.Semaphore(planned.at_once)
+    try:
+        futures = [host.submit(shop, each, turn) for each in planned.hosts]
+        for future in futures:
+            future.wait()
+    except BaseException:  # cancelled: what is half-made is taken back before the run ends
+        shop.clock.stop()
+        raise
     rows = [
         {"host": each.name, "state": future.state.name}
         for each, future in zip(planned.hosts, futures, strict=True)

@@ -140,7 +140,10 @@ class InstallSettings(Settings):
     keyboard: Annotated[str, Field(description="as in 0407:00000407; '' takes the language's")] = ""
     time_zone: Annotated[Text, Field(description="Windows' name, as in W. Europe Standard Time")] = "UTC"
     network: Annotated[InstallNetwork | None, Field(description="none: DHCP")] = None
-    winrm_port: Annotated[Port, Field(description="WinRM over HTTPS is opened there")] = 5986
+    winrm_port: Annotated[
+        Port,
+        Field(description="WinRM over HTTPS is opened there; the members' guest.shell has the same port"),
+    ] = 5986
     commands: Annotated[
         tuple[Text, ...],
         Field(strict=False, description="more command lines, run once at the first log-on, in order"),

@@ -187,9 +187,9 @@ def _check_winrm(pool: str, settings: Pool, member: _Entry[Host]) -> None:
     if shell.tcp_port != install.winrm_port:
         path = ("hosts", member.value.name, "guest", "shell", "port")
         raise ConfigurationError(
-            f"{member.source.where(path)}: {dotted(path)} is {shell.tcp_port}, and install.winrm_port of pool "
-            f"'{pool}' is {install.winrm_port}",
-            help="Give both the same port: the new Windows opens WinRM on the one, and is asked on the other.",
+            f"{member.source.where(path)}: {dotted(path)} is {shell.tcp_port}, and install.winrm_port of "
+            f"pool '{pool}' is {install.winrm_port}",
+            help="Give both the same port: WinRM is opened on the one, and asked on the other.",
         )
 
 

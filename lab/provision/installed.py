@@ -10,9 +10,14 @@ from urllib.parse import quote
 from lab.inventory import Host, InstallSettings, Pool, PsrpShell
 from lab.machines import BootsFromMedia, open_machine
 from lab.machines.install import install, prepare, undo
+from lab.machines.install.answerfile import check_computer_name
+from lab.machines.install.media import offer
 from lab.model import Clock, ConfigurationError, LabError
 from lab.provision.maker import AT_ONCE, Candidate, Lab, Stock, Tell, not_expendable, not_had
 from lab.windows import open_guest
+
+GUESS = 2700.0
+"""Seconds: Setup copies some 10 GB from virtual media, and Windows starts three times."""
 
 
 class Installed:
@@ -28,13 +33,23 @@ class Installed:
 
     def stock(self) -> Stock:
         try:
-            host = self._hosts[self._pool.members[0]]
-            prepare(self._settings, host.name, [host.address]).close()
+            # one that has no fault of its own, if there is one: this is about what all have in common
+            named = (name for name in self._pool.members if not self._misnamed(name))
+            host = self._hosts[next(named, self._pool.members[0])]
+            with prepare(self._settings, host.name, [host.address]) as prepared:
+                if self._settings.media.listen:
+                    with offer(prepared.image, self._settings.media):
+                        pass  # it can listen there, with that certificate
         except ConfigurationError as error:
             hint = error.help if error.help != ConfigurationError.help else ""
             return Stock(missing=(f"{error.message}. {hint}".rstrip(" ."),))
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="stock") as threads:
-            return Stock(tuple(threads.map(self._candidate, self._pool.members)))
+            found = tuple(threads.map(self._candidate, self._pool.members))
+        port = self._settings.media.port
+        if not port or len(found) == 1:
+            return Stock(found, seconds=GUESS)
+        slow = f"install.media.port is {port}, so one host is installed after the other; 0 is any free port"
+        return Stock(found, seconds=GUESS, at_once=1, warnings=(slow,))
 
     def make(self, name: str, tell: Tell) -> Host:
         host = self._hosts[name]
@@ -72,6 +87,10 @@ class Installed:
                 "its guest.shell is not WinRM over HTTPS, which is what is installed",
                 f"Give hosts.{name}.guest.shell 'kind: psrp' and 'tls: true'.",
             )
+        if wrong := self._misnamed(name):
+            return Candidate(
+                name, how, wrong, f"Rename {name}, or make a pool of it alone with install.computer_name."
+            )
         try:
             machine = open_machine(host, self._clock)
             machine.power_state()
@@ -85,6 +104,14 @@ class Installed:
                 f"Give hosts.{name}.machine a controller of 'kind: redfish', or take {name} out of the pool.",
             )
         return Candidate(name, how)
+
+    def _misnamed(self, name: str) -> str:
+        """Why Windows cannot be called so; "" when it can."""
+        try:
+            check_computer_name(self._settings.computer_name or name)
+        except ConfigurationError as error:
+            return error.message
+        return ""
 
     def _trusting(self, host: Host, certificate: bytes) -> Host:
         """The host with the certificate that its WinRM will have: it was made for this installation."""

@@ -36,9 +36,13 @@ def prefect(home: Path, *arguments: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_the_soak_deployment_loads(tmp_path: Path) -> None:
+def test_the_deployments_load(tmp_path: Path) -> None:
     prefect(tmp_path, "work-pool", "create", "lab", "--type", "process")
     prefect(tmp_path, "deploy", "--all")
     shown = prefect(tmp_path, "deployment", "inspect", "soak/nightly")
     assert "0 22 * * 1-5" in shown
     assert "flows/soak.py:soak" in shown
+    shown = prefect(tmp_path, "deployment", "inspect", "provision/hosts")
+    assert "flows/provision.py:provision" in shown
+    for name in ("what", "inventory", "count"):  # parameters of the flow, which Prefect has checked
+        assert f"'{name}'" in shown
