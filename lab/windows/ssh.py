@@ -13,6 +13,7 @@ import json
 import re
 import secrets
 import threading
+from contextlib import suppress
 from typing import Any
 
 import paramiko
@@ -122,7 +123,8 @@ class SshGuestShell:
                 raise self._access.trouble(f"ended {script.name} without an exit code")
             return output, errors, channel.exit_status
         finally:
-            channel.close()
+            with suppress(paramiko.SSHException, OSError, EOFError):  # what was answered is answered
+                channel.close()
 
     def _receive(
         self, script: Script, connection: SshConnection, channel: paramiko.Channel, deadline: float
@@ -133,7 +135,7 @@ class SshGuestShell:
             while channel.recv_ready() and len(output) <= shell.MOST_OUTPUT:
                 output += channel.recv(CHUNK)
                 idle = False
-            while channel.recv_stderr_ready():
+            if channel.recv_stderr_ready():  # once: who complains for ever has no more time than others
                 errors = (errors + channel.recv_stderr(CHUNK))[-MOST_ERRORS:]
                 idle = False
             if len(output) > shell.MOST_OUTPUT:

@@ -29,6 +29,9 @@ RECENT = 2.0
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 """Preferred: encryption and integrity in one pass of the processor's own instructions."""
 
+MOST_PACKET = 1 << 20
+"""Bytes of one packet: more than any that we allow a server to send (RFC 4253, 6.1, asks for 35,000)."""
+
 _GLOBAL_REQUEST = bytes([80])  # RFC 4254, 4
 
 _SILENCE = ("No existing session", "protocol banner", "Timeout opening channel", "Authentication timeout")
@@ -193,9 +196,14 @@ class SshConnection:
 
 
 class _Packets(Packetizer):
-    """Knows when a packet last came."""
+    """Knows when a packet last came, and takes none of any size: paramiko would collect 4 GiB of one."""
 
     heard = 0.0
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        if n > MOST_PACKET:
+            raise paramiko.SSHException(f"it began a packet of {n} bytes")
+        return super().read_all(n, check_rekey)
 
     def read_message(self) -> tuple[int, paramiko.Message]:
         message = super().read_message()

@@ -91,6 +91,11 @@ def _flood(rest: str, parameters: Mapping[str, Any], folder: Path) -> str:
         sys.stdout.write("x" * (1 << 20))
 
 
+def _complain(rest: str, parameters: Mapping[str, Any], folder: Path) -> str:
+    while True:
+        sys.stderr.write("x" * (1 << 20))
+
+
 def _slow(rest: str, parameters: Mapping[str, Any], folder: Path) -> str:
     """Output that comes in drops for so many seconds."""
     until = time.monotonic() + float(rest)
@@ -122,6 +127,7 @@ _ACTS = {
     "broken": _broken,
     "stop": _stop,
     "flood": _flood,
+    "complain": _complain,
     "slow": _slow,
     "started": _started,
 }

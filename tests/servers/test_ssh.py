@@ -26,7 +26,7 @@ from tcp_relay import Relay
 
 from lab.inventory import Host, load
 from lab.machines import open_machine
-from lab.model import ConfigurationError, CredentialsRefused, GuestError, InfrastructureError
+from lab.model import ConfigurationError, CredentialsRefused, GuestError, InfrastructureError, TimedOut
 from lab.windows import shell as windows_shell
 from lab.windows.check import check_host
 from lab.windows.ssh import LOADER, SshGuestShell, command
@@ -128,6 +128,66 @@ def test_output_without_end_is_not_collected(server: Sshd, monkeypatch: pytest.M
         shell.run(said("flood"))
     assert shell.run(said("echo")) == [{}]
     shell.close()
+
+
+def test_complaints_without_end_are_not_collected(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard error that comes faster than it can be read leaves the script its end."""
+    ready = paramiko.Channel.recv_stderr_ready
+    asked = []
+
+    def always(channel: paramiko.Channel) -> bool:
+        asked.append(len(asked))
+        while not ready(channel):
+            time.sleep(0.001)
+        return True
+
+    monkeypatch.setattr(paramiko.Channel, "recv_stderr_ready", always)
+    shell = server.shell(script=2)
+    with pytest.raises(TimedOut, match="waited 2 s for script; last seen: Said still runs"):
+        shell.run(said("complain"))
+    assert asked
+    monkeypatch.undo()
+    assert shell.run(said("echo")) == [{}]
+    shell.close()
+
+
+@pytest.mark.parametrize("size", [0x7FFFFFFC, 0x00200004])
+def test_a_guest_that_goes_down_after_its_answer_has_answered(
+    server: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that was told to restart: saying goodbye to it fails."""
+    close = paramiko.Channel.close
+
+    def gone(channel: paramiko.Channel) -> None:
+        close(channel)
+        raise EOFError
+
+    monkeypatch.setattr(paramiko.Channel, "close", gone)
+    shell = server.shell()
+    assert shell.run(said("echo")) == [{}]
+    monkeypatch.undo()
+    shell.close()
+
+
+def test_a_packet_without_end_is_not_collected(server: Sshd, size: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def talk() -> None:
+            peer, _ = listening.accept()
+            with suppress(OSError), peer:
+                peer.sendall(b"SSH-2.0-Endless\r\n" + size.to_bytes(4, "big"))
+                while True:
+                    peer.sendall(bytes(65536))
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        shell = server.shell(port=listening.getsockname()[1])
+        with pytest.raises(
+            InfrastructureError, match=r"could not be reached: it began a packet of \d+ bytes$"
+        ):
+            shell.run(said("echo"))
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_slow_output_is_waited_for(server: Sshd) -> None:
