@@ -18,6 +18,13 @@ from lab.trials.bench import Bench
 from lab.windows import surgery
 
 
+class DidNotBoot(TimedOut):
+    """The host did not come back after drivers were switched off."""
+
+    def __init__(self, error: TimedOut) -> None:
+        super().__init__(error.wait, error.seconds, error.last_seen, help=error.help)
+
+
 def apply(bench: Bench, case: Case, recipe: Recipe) -> frozenset[str]:
     """Make the host run the recipe's drivers and verifier; restart only if something differs.
 
@@ -27,7 +34,7 @@ def apply(bench: Bench, case: Case, recipe: Recipe) -> frozenset[str]:
     guest = bench.guest
     boot = guest.wait_until_reachable()
     now = guest.drivers()
-    changes, _ = surgery.plan(now, recipe.disabled, as_found=case.drivers)
+    changes, _ = surgery.plan(now, recipe.disabled, as_found=bench.found or case.drivers)
     if changes:
         off = ", ".join(sorted(recipe.disabled)) or "none"
         bench.tell(EntryKind.ACTION, f"drivers off: {off}")
@@ -46,7 +53,12 @@ def apply(bench: Bench, case: Case, recipe: Recipe) -> frozenset[str]:
         return _running(now)
     bench.tell(EntryKind.ACTION, "restarting")
     guest.restart(f"bugcheck-lab: case {bench.case}")
-    guest.wait_for_new_boot(boot)
+    try:
+        guest.wait_for_new_boot(boot)
+    except TimedOut as error:
+        if recipe.disabled:
+            raise DidNotBoot(error) from error
+        raise
     return _settled(bench, case, recipe)
 
 

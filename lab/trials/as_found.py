@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from lab.model import EntryKind, LabError
 from lab.trials.bench import Bench
+from lab.trials.recover import end_those_left_behind
 from lab.trials.restore import restore
 
 
@@ -24,13 +25,10 @@ def put_back(bench: Bench) -> None:
 def left_as_found(bench: Bench, scheduled: Callable[[Bench], None] = put_back) -> Iterator[None]:
     """What a dead process left behind is cleared first, what this block changes is undone at its end.
 
-    Trials on this host that are still marked as running belong to a process that died, as the caller
-    holds the host's lease. `scheduled` is `put_back` as a scheduler's task; after an error or Ctrl-C the
-    host is put back directly, for the scheduler may be what failed.
+    Trials that it was running are ended first (see `recover`). `scheduled` is `put_back` as a scheduler's
+    task; after an error or Ctrl-C the host is put back directly, for the scheduler may be what failed.
     """
-    for running in bench.journal.running_trials():
-        if running.host == bench.host.name:
-            bench.journal.abandon(running.case_id, running.number, "its process ended before the trial did")
+    end_those_left_behind(bench)
     scheduled(bench)
     try:
         yield

@@ -12,10 +12,11 @@ from lab.capture import ShareSource, Vault
 from lab.inventory import Host
 from lab.journal import Journal
 from lab.machines import Machine, open_machine
-from lab.model import Boot, Clock, EntryKind, SystemClock
+from lab.model import Boot, Clock, Driver, EntryKind, SystemClock
 from lab.smb import SmbTarget
 from lab.symbols import SymbolStore, symbol_store
 from lab.trials.dumps import dumps_of
+from lab.trials.halt import Halt, HaltingClock
 from lab.trials.host_shell import HostShell
 from lab.trials.target import target_of
 from lab.windows import Guest, open_guest
@@ -39,6 +40,8 @@ class Bench:
     ours: Callable[[], None] = lambda: None  # raises InfrastructureError when the lease is lost
     clock: Clock = field(default_factory=SystemClock)
     trial: int | None = None  # the running one, so that entries carry its number
+    halt: Halt = field(default_factory=Halt)  # to end what is done here from another thread
+    found: tuple[Driver, ...] = ()  # this host's drivers as found, once it is prepared
 
     def tell(self, kind: EntryKind, text: str) -> None:
         """One line into the journal of the case."""
@@ -66,7 +69,8 @@ def open_bench(
 
     `ours` raises InfrastructureError once the caller's lease of the host is lost.
     """
-    clock = SystemClock()
+    halt = Halt()
+    clock = HaltingClock(halt)
     with open_guest(host, clock) as guest:
         yield Bench(
             host=host,
@@ -79,4 +83,5 @@ def open_bench(
             case=case,
             ours=ours,
             clock=clock,
+            halt=halt,
         )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from lab.analysis import signature, triage
-from lab.capture import DumpSource, Replaced, fetch, header_of, wait_until_whole, why_no_dump
-from lab.machines import OutOfBandStop
+from lab.capture import header_of
+from lab.journal import Heartbeat
 from lab.model import (
     Boot,
-    Bugcheck,
     Case,
-    Crashed,
     EntryKind,
     GuestError,
     InfrastructureError,
@@ -22,43 +20,51 @@ from lab.model import (
     LoadReport,
     NotApplied,
     Outcome,
-    PowerState,
     Recipe,
-    Relation,
-    Signature,
     Survived,
     TimedOut,
     Trial,
-    compare,
-    wait_until,
 )
 from lab.smb import run_load
-from lab.trials.apply import apply
+from lab.trials.aftermath import DUMP, after_the_stop, still_up
+from lab.trials.apply import DidNotBoot, apply
 from lab.trials.bench import Bench
+from lab.trials.halt import Halted
 from lab.trials.outside import Outside
+from lab.trials.pulse import Pulse
 from lab.trials.target import within_caps
 
-DUMP = "MEMORY.DMP"
+
+@dataclass
+class _Progress:
+    """How far a trial is, for the case that it is interrupted."""
+
+    number: int
+    enabled: frozenset[str] = frozenset()
+    load: LoadReport | None = None
+    boot: Boot | None = None
+    pulse: Pulse | None = None
 
 
 def run_trial(bench: Bench, recipe: Recipe, why: str = "") -> Trial:
     """Carry a recipe out and journal how it ended. `why` is the playbook's reason, for the story.
 
     Trouble on the way is an `Invalid` outcome, never a result; only errors of the user's input and
-    interrupts leave this function, and then the trial is journalled as interrupted.
+    interrupts leave this function, and then the trial is journalled as interrupted: cut short, where its
+    load had begun and the host still stands.
     """
     bench.ours()
     case = bench.journal.case(bench.case)
-    number = bench.journal.begin_trial(bench.case, bench.host.name, recipe)
-    bench.trial = number
+    at = _Progress(bench.journal.begin_trial(bench.case, bench.host.name, recipe))
+    bench.trial = at.number
     bench.tell(EntryKind.STEP, why or recipe.purpose)
     started, t0 = datetime.now(UTC).isoformat(timespec="seconds"), bench.clock.now()
-    enabled: frozenset[str] = frozenset()
-    load: LoadReport | None = None
     outcome: Outcome
     try:
-        enabled = apply(bench, case, recipe)
-        load, outcome = _load_and_watch(bench, case, recipe)
+        at.enabled = apply(bench, case, recipe)
+        outcome = _load_and_watch(bench, case, recipe, at)
+    except DidNotBoot as error:
+        outcome = Invalid(InvalidReason.NOT_BOOTED, error.message)
     except NotApplied as error:
         outcome = Invalid(InvalidReason.NOT_APPLIED, error.message, stuck=tuple(error.services))
     except GuestError as error:
@@ -66,196 +72,70 @@ def run_trial(bench: Bench, recipe: Recipe, why: str = "") -> Trial:
     except (InfrastructureError, TimedOut) as error:
         outcome = Invalid(InvalidReason.INFRASTRUCTURE, error.message)
     except BaseException as error:
-        why = error.message if isinstance(error, LabError) else type(error).__name__
-        outcome = Invalid(InvalidReason.INTERRUPTED, f"interrupted by {why}")
-        bench.journal.end_trial(bench.case, number, outcome, enabled, load, bench.clock.now() - t0)
+        outcome = _interrupted(bench, at, error)
+        seconds = bench.clock.now() - t0
+        bench.journal.end_trial(bench.case, at.number, outcome, at.enabled, at.load, seconds)
         raise
     seconds = bench.clock.now() - t0
-    bench.journal.end_trial(bench.case, number, outcome, enabled, load, seconds)
+    bench.journal.end_trial(bench.case, at.number, outcome, at.enabled, at.load, seconds)
     _tell(bench, outcome)
     bench.trial = None
-    return Trial(number, bench.host.name, recipe, enabled, outcome, started, seconds, load)
+    return Trial(at.number, bench.host.name, recipe, at.enabled, outcome, started, seconds, at.load)
+
+
+def _interrupted(bench: Bench, at: _Progress, error: BaseException) -> Outcome:
+    if isinstance(error, LabError):
+        return Invalid(InvalidReason.INTERRUPTED, f"interrupted by {error.message}")
+    why = error.why if isinstance(error, Halted) else f"interrupted by {type(error).__name__}"
+    stood = at.pulse.seconds if at.pulse is not None and at.load is None else 0.0
+    if stood > 0 and at.boot is not None and still_up(bench, at.boot):
+        return Survived(stood, cut_short=why)
+    return Invalid(InvalidReason.INTERRUPTED, why)
 
 
 def _tell(bench: Bench, outcome: Outcome) -> None:
     if isinstance(outcome, Survived):
-        bench.tell(EntryKind.FINDING, f"stood {outcome.after:.0f} s of load")
+        cut = f"; cut short: {outcome.cut_short}" if outcome.cut_short else ""
+        bench.tell(EntryKind.FINDING, f"stood {outcome.after:.0f} s of load{cut}")
     elif isinstance(outcome, Invalid):
         bench.tell(EntryKind.WARNING, f"invalid, {outcome.reason}: {outcome.why}")
 
 
-def _load_and_watch(bench: Bench, case: Case, recipe: Recipe) -> tuple[LoadReport, Outcome]:
-    boot = bench.guest.boot()
+def _load_and_watch(bench: Bench, case: Case, recipe: Recipe, at: _Progress) -> Outcome:
+    at.boot = boot = bench.guest.boot()
     position = bench.guest.log_position()
     outside = Outside(bench)
     with bench.dumps() as source:
         stale = header_of(source, DUMP)
     plan = within_caps(bench.host, recipe.load)
+    at.pulse = Pulse(bench, at.number, Heartbeat(0.0, boot.identity, position, at.enabled, stale))
     bench.tell(
         EntryKind.ACTION, f"read load '{plan.profile}', {plan.seconds:g} s, {plan.connections} connections"
     )
-    load = _load(bench, plan, boot)
+    at.load = load = _load(bench, plan, boot, at.pulse)
     rate = load.reads_answered / load.seconds if load.seconds else 0.0
     bench.tell(EntryKind.FINDING, f"{load.reads_answered} READs answered ({rate:.0f}/s)")
-    if not load.target_died and _still_up(bench, boot):
+    if not load.target_died and still_up(bench, boot):
         if load.undelivered:
-            return load, Invalid(InvalidReason.LOAD_NOT_DELIVERED, load.undelivered)
-        return load, Survived(load.seconds)
+            return Invalid(InvalidReason.LOAD_NOT_DELIVERED, load.undelivered)
+        return Survived(load.seconds, cut_short=bench.halt.why if bench.halt.asked else "")
     after = load.died_after if load.died_after is not None else load.seconds
     bench.tell(EntryKind.FINDING, f"the host stopped answering {after:.1f} s into the load")
-    return load, _after_the_stop(bench, case, boot, position, stale, after, outside)
+    return after_the_stop(bench, case, boot, position, stale, after, outside)
 
 
-def _load(bench: Bench, plan: LoadPlan, boot: Boot) -> LoadReport:
+def _load(bench: Bench, plan: LoadPlan, boot: Boot, pulse: Pulse) -> LoadReport:
     """The load, with the server's own queues beside it."""
     shell = bench.shell_beside_load(boot)
     try:
-        return run_load(bench.target, plan, clock=bench.clock, queues=shell.queues, restarted=shell.restarted)
+        return run_load(
+            bench.target,
+            plan,
+            clock=bench.clock,
+            on_progress=pulse,
+            stop=bench.halt.event,
+            queues=shell.queues,
+            restarted=shell.restarted,
+        )
     finally:
         shell.close()
-
-
-def _still_up(bench: Bench, boot: Boot) -> bool:
-    """Whether the same boot still answers; a guest that stopped just after the load does not."""
-    try:
-        return bench.guest.boot().identity == boot.identity
-    except InfrastructureError:
-        return False
-
-
-def _after_the_stop(
-    bench: Bench,
-    case: Case,
-    boot: Boot,
-    position: int,
-    stale: bytes | None,
-    after: float,
-    outside: Outside,
-) -> Outcome:
-    """Wait for the next boot, see what the log and the dump say, and what was seen from outside."""
-    if not _stopped(bench, boot):
-        return Invalid(
-            InvalidReason.INFRASTRUCTURE,
-            f"connections broke, but the guest did not stop within {bench.host.timeouts.stop:g} s",
-        )
-    _bring_back(bench, boot)
-    events = bench.guest.bugchecks(position)
-    stops = [e.bugcheck for e in events if e.bugcheck is not None and e.bugcheck.code]
-    witnessed = outside.stop()
-    if not stops and not events and witnessed is None:
-        return Invalid(
-            InvalidReason.INFRASTRUCTURE,
-            "connections broke and the host restarted, but its log has no bugcheck",
-        )
-    try:
-        sha = _capture(bench, stale)
-    except TimedOut:
-        why = why_no_dump(bench.guest.crash_control(), events)
-        return _without_dump(bench, case, stops, witnessed, after, why)
-    except LabError as error:
-        return _without_dump(
-            bench, case, stops, witnessed, after, f"it could not be fetched: {error.message}"
-        )
-    try:
-        seen = triage(bench.vault.path(sha), bench.symbols, known=case.drivers)
-    except LabError as error:
-        why = f"the dump {sha[:12]} in the vault cannot be read: {error.message}"
-        return _without_dump(bench, case, stops, witnessed, after, why)
-    bench.journal.add_crash(bench.case, sha, seen)
-    bench.tell(EntryKind.FINDING, f"STOP: {seen.bugcheck.title}, dump {sha[:12]}")
-    if stops and stops[-1].code != seen.bugcheck.code:
-        bench.tell(EntryKind.WARNING, f"the log says {stops[-1].title}, the dump says {seen.bugcheck.title}")
-    if witnessed is not None and witnessed.bugcheck.code not in (0, seen.bugcheck.code):
-        said = f"{witnessed.source} says {witnessed.bugcheck.title}, the dump says {seen.bugcheck.title}"
-        bench.tell(EntryKind.WARNING, said)
-    for evidence in seen.evidence:
-        bench.tell(EntryKind.FINDING, evidence.statement)
-    return _crashed(case, after, seen.bugcheck, seen.signature, dump=sha)
-
-
-def _crashed(
-    case: Case, after: float, stop: Bugcheck, seen: Signature, *, dump: str = "", no_dump_because: str = ""
-) -> Outcome:
-    """A stop, held against the one that is looked for; one that the lab caused itself says nothing."""
-    relation = compare(case.expected, seen)
-    if relation is Relation.OURS:
-        return Invalid(InvalidReason.OURS, f"the lab itself caused {stop.title}")
-    return Crashed(after, stop, relation, dump, no_dump_because)
-
-
-def _stopped(bench: Bench, boot: Boot) -> bool:
-    """Whether the guest went down: a broken network alone is no stop, and no reason for a reset."""
-
-    def gone() -> bool | None:
-        return None if _still_up(bench, boot) else True
-
-    try:
-        return wait_until(
-            gone,
-            wait="stop",
-            seconds=bench.host.timeouts.stop,
-            clock=bench.clock,
-            every=bench.host.timeouts.poll,
-        )
-    except TimedOut:
-        return False
-
-
-def _bring_back(bench: Bench, boot: Boot) -> None:
-    """Wait for the boot after the stop; a host that stays down is powered on or reset once."""
-    try:
-        bench.guest.wait_for_new_boot(boot)
-        return
-    except TimedOut as error:
-        off = bench.machine.power_state() is PowerState.OFF
-        bench.tell(EntryKind.WARNING, f"{error.message}; {'powering on' if off else 'resetting it'}")
-    if off:
-        bench.machine.power_on()
-    else:
-        bench.machine.reset()
-    bench.guest.wait_for_new_boot(boot)
-
-
-def _capture(bench: Bench, stale: bytes | None) -> str:
-    """The SHA-256 of the new dump in the vault. Windows may touch it once more when it seems whole."""
-    with bench.dumps() as source:
-        try:
-            return _fetch_when_whole(bench, source, stale)
-        except Replaced as error:
-            bench.tell(EntryKind.WARNING, f"{error.message}: once more")
-            return _fetch_when_whole(bench, source, stale)
-
-
-def _fetch_when_whole(bench: Bench, source: DumpSource, stale: bytes | None) -> str:
-    ref = wait_until_whole(
-        source,
-        DUMP,
-        not_like=stale,
-        clock=bench.clock,
-        seconds=bench.host.timeouts.dump,
-        every=bench.host.timeouts.poll,
-    )
-    bench.tell(EntryKind.ACTION, f"fetching {ref.name}, {ref.length / 1e6:.1f} MB")
-    return fetch(source, ref, bench.vault, clock=bench.clock, seconds=bench.host.timeouts.transfer)
-
-
-def _without_dump(
-    bench: Bench,
-    case: Case,
-    stops: list[Bugcheck],
-    witnessed: OutOfBandStop | None,
-    after: float,
-    why: str,
-) -> Outcome:
-    """The stop by the guest's log, else by what was seen from outside."""
-    bench.tell(EntryKind.WARNING, f"no dump to read: {why}")
-    if not stops and witnessed is not None and witnessed.bugcheck.code:
-        stops = [witnessed.bugcheck]
-        bench.tell(EntryKind.FINDING, f"STOP: {witnessed.bugcheck.title}, by {witnessed.source}")
-    if not stops:
-        said = f"; {witnessed.source} tells of a crash, but not of which" if witnessed else ""
-        return Invalid(
-            InvalidReason.INFRASTRUCTURE, f"the host stopped, but neither log nor dump says why: {why}{said}"
-        )
-    stop = stops[-1]
-    return _crashed(case, after, stop, signature(stop, None, ()), no_dump_because=why)

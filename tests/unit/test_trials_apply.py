@@ -102,6 +102,7 @@ class FakeBench:
     clock: Clock = field(default_factory=Clock)
     host: Host = field(default_factory=Host)
     case: str = "c"
+    found: tuple[Driver, ...] = ()
 
     def tell(self, kind: object, text: str) -> None:
         pass

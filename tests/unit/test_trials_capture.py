@@ -13,7 +13,7 @@ from capture_sources import HandClock, MemorySource, dump
 
 from lab.capture import Replaced, Vault
 from lab.model import EntryKind
-from lab.trials.run import _capture
+from lab.trials.aftermath import _capture
 
 DUMP = dump(pages=20)
 

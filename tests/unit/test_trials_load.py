@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from lab.inventory import Host
+from lab.journal import Heartbeat
 from lab.model import (
     EntryKind,
     InfrastructureError,
@@ -23,8 +24,11 @@ from lab.model import (
     Survived,
     VerifierPlan,
 )
+from lab.smb.load.report import Progress
 from lab.trials import run as module
 from lab.trials.bench import Bench
+from lab.trials.halt import Halt
+from lab.trials.pulse import EVERY, Pulse
 
 STOOD = LoadReport("burst", 8.0, 1000, 1000, 4_096_000)
 STARVED = LoadReport("burst", 8.0, 1000, 100, 409_600, undelivered="100 of 1000 READs were answered")
@@ -61,6 +65,9 @@ class FakeBench:
     clock: object = None
     target: object = "the target"
     machine: object = "no witness"
+    case: str = "c"
+    halt: Halt = field(default_factory=Halt)
+    beats: list[Heartbeat] = field(default_factory=list)
 
     @property
     def host(self) -> Host:
@@ -68,6 +75,10 @@ class FakeBench:
             most_connections=8, most_in_flight=8192, most_seconds=100.0, most_reads_per_second=self.rate
         )
         return cast(Host, SimpleNamespace(name="h", smb=smb))
+
+    @property
+    def journal(self) -> Any:
+        return SimpleNamespace(beat=lambda case, number, beat: self.beats.append(beat))
 
     @property
     def guest(self) -> Any:
@@ -105,10 +116,11 @@ def outcome(bench: FakeBench, monkeypatch: pytest.MonkeyPatch, plan: LoadPlan | 
 
     monkeypatch.setattr(module, "run_load", run_load)
     monkeypatch.setattr(module, "header_of", lambda source, name: None)
-    monkeypatch.setattr(module, "_after_the_stop", after_the_stop)
+    monkeypatch.setattr(module, "after_the_stop", after_the_stop)
     recipe = Recipe(frozenset(), VerifierPlan(), plan or LoadPlan())
-    load, found = module._load_and_watch(cast(Bench, bench), cast(Any, None), recipe)
-    assert load is bench.report and bench.shell.closed
+    at = module._Progress(1, frozenset({"a"}))
+    found = module._load_and_watch(cast(Bench, bench), cast(Any, None), recipe, at)
+    assert at.load is bench.report and bench.shell.closed
     return found
 
 
@@ -150,3 +162,26 @@ def test_a_trial_keeps_to_the_hosts_caps(monkeypatch: pytest.MonkeyPatch) -> Non
     assert bench.asked["plan"].rate == 500.0
     with pytest.raises(Refused, match="9 connections is more than h may get"):
         outcome(FakeBench(STOOD), monkeypatch, LoadPlan(connections=9))
+
+
+def test_a_heartbeat_is_written_before_the_load_and_knows_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = FakeBench(STOOD)
+    outcome(bench, monkeypatch)
+    assert bench.beats == [Heartbeat(0.0, "7", 5, frozenset({"a"}), None)]
+    assert isinstance(bench.asked["on_progress"], Pulse)
+
+
+def test_only_seconds_in_which_reads_are_answered_are_beaten() -> None:
+    bench = FakeBench(STOOD)
+    pulse = Pulse(cast(Bench, bench), 1, Heartbeat(0.0, "7", 5, frozenset()))
+    for tenths, answered in ((5, 10), (10, 20), (21, 30), (35, 30), (45, 30), (47, 40), (70, 50)):
+        pulse(Progress(tenths / 10, 60.0, "burst", 99, answered, 0, 1, 1.0))
+    assert [beat.seconds for beat in bench.beats] == [0.0, 2.1, 2.1, 7.0]
+    assert EVERY == 2.0 and pulse.seconds == 7.0
+
+
+def test_a_load_that_is_ended_from_outside_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = FakeBench(STOOD)
+    bench.halt.ask("the verdict came first")
+    assert outcome(bench, monkeypatch) == Survived(8.0, "the verdict came first")
+    assert bench.asked["stop"].is_set()

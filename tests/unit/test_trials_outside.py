@@ -24,7 +24,7 @@ from lab.model import (
     Signature,
     TimedOut,
 )
-from lab.trials import run as module
+from lab.trials import aftermath as module
 from lab.trials.bench import Bench
 from lab.trials.outside import Outside
 
@@ -97,7 +97,7 @@ def after_the_stop(
     case = SimpleNamespace(expected=Signature(0x20, 0, "", ()), drivers=())
     real = cast(Bench, bench)
     outside = Outside(real)
-    return module._after_the_stop(real, cast(Case, case), cast(Any, None), 0, None, 3.0, outside)
+    return module.after_the_stop(real, cast(Case, case), cast(Any, None), 0, None, 3.0, outside)
 
 
 def test_without_log_and_dump_the_witness_counts(monkeypatch: pytest.MonkeyPatch) -> None:
