@@ -1,0 +1,204 @@
+"""The next trial: the set of units and the soak that are expected to tell most for their time.
+
+What a trial tells is the mutual information between "who is it" and "does it crash", the rates integrated
+out, given the trials that still run elsewhere. Divided by the expected minutes (a crash ends a run early)
+it is the score. Sets are improved by the best single switch, from a few starts, until none helps; the
+soak is improved along a grid with the set kept as the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lab.bisect.belief import Belief
+from lab.bisect.forms import Forms, Pending
+from lab.bisect.hazard import Floats
+from lab.bisect.hypotheses import Kind
+from lab.bisect.units import Units
+
+SOAKS = (0.15, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+"""Lengths of a soak that are tried, in usual soaks."""
+MOST_PENDING = 3
+"""Runs elsewhere whose outcomes are weighed: those with the most time left."""
+_GAIN = 1e-9
+
+
+class Choice(NamedTuple):
+    """A set to switch on, its soak, what it is expected to tell, and how long the trial is expected to take."""
+
+    on: frozenset[str]
+    seconds: float
+    bits: float
+    expected_seconds: float
+
+
+def choose(
+    belief: Belief, pending: Sequence[Pending] = (), *, longest: float | None = None
+) -> Choice:
+    """The trial with the most bits per second. Deterministic.
+
+    `longest` limits the soak in seconds.
+    """
+    question = belief.question
+    kept = tuple(sorted(pending, key=lambda run: -run.seconds)[:MOST_PENDING])
+    grid = [f * question.soak for f in SOAKS]
+    if longest is not None:
+        grid = [s for s in grid if s <= longest] or [longest]
+    booting = _Booting(belief)
+    at = _first_soak(belief, grid)
+    best = _best_set(belief, grid[at], kept, booting, _starts(belief))
+    for step in (1, -1):
+        here = at
+        while 0 <= here + step < len(grid):
+            found = _best_set(belief, grid[here + step], kept, booting, [best.on])
+            if found.score <= best.score:
+                break
+            best, here = found, here + step
+        if here != at:
+            break
+    return Choice(question.units.named(best.on > 0), best.seconds, best.bits, best.length)
+
+
+class _Found(NamedTuple):
+    score: float
+    bits: float
+    seconds: float
+    length: float
+    on: Floats
+
+
+def _best_set(
+    belief: Belief,
+    seconds: float,
+    pending: tuple[Pending, ...],
+    booting: _Booting,
+    starts: Sequence[Floats],
+) -> _Found:
+    forms = Forms(belief, seconds, pending)
+    climbs = (_climb(forms, belief, seconds, booting, start) for start in starts)
+    return max(climbs, key=lambda found: found.score)
+
+
+def _climb(forms: Forms, belief: Belief, seconds: float, booting: _Booting, start: Floats) -> _Found:
+    """Switch the unit that helps most, with what must move with it, until none helps."""
+    units, setup = belief.question.units, belief.question.setup
+    on = start.copy()
+    sums = forms.sums(on)
+    rows = forms.stack @ on
+    score, bits = forms.score(sums, setup)
+    best = float(score) * booting.chance(on)
+    for _ in range(4 * len(units)):
+        sign = 1.0 - 2.0 * on
+        moved = sums[:, None] + sign * (
+            forms.diagonals + 2.0 * (rows - on * forms.diagonals)
+        )
+        sets: Floats | None = None
+        if not units.free:
+            sets = _closed_moves(units, on)
+            wide = np.flatnonzero(np.abs(sets - on).sum(axis=1) > 1)
+            if len(wide):
+                moved[:, wide] = forms.constants[:, None] + np.einsum(
+                    "mi,qij,mj->qm", sets[wide], forms.stack, sets[wide], optimize=True
+                )
+        scores, _ = forms.score(moved, setup)
+        scores = scores * booting.chances(on, sets)
+        pick = int(np.argmax(scores))
+        if scores[pick] <= best * (1.0 + _GAIN) + 1e-300:
+            break
+        best = float(scores[pick])
+        if sets is None:
+            rows = rows + sign[pick] * forms.stack[:, :, pick]
+            on = on.copy()
+            on[pick] += sign[pick]
+            sums = moved[:, pick]
+        else:
+            on = sets[pick]
+            rows, sums = forms.stack @ on, moved[:, pick]
+    _, bits = forms.score(sums, setup)
+    return _Found(best, float(bits), seconds, float(setup + sums[forms.rows + 1]), on)
+
+
+def _closed_moves(units: Units, on: Floats) -> Floats:
+    """(n, n): row i is the set after switching unit i, with what it needs or what needs it."""
+    reach = units.reach
+    flags = on > 0
+    after = np.where(flags[:, None], flags & ~reach.T, flags | reach)
+    return after.astype(float)
+
+
+def _starts(belief: Belief) -> list[Floats]:
+    """About half of the suspicion dealt out from the top, every second unit by suspicion, and most units."""
+    units = belief.question.units
+    n = len(units)
+    joint = belief.joint
+    part = np.diag(joint) + joint.sum(axis=1)
+    order = np.argsort(-part, kind="stable")
+    half = np.zeros(n)
+    half[order[np.cumsum(part[order]) <= 0.5 * part.sum()]] = 1.0
+    second = np.zeros(n)
+    second[order[1::2]] = 1.0
+    most = np.ones(n)
+    most[order[::4]] = 0.0
+    pairs = 1.0 - float(np.trace(joint)) / max(float(joint.sum()), 1e-300)
+    chosen = [half, most] if pairs > 0.5 else [half, second]
+    if units.free:
+        return chosen
+    return [units.reach[start > 0].any(axis=0).astype(float) if start.any() else start for start in chosen]
+
+
+def _first_soak(belief: Belief, grid: list[float]) -> int:
+    """A good length for half of the mass on, by the mean belief about the rate alone."""
+    setup = belief.question.setup
+    family = belief.families[Kind.PAIR]
+    weight = family.weight
+    mass = max(float(weight.sum()), 1e-300)
+    shape = float((weight * family.on.shape).sum()) / mass
+    rate = float((weight * family.on.rate).sum()) / mass
+    seconds = np.array(grid)
+    stand = np.exp(shape * (np.log(rate) - np.log(rate + seconds)))
+    excess = max(shape - 1.0, 1e-6)
+    length = rate / excess * -np.expm1(excess * (np.log(rate) - np.log(rate + seconds)))
+    crash, m = 0.5 * (1.0 - stand), 0.5
+    log2 = np.log2
+    told = -(crash * log2(crash) + (1 - crash) * log2(1 - crash))
+    p = np.clip(1.0 - stand, 1e-12, 1 - 1e-12)
+    told = told - m * -(p * log2(p) + (1 - p) * log2(1 - p))
+    return int(np.argmax(told / (setup + m * length + (1 - m) * seconds)))
+
+
+class _Booting:
+    """How likely a set is to boot at all, learned from those that did not.
+
+    A set that was refused is never proposed again. Among the units that were off in every refused set and
+    never off in a boot that came up, one is taken to be needed for booting.
+    """
+
+    def __init__(self, belief: Belief) -> None:
+        units = belief.question.units
+        refused = belief.question.refused
+        self.refused = np.array([units.marks(s) for s in refused], dtype=float).reshape(-1, len(units))
+        blame = np.zeros(len(units))
+        if len(refused):
+            blame = (self.refused.max(axis=0) == 0).astype(float)
+            if len(belief.observations):
+                blame = blame * (belief.sets.min(axis=0) > 0)
+            blame = blame * (0.9 / max(blame.sum(), 1.0))
+        self.blame = blame
+
+    def chance(self, on: Floats) -> float:
+        if not len(self.refused):
+            return 1.0
+        if (np.abs(self.refused - on).sum(axis=1) == 0).any():
+            return 0.0
+        return float(1.0 - self.blame @ (1.0 - on))
+
+    def chances(self, on: Floats, sets: Floats | None) -> Floats:
+        """(n,) for the sets after switching each unit."""
+        if not len(self.refused):
+            return np.ones(len(on))
+        if sets is None:
+            sets = np.abs(np.eye(len(on)) - on)
+        return np.array([self.chance(row) for row in sets])

@@ -1,0 +1,377 @@
+"""The whole search as one pure function: from all that was seen to the next trial, or the answer.
+
+Baseline, search, confirming runs, answer. Confirming runs are trials like all others: what they show goes
+into the belief, and when it contradicts the suspicion the search goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+
+import numpy as np
+
+from lab.bisect import hazard
+from lab.bisect.belief import Belief, Observation, Question
+from lab.bisect.choice import choose
+from lab.bisect.forms import Pending
+from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
+from lab.model import VerdictKind
+
+CERTAIN = 0.99
+"""Probability at which an answer is given, after its confirming runs."""
+ACCUSED = 0.95
+"""Probability at which the confirming runs begin, while crashes come soon; else at `CERTAIN`."""
+ACCUSED_RATE = 0.69
+"""Crashes per usual soak from which on `ACCUSED` is enough."""
+CLEAR_OF_SYSTEM = 6e-4
+"""A unit is named only when the probability that it is none of them is below this."""
+SUSPECT_SYSTEM = 0.10
+"""Probability of "none of them" that is worth a run with all units off."""
+SILENCE = 0.95
+"""How probable a crash must have been for its absence to confirm."""
+BASELINE_CRASHES = 2
+"""Crashes with everything on that are always wanted first."""
+BASELINE_MORE, BASELINE_SOAKS = 5, 6.0
+"""So many are taken as long as all of them together took less than so many usual soaks."""
+HOPELESS_SOAKS = 30.0
+"""Usual soaks with everything on and without a crash after which it is called not reproducible."""
+RARE_SOAKS = 12.0
+"""Usual soaks of baseline after which one crash must do."""
+LONGEST = 9.0
+"""Longest soak, in usual soaks."""
+
+
+class Purpose(StrEnum):
+    """Why a trial is run."""
+
+    BASELINE = "baseline"
+    ALL_OFF = "all off"
+    SEARCH = "search"
+    ONLY = "confirm: only"
+    WITHOUT = "confirm: without"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that has not ended: `planned` seconds under load, of which it has stood `stood`."""
+
+    on: frozenset[str]
+    planned: float
+    stood: float
+    purpose: Purpose
+
+
+@dataclass(frozen=True)
+class Try:
+    """Start this trial next. `bits` is what it is expected to tell, 0 for a baseline run."""
+
+    on: frozenset[str]
+    seconds: float
+    purpose: Purpose
+    why: str
+    bits: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing useful can be started before a running trial ends."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`culprits` are unit names, `probability` that of the whole answer, `confirmed_by` trial numbers."""
+
+    kind: VerdictKind
+    culprits: tuple[str, ...]
+    probability: float
+    because: tuple[str, ...]
+    confirmed_by: tuple[int, ...] = ()
+    would_decide: str = ""
+
+
+def next_trial(
+    question: Question,
+    observations: Sequence[Observation],
+    running: Sequence[Running] = (),
+    *,
+    left: float | None = None,
+) -> Try | Wait | Answer:
+    """What a free host does next. The same arguments always get the same answer.
+
+    `left` are the machine-seconds that may still be spent; None: no limit. What running trials have
+    stood so far counts as seen.
+    """
+    state = _State(question, tuple(observations), tuple(running), left)
+    return state.baseline() or state.conclude() or state.clear_system() or state.confirm() or state.search()
+
+
+class _State:
+    def __init__(
+        self,
+        question: Question,
+        observations: tuple[Observation, ...],
+        running: tuple[Running, ...],
+        left: float | None,
+    ) -> None:
+        self.question, self.seen, self.running, self.left = question, observations, running, left
+        self.everything = frozenset(question.units.names)
+        self.belief = believe(question, (*observations, *_so_far(running)))
+
+    # ---- everything on: does it crash at all, how fast, at a steady rate?
+
+    def baseline(self) -> Try | Wait | Answer | None:
+        runs = [o for o in self.seen if o.on == self.everything]
+        crashes = sum(o.crashed for o in runs)
+        soaks = math.fsum(o.seconds for o in runs) / self.question.soak
+        under_way = [r for r in self.running if r.purpose is Purpose.BASELINE]
+        if crashes >= BASELINE_CRASHES and (crashes >= BASELINE_MORE or soaks >= BASELINE_SOAKS):
+            return None
+        if any(o.crashed for o in self.seen) and soaks >= RARE_SOAKS and crashes:
+            return None
+        if not any(o.crashed for o in self.seen) and soaks >= HOPELESS_SOAKS:
+            said = f"{len(runs)} runs with everything on, {_time(soaks * self.question.soak)} under load, no crash"
+            return Answer(VerdictKind.NOT_REPRODUCIBLE, (), 0.0, (said,))
+        wanted = max(1, BASELINE_MORE - crashes)
+        if len(under_way) >= wanted:
+            return None if crashes >= BASELINE_CRASHES else Wait("the runs with everything on come first")
+        seconds = self.question.soak
+        if self._too_dear(seconds):
+            return self._undecided(f"about {_time(seconds)} more with everything on")
+        return Try(self.everything, seconds, Purpose.BASELINE, "everything on: how soon does it crash?")
+
+    # ---- is it decided?
+
+    def conclude(self) -> Answer | None:
+        top, probability = self.belief.ranked(1)[0]
+        if probability < CERTAIN:
+            return None
+        if top == SYSTEM:
+            without = [o for o in self.seen if not o.on and o.crashed]
+            if not without:
+                return None
+            return Answer(
+                VerdictKind.SYSTEM, (), probability,
+                ("the crash also came with every unit off",), tuple(o.trial for o in without),
+            )  # fmt: skip
+        if self.belief.system > CLEAR_OF_SYSTEM:
+            return None
+        runs = [self._confirming(step) for step in self._steps(top)]
+        if any(found is None for found in runs):
+            return None
+        trials = tuple(sorted({t for found in runs for t in found or ()}))
+        return self._named(top, probability, trials)
+
+    def _named(self, top: Hypothesis, probability: float, trials: tuple[int, ...]) -> Answer:
+        kinds = {
+            Kind.SINGLE: VerdictKind.DRIVER,
+            Kind.PAIR: VerdictKind.PAIR,
+            Kind.TRIPLE: VerdictKind.TRIPLE,
+            Kind.EITHER: VerdictKind.EACH_OF,
+        }
+        because: tuple[str, ...] = ()
+        alike = self.belief.alike(top)[1:]
+        if alike:
+            others = ", ".join(u for h in alike for u in h.units if u not in top.units)
+            because = (f"it cannot be told from {top.units[0]} together with {others}, which it needs",)
+        return Answer(kinds[top.kind], top.units, probability, because, trials)
+
+    # ---- the system, cleared or convicted by a run with everything off
+
+    def clear_system(self) -> Try | Wait | None:
+        if self.belief.system < SUSPECT_SYSTEM or frozenset() in self.question.refused:
+            return None
+        if any(not o.on and o.crashed for o in self.seen):
+            return None
+        missing = self._silence_missing(frozenset(), SYSTEM, 0.99)
+        if missing <= 0:
+            return None
+        if any(not r.on for r in self.running):
+            return None
+        return self._affordable(
+            Try(
+                frozenset(), self._soak(missing), Purpose.ALL_OFF,
+                f"everything off: a crash now would be none of the units ({self.belief.system:.0%} so far)",
+            )
+        )  # fmt: skip
+
+    # ---- the confirming pair
+
+    def confirm(self) -> Try | Wait | Answer | None:
+        top, probability = self.belief.ranked(1)[0]
+        if top == SYSTEM or probability < self._accused(top):
+            return None
+        for purpose, on in self._steps(top):
+            if self._confirming((purpose, on)) is not None or on in self.question.refused:
+                continue
+            if any(r.on == on for r in self.running):
+                continue
+            names = " and ".join(top.units)
+            if purpose is Purpose.ONLY:
+                missing = self._seconds_until(top, SILENCE, active=True)
+                why = f"only {names}: if that is enough, the crash comes back"
+            else:
+                missing = self._silence_missing(on, top, SILENCE)
+                why = f"without {', '.join(sorted(self.everything - on))}: if that is the cause, the host now stands"
+            return self._affordable(Try(on, self._soak(missing), purpose, why, 0.0))
+        return None
+
+    def _accused(self, top: Hypothesis) -> float:
+        return ACCUSED if self._rate(top) * self.question.soak >= ACCUSED_RATE else CERTAIN
+
+    def _steps(self, top: Hypothesis) -> list[tuple[Purpose, frozenset[str]]]:
+        """The runs that confirm a hypothesis: without it no crash; with it alone the crash."""
+        units = self.question.units
+        if top.kind is Kind.EITHER:
+            only = [units.close_on({u}) for u in top.units]
+            without = [units.close_off(self.everything - set(top.units))]
+        else:
+            only = [units.close_on(top.units)]
+            without = [units.close_off(self.everything - {u}) for u in top.units]
+        steps = [(Purpose.WITHOUT, on) for on in without] + [(Purpose.ONLY, on) for on in only]
+        return [(purpose, on) for purpose, on in steps]
+
+    def _confirming(self, step: tuple[Purpose, frozenset[str]]) -> tuple[int, ...] | None:
+        """The trials that did a confirming step; None: it is not done."""
+        purpose, on = step
+        top, _ = self.belief.ranked(1)[0]
+        if purpose is Purpose.ONLY:
+            crashes = [o.trial for o in self.seen if o.on == on and o.crashed]
+            if crashes or on == self.everything:
+                return tuple(crashes)
+            return None
+        if self._silence_missing(on, top, SILENCE) > 0:
+            return None
+        return tuple(o.trial for o in self.seen if o.on == on and not o.crashed)
+
+    # ---- the search itself
+
+    def search(self) -> Try | Wait | Answer:
+        pending = [
+            Pending(self.question.units.marks(r.on).astype(float), max(r.planned - r.stood, 1e-3))
+            for r in self.running
+        ]
+        best = choose(self.belief, pending, longest=LONGEST * self.question.soak)
+        leading, probability = self.belief.ranked(1)[0]
+        if best.bits <= 1e-9:
+            if self.running:
+                return Wait("the running trials tell all that can be told now")
+            return self._undecided("no set of units that can be tried tells anything more")
+        name = " and ".join(leading.units) or "none of them"
+        return self._affordable(
+            Try(
+                best.on, best.seconds, Purpose.SEARCH,
+                f"{len(best.on)} of {len(self.everything)} on, {best.bits:.2f} bits expected; "
+                f"leading: {name} at {probability:.0%}", best.bits,
+            ),
+            best.expected_seconds,
+        )  # fmt: skip
+
+    # ---- how long
+
+    def _rate(self, top: Hypothesis) -> float:
+        """Mean crash rate a second while the hypothesis' units are on."""
+        shape, rate = self._hazard(top)
+        return shape / rate
+
+    def _hazard(self, top: Hypothesis, layer: int = 0) -> tuple[float, float]:
+        belief, units = self.belief, self.question.units
+        if top.kind is Kind.SYSTEM:
+            side = belief.families[Kind.SYSTEM].on
+            return float(side.shape[0]), float(side.rate[layer, 0])
+        kind = Kind.EITHER if top.kind is Kind.EITHER else Kind.PAIR
+        side = belief.families[kind].on
+        i, j = units.index[top.units[0]], units.index[top.units[-1]]
+        return float(side.shape[i, j]), float(side.rate[layer, i, j])
+
+    def _layers(self) -> list[tuple[float, float, int]]:
+        """(probability, share of bad boots, layer) of the ways in which crashes are decided."""
+        families = self.belief.families.values()
+        masses = [sum(float(f.weight[g].sum()) for f in families) for g in range(len(hazard.SHARES))]
+        return [(m, float(s), g) for g, (m, s) in enumerate(zip(masses, hazard.SHARES, strict=True)) if m > 0.01]
+
+    def _survives(self, top: Hypothesis, seconds: float) -> float:
+        """Probability to stand a soak with the culprit on."""
+        found = []
+        for mass, share, layer in self._layers():
+            shape, rate = self._hazard(top, layer)
+            stand = math.exp(-shape * math.log1p(seconds / rate))
+            found.append(mass * (1.0 - share + share * stand))
+        return math.fsum(found) / math.fsum(m for m, _, _ in self._layers())
+
+    def _seconds_until(self, top: Hypothesis, confidence: float, *, active: bool, have: float = 1.0) -> float:
+        """Seconds until no crash is as improbable as 1 − `confidence`, after silences worth `have`."""
+        longest = LONGEST * self.question.soak
+        wanted = (1.0 - confidence) / have
+        if self._survives(top, longest) > wanted:  # one soak cannot tell it: the most telling ones, repeatedly
+            shape, rate = self._hazard(top)
+            return min(longest, 3.0 * rate / shape)
+        low, high = 0.0, longest
+        for _ in range(30):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._survives(top, middle) > wanted else (low, middle)
+        return high
+
+    def _silence_missing(self, on: frozenset[str], top: Hypothesis, confidence: float) -> float:
+        """Seconds of silence with exactly `on` that are still missing; 0 when there is enough."""
+        have = math.prod(
+            self._survives(top, o.seconds) for o in self.seen if o.on == on and not o.crashed
+        )
+        if have <= (1.0 - confidence) * 1.0001:
+            return 0.0
+        return self._seconds_until(top, confidence, active=True, have=have)
+
+    def _soak(self, seconds: float) -> float:
+        return min(max(seconds, 0.05 * self.question.soak), LONGEST * self.question.soak)
+
+    # ---- what it may cost
+
+    def _too_dear(self, expected: float) -> bool:
+        return self.left is not None and self.question.setup + expected > self.left
+
+    def _affordable(self, trial: Try, expected: float | None = None) -> Try | Answer | Wait:
+        cost = trial.seconds if expected is None else expected - self.question.setup
+        if not self._too_dear(cost):
+            return trial
+        if self.running:
+            return Wait("the budget is spent; trials are still running")
+        return self._undecided(f"about {_time(cost + self.question.setup)} for: {trial.why}")
+
+    def _undecided(self, would: str) -> Answer:
+        ranked = self.belief.ranked(4)
+        close = [h for h, p in ranked if p >= 0.5 * ranked[0][1] and p >= 0.1 and h.kind is Kind.SINGLE]
+        total = sum(p for h, p in ranked if h in close)
+        if 2 <= len(close) and total >= 0.9:
+            return Answer(
+                VerdictKind.ONE_OF, tuple(h.units[0] for h in close), total, (), would_decide=would
+            )
+        top, probability = ranked[0]
+        return Answer(VerdictKind.UNDECIDED, top.units, probability, (), would_decide=would)
+
+
+def believe(question: Question, observations: Iterable[Observation]) -> Belief:
+    """The belief after these observations. It widens when the plain hypotheses do not explain them."""
+    belief = Belief(question, tuple(observations))
+    return Belief(question, belief.observations, wide=True) if surprised(belief) else belief
+
+
+def surprised(belief: Belief) -> bool:
+    """The leading hypothesis must call two crashes or more unrelated."""
+    top, _ = belief.ranked(1)[0]
+    return sum(o.crashed and not top.active(o.on) for o in belief.observations) >= 2
+
+
+def _so_far(running: Iterable[Running]) -> list[Observation]:
+    return [Observation(r.on, r.stood, False) for r in running if r.stood > 0]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+__all__ = ["Answer", "Purpose", "Running", "Try", "Wait", "believe", "combinations", "next_trial", "np"]
