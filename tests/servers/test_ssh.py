@@ -151,7 +151,6 @@ def test_complaints_without_end_are_not_collected(server: Sshd, monkeypatch: pyt
     shell.close()
 
 
-@pytest.mark.parametrize("size", [0x7FFFFFFC, 0x00200004])
 def test_a_guest_that_goes_down_after_its_answer_has_answered(
     server: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +168,7 @@ def test_a_guest_that_goes_down_after_its_answer_has_answered(
     shell.close()
 
 
+@pytest.mark.parametrize("size", [0x7FFFFFFC, 0x00200004])
 def test_a_packet_without_end_is_not_collected(server: Sshd, size: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
