@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ from lab.machines import (
     SerialConsole,
     Witness,
 )
-from lab.model import ConfigurationError, InfrastructureError, LabError, PowerState, TimedOut
+from lab.model import Bugcheck, ConfigurationError, InfrastructureError, LabError, PowerState, TimedOut
 
 LONG = 60.0
 """Seconds for what takes far less, on a busy computer."""
@@ -63,6 +63,8 @@ class Rig:
     """One that does not exist where it should."""
     drive: Callable[[], str] | None = None
     """The image in its drive, "" for none."""
+    stop: Callable[[Bugcheck], None] | None = None
+    """Lets the other side see that the guest stops now, of this bugcheck; every witness needs one."""
 
 
 def until(true: Callable[[], Any]) -> None:
@@ -259,13 +261,33 @@ class MachineContract:
 
     # Witness, Interference
 
-    def test_a_witness_tells_in_order(self, rig: Rig) -> None:
+    def test_a_witness_tells_of_each_stop_once_and_in_order(self, rig: Rig) -> None:
         machine = having(rig, Witness)
-        since = datetime.now(UTC) - timedelta(days=1)
-        stops = machine.stops(since)
-        assert all(isinstance(stop, OutOfBandStop) and stop.at >= since and stop.source for stop in stops)
-        assert list(stops) == sorted(stops, key=lambda stop: stop.at)
+        assert rig.stop is not None, "there is nothing that it could be seen to witness"
+        switched(rig, PowerState.ON)
+        began = datetime.now(UTC) - timedelta(seconds=1)  # observers round times
+        assert machine.stops(began) == ()
+        seen = [Bugcheck(0x20, (0, 0xFFFF, 0, 1)), Bugcheck(0xD1, (0xFFFF8000_00001000, 2, 0, 0))]
+        for count, bugcheck in enumerate(seen, 1):
+            rig.stop(bugcheck)
+            stops = machine.stops(began)
+            assert [each.bugcheck for each in stops] == seen[:count]
+            assert all(isinstance(each, OutOfBandStop) and each.source for each in stops)
+        assert began <= stops[0].at <= stops[1].at <= datetime.now(UTC)  # so all have a time zone
+        switched(rig, PowerState.OFF)
+        assert machine.stops(began) == stops  # the guest is not asked
+        assert machine.stops(began.astimezone(timezone(timedelta(hours=-8)))) == stops
         assert machine.stops(datetime.now(UTC) + timedelta(days=1)) == ()
+
+    def test_a_witness_that_cannot_be_asked_says_so(self, rig: Rig) -> None:
+        """To see nothing would mean that nothing happened."""
+        having(rig, Witness)
+        gone = rig.gone()
+        assert isinstance(gone, Witness)
+        with pytest.raises((InfrastructureError, TimedOut)) as caught:
+            gone.stops(datetime.now(UTC))
+        assert caught.value.message and caught.value.help
+        self._tells_no_secret(rig, caught.value)
 
     def test_meddlers_are_sentences(self, rig: Rig) -> None:
         machine = having(rig, Interference)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from lab.inventory import Timeouts
 from lab.machines import BootDevice
 from lab.machines.fixed import FixedMachine
 from lab.machines.redfish import RedfishMachine
-from lab.model import InfrastructureError, SystemClock
+from lab.model import Bugcheck, InfrastructureError, SystemClock
 
 NOWHERE = 9
 """The discard port, which nobody serves."""
@@ -267,6 +268,15 @@ class TestVsphere(MachineContract):
                         on = on if method == "ResetVM_Task" else method == "PowerOnVM_Task"
                 return found
 
+            def stop(bugcheck: Bugcheck) -> None:
+                """As ESXi writes it down: code and parameters are synthetic MSRs of the guest."""
+                vm = observer.content.searchIndex.FindByInventoryPath(PATH.strip("/"))
+                at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+                with (Path(vm.datastore[0].summary.url) / NAME / "vmware.log").open("a") as log:
+                    for number, value in enumerate((bugcheck.code, *bugcheck.parameters)):
+                        register = f"Synthetic MSR[{0x40000100 + number:#x}]"
+                        log.write(f"{at} Wa(03) vcpu-1 - WinBSOD: {register} {value:#x}\n")
+
             one = machine()
             try:
                 yield Rig(
@@ -277,6 +287,7 @@ class TestVsphere(MachineContract):
                     gone=gone,
                     secret=PASSWORD,
                     nmis=lambda: vcenter.calls("SendNMI").count(("SendNMI", NAME)),
+                    stop=stop,
                 )
             finally:
                 one.vcenter.session.close()
