@@ -124,7 +124,10 @@ class VsphereTemplate(Settings):
         None
     )
     resource_pool: Annotated[Text | None, Field(description="path or unique name; none: the source's")] = None
-    datastore: Annotated[Text | None, Field(description="path or unique name; none: the source's")] = None
+    datastore: Annotated[
+        Text | None,
+        Field(description="path or unique name of a datastore or a datastore cluster; none: the source's"),
+    ] = None
     network: Annotated[Text | None, Field(description="path or unique name; none: the source's")] = None
     cpus: Annotated[int | None, Field(ge=1, le=768, description="none: the source's")] = None
     memory_mb: Annotated[int | None, Field(ge=512, description="none: the source's")] = None

@@ -51,7 +51,7 @@ WRONG: list[tuple[Order, str, str]] = [
     (linked(source="ws2019", folder="/DC0/vm/lap"), "there is no 'lap' in /DC0/vm", "templates"),
     (order(snapshot="bsae"), "ws2019 has no snapshot 'bsae'", "Its snapshots: base"),
     (order(network="VM Netwrok"), "has no network 'VM Netwrok'", "VM Network"),
-    (order(datastore="LocalDS_1"), "has no datastore 'LocalDS_1'", "LocalDS_0"),
+    (order(datastore="LocalDS_1"), "has no datastore or datastore cluster 'LocalDS_1'", "LocalDS_0"),
     (order(resource_pool="lab"), "has no resource pool 'lab'", "Resources"),
     (order(resource_pool=None), "srv1 needs a resource pool: the template ws2019 is in none", "Resources"),
     (
@@ -86,7 +86,7 @@ def test_too_little_space(vcenter: Vcsim, session: Session) -> None:
         clones.make(linked(memory_mb=huge), RUN, TOMORROW)
     said = caught.value.message
     assert said.startswith("the datastore LocalDS_0 has ") and said.endswith("srv1 would need 1048578.0 GiB")
-    free = session.read(lambda: find.datastore(session, "LocalDS_0").summary.freeSpace)
+    free = session.read(lambda: find.storage(session, "LocalDS_0").summary.freeSpace)
     clones.check(linked(memory_mb=512))
     many = free // (512 << 20)
     with pytest.raises(InfrastructureError, match=f"{many} machines like srv1 would need"):
@@ -96,7 +96,7 @@ def test_too_little_space(vcenter: Vcsim, session: Session) -> None:
 
 def test_a_full_clone_needs_room_for_its_disks(vcenter: Vcsim, session: Session) -> None:
     vm = find.machine(session, "ws2019")
-    free = session.read(lambda: find.datastore(session, "LocalDS_0").summary.freeSpace)
+    free = session.read(lambda: find.storage(session, "LocalDS_0").summary.freeSpace)
     devices = session.read(lambda: vm.config.hardware.device)
     controller = next(each for each in devices if isinstance(each, vim.vm.device.ParaVirtualSCSIController))
     backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(fileName="", diskMode="persistent")

@@ -42,7 +42,7 @@ def test_a_machine_by_path_uuid_and_name(session: Session) -> None:
         ),
         (lambda s: find.template(s, NAME), f"'{NAME}' in .* is a virtual machine and not", "ws2019, ws2022"),
         (lambda s: find.network(s, "VM network"), "has no network 'VM network'", "VM Network"),
-        (lambda s: find.datastore(s, "ssd"), "has no datastore 'ssd'", "Known: LocalDS_0"),
+        (lambda s: find.storage(s, "ssd"), "has no datastore or datastore cluster 'ssd'", "Known: LocalDS_0"),
         (lambda s: find.folder(s, "/DC0/vm/lab"), "there is no 'lab' in /DC0/vm", "templates"),
         (
             lambda s: find.resource_pool(s, "Resources"),
@@ -70,7 +70,7 @@ def test_what_is_there_is_found(session: Session) -> None:
     for kind, wanted in (
         (find.network, "VM Network"),
         (find.network, "/DC0/network/DC0_DVPG0"),
-        (find.datastore, "LocalDS_0"),
+        (find.storage, "LocalDS_0"),
         (find.folder, "templates"),
         (find.resource_pool, "/DC0/host/DC0_C0/Resources"),
     ):

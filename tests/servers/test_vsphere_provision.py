@@ -162,7 +162,7 @@ def test_what_is_not_there_is_named_with_what_is(lab: Lab, change: dict[str, Any
 
 
 def test_too_little_room_is_known_before_anything_is_made(lab: Lab, session: Session) -> None:
-    store = find.datastore(session, "LocalDS_0")
+    store = find.storage(session, "LocalDS_0")
     free = session.read(lambda: store.summary.freeSpace)
     lab.write(memory_mb=int(free * 0.4 / MIB))  # and its disk needs little
     assert lab.plan(2).problem is None

@@ -11,17 +11,24 @@ from lab.machines.vsphere.marks import Mark
 from lab.machines.vsphere.place import Order, Place, Serial
 
 
-def specification(order: Order, place: Place, mark: Mark) -> Any:
-    """The clone's specification. It contains the passwords of a customization: let it not live long."""
+def placement(place: Place) -> Any:
+    """As much of the specification as Storage DRS has to know: where to, and what of. No secrets."""
     spec = vim.vm.CloneSpec(
-        location=vim.vm.RelocateSpec(folder=place.folder, pool=place.pool, datastore=place.datastore),
+        location=vim.vm.RelocateSpec(folder=place.folder, pool=place.pool),
         powerOn=False,  # not before it bears its marks
         template=False,
-        config=_config(order, place, mark),
     )
     if place.snapshot is not None:
         spec.location.diskMoveType = "createNewChildDiskBacking"
         spec.snapshot = place.snapshot
+    return spec
+
+
+def specification(order: Order, place: Place, datastore: Any, mark: Mark) -> Any:
+    """The clone's specification. It contains the passwords of a customization: let it not live long."""
+    spec = placement(place)
+    spec.location.datastore = datastore
+    spec.config = _config(order, place, mark)
     if order.customization is not None:
         spec.customization = customize.specification(order.customization, len(_adapters(place.devices)))
     return spec

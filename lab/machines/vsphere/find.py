@@ -18,12 +18,12 @@ MOST_SHOWN = 8
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
-_KINDS: dict[str, Any] = {
-    "virtual machine": vim.VirtualMachine,
-    "folder": vim.Folder,
-    "resource pool": vim.ResourcePool,
-    "datastore": vim.Datastore,
-    "network": vim.Network,
+_KINDS: dict[str, tuple[Any, ...]] = {
+    "virtual machine": (vim.VirtualMachine,),
+    "folder": (vim.Folder,),
+    "resource pool": (vim.ResourcePool,),
+    "datastore or datastore cluster": (vim.Datastore, vim.StoragePod),
+    "network": (vim.Network,),
 }
 
 
@@ -79,9 +79,12 @@ def resource_pool(session: Session, wanted: str) -> Any:
     return _object(session, "resource pool", wanted)
 
 
-def datastore(session: Session, wanted: str) -> Any:
-    """A datastore by path or unique name. Raises ConfigurationError."""
-    return _object(session, "datastore", wanted)
+def storage(session: Session, wanted: str) -> Any:
+    """A datastore or a datastore cluster (vim.StoragePod) by path or unique name.
+
+    Raises ConfigurationError.
+    """
+    return _object(session, "datastore or datastore cluster", wanted)
 
 
 def network(session: Session, wanted: str) -> Any:
@@ -195,7 +198,7 @@ def _by_tag(session: Session, tag: str) -> Any:
 
 
 def _by_name(session: Session, kind: str, wanted: str) -> Any:
-    rows = properties(session, _KINDS[kind], ["name"])
+    rows = _rows(session, kind)
     found = [entity for entity, row in rows if unquote(row["name"]) == wanted]
     if len(found) == 1:
         return found[0]
@@ -212,7 +215,11 @@ def _by_name(session: Session, kind: str, wanted: str) -> Any:
 
 
 def _names(session: Session, kind: str) -> list[str]:
-    return [row["name"] for _, row in properties(session, _KINDS[kind], ["name"])]
+    return [row["name"] for _, row in _rows(session, kind)]
+
+
+def _rows(session: Session, kind: str) -> list[tuple[Any, dict[str, Any]]]:
+    return [each for one in _KINDS[kind] for each in properties(session, one, ["name"])]
 
 
 def _children(session: Session, parent: Any) -> list[str]:

@@ -19,6 +19,7 @@ from lab.machines.vsphere import Progress, Vcenter, VcenterFault, clone, find, m
 from lab.machines.vsphere.machine import VsphereMachine
 from lab.machines.vsphere.marks import Mark, Marked
 from lab.machines.vsphere.place import Order, Place
+from lab.machines.vsphere.storage import recommended
 from lab.model import (
     Clock,
     ConfigurationError,
@@ -157,9 +158,11 @@ class Clones:
     ) -> Any:
         session, tasks = self.vcenter.session, self.vcenter.tasks
         about = f"clone {where.path} of {order.source}"
+        spec = clone.placement(where)
+        store = recommended(session, where.storage, where.source, order.name, where.folder, spec)
 
         def start() -> Any:
-            spec = clone.specification(order, where, mark)  # has passwords, and is gone with this call
+            spec = clone.specification(order, where, store, mark)  # has passwords, and is gone with this call
             return where.source.CloneVM_Task(where.folder, order.name, spec)
 
         try:

@@ -11,7 +11,8 @@ from pyVmomi import vim
 from lab.machines.vsphere import customize, find
 from lab.machines.vsphere.customize import Customization
 from lab.machines.vsphere.session import Session
-from lab.model import ConfigurationError, InfrastructureError
+from lab.machines.vsphere.storage import Storage, check_room, storage
+from lab.model import ConfigurationError
 
 LINKED_BYTES = 2 << 30
 """What a linked clone has to have room for at first: logs, and what Sysprep changes on its disk."""
@@ -35,8 +36,8 @@ class Order:
     """A clone that is wanted: full of a template, or linked to `snapshot` of any machine.
 
     What is None is as in the source: `folder` its own, `resource_pool` its own (a template has none),
-    `datastore` its first, `network` the one of its first adapter, `firmware` and hardware likewise.
-    Names and paths as `lab.machines.vsphere.find` takes them.
+    `datastore` (or a datastore cluster) its first, `network` the one of its first adapter, `firmware` and
+    hardware likewise. Names and paths are as `lab.machines.vsphere.find` takes them.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Place:
     snapshot: Any
     folder: Any
     pool: Any
-    datastore: Any
+    storage: Storage
     backing: Any
     """Of the first network adapter; None as in the source."""
 
@@ -85,11 +86,11 @@ def check(session: Session, order: Order, count: int = 1) -> Place:
     source, snapshot, config = _source(session, order)
     folder = _folder(session, order, source)
     pool = _pool(session, order, source)
-    datastore = _datastore(session, order, source, pool)
+    where = storage(session, order.datastore, source, pool)
     backing = _network(session, order, pool)
-    _check_room(session, order, source, config, datastore, count)
+    check_room(session, where, order.name, _need(session, order, source, config), count)
     path = f"{find.path_of(session, folder)}/{order.name}"
-    return Place(source, snapshot, folder, pool, datastore, backing, tuple(config.hardware.device), path)
+    return Place(source, snapshot, folder, pool, where, backing, tuple(config.hardware.device), path)
 
 
 def taken(session: Session, folder: Any, name: str) -> Any:
@@ -154,21 +155,6 @@ def _pool(session: Session, order: Order, source: Any) -> Any:
     return pool
 
 
-def _datastore(session: Session, order: Order, source: Any, pool: Any) -> Any:
-    reached = session.read(lambda: {each: each.name for each in pool.owner.datastore}, "its datastores")
-    if order.datastore is not None:
-        found = find.datastore(session, order.datastore)
-    else:
-        found = session.read(lambda: source.datastore[0])
-    if found not in reached:
-        raise ConfigurationError(
-            f"the hosts of resource pool {_named(session, pool)} do not reach the datastore "
-            f"{order.datastore or _named(session, found)}",
-            help=f"They reach: {find.shown('', reached.values())}.",
-        )
-    return found
-
-
 def _network(session: Session, order: Order, pool: Any) -> Any:
     if order.network is None:
         return None
@@ -186,29 +172,16 @@ def _named(session: Session, entity: Any) -> str:
     return find.path_of(session, entity)
 
 
-def _check_room(session: Session, order: Order, source: Any, config: Any, datastore: Any, count: int) -> None:
-    """Disks (a linked clone's are small at first) and a swap file as large as the memory."""
-    storage = session.read(lambda: source.summary.storage)
+def _need(session: Session, order: Order, source: Any, config: Any) -> int:
+    """Bytes: disks (a linked clone's are small at first) and a swap file as large as the memory."""
+    storage = session.read(lambda: source.summary.storage, "the size of a clone's source")
     disks = [each for each in config.hardware.device if isinstance(each, vim.vm.device.VirtualDisk)]
     whole = sum(each.capacityInKB << 10 for each in disks)
     if order.snapshot is not None:
         need = LINKED_BYTES
     else:
         need = storage.committed if storage is not None and storage.committed else whole
-    need = count * (need + ((order.memory_mb or config.hardware.memoryMB) << 20))
-    summary = session.read(lambda: datastore.summary, "the space on a datastore")
-    if not summary.accessible or str(summary.maintenanceMode or "normal") != "normal":
-        raise InfrastructureError(
-            f"the datastore {summary.name} of {session.url} is not accessible, or in maintenance",
-            help="Take another datastore, or look at it in the vSphere Client.",
-        )
-    if summary.freeSpace < need:
-        what = order.name if count == 1 else f"{count} machines like {order.name}"
-        raise InfrastructureError(
-            f"the datastore {summary.name} has {summary.freeSpace / 2**30:.1f} GiB free, and {what} "
-            f"would need {need / 2**30:.1f} GiB",
-            help="Make room there, name another datastore, or take linked clones of a snapshot.",
-        )
+    return int(need + ((order.memory_mb or config.hardware.memoryMB) << 20))
 
 
 def _backing(network: Any) -> Any:
