@@ -1,6 +1,19 @@
 """What to do next in a case, as a pure function of what is known."""
 
 from lab.playbook.decide import next_step
-from lab.playbook.steps import Abort, Conclude, Rung, RunTrial, Step
+from lab.playbook.search import ask
+from lab.playbook.steps import SEARCH, Abort, Conclude, Pause, Rung, RunTrial, Step
+from lab.playbook.view import View
 
-__all__ = ["Abort", "Conclude", "RunTrial", "Rung", "Step", "next_step"]
+__all__ = [
+    "SEARCH",
+    "Abort",
+    "Conclude",
+    "Pause",
+    "RunTrial",
+    "Rung",
+    "Step",
+    "View",
+    "ask",
+    "next_step",
+]

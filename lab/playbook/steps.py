@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lab.bisect.search import Purpose, Try
 from lab.model import InvalidReason, Recipe, Verdict
 
 
@@ -13,17 +14,40 @@ class Rung(StrEnum):
 
     REPRODUCE = "reproduce"
     VERIFIER = "verifier"
+    BASELINE = "baseline"
+    ALL_OFF = "all off"
     BISECT = "bisect"
     WITHOUT = "confirm: without"
     ONLY = "confirm: only"
 
 
+SEARCH = {
+    Purpose.BASELINE: Rung.BASELINE,
+    Purpose.ALL_OFF: Rung.ALL_OFF,
+    Purpose.SEARCH: Rung.BISECT,
+    Purpose.WITHOUT: Rung.WITHOUT,
+    Purpose.ONLY: Rung.ONLY,
+}
+"""The rungs of the search over sets of drivers."""
+
+
 @dataclass(frozen=True)
 class RunTrial:
-    """Run `recipe` next. `headline` is for the timeline, without a colon; `why` is one sentence."""
+    """Run `recipe` next. `headline` is for the timeline, without a colon; `why` is one sentence.
+
+    `asked` is the search's own word for it, None for the rungs before the search.
+    """
 
     recipe: Recipe
     headline: str
+    why: str
+    asked: Try | None = None
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Nothing is worth starting before a running trial ends."""
+
     why: str
 
 

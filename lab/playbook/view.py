@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 
 from lab import bisect
+from lab.bisect.belief import Belief, Observation, Question
+from lab.bisect.search import believe
+from lab.bisect.units import Units
 from lab.model import (
     Case,
     Crashed,
     Driver,
     Evidence,
     Invalid,
+    InvalidReason,
     Relation,
     Strength,
     Trial,
 )
 from lab.playbook.steps import Rung
 from lab.windows import surgery
+
+SETUP_SECONDS = 240.0
+"""What a trial costs besides its load, as long as none was run: two restarts and some looks."""
 
 MONOPOLISED = "0x20.region-log.monopolised"
 """Rule id of the evidence that one driver's calls fill the whole log: a lead, never a proof."""
@@ -75,15 +84,17 @@ class View:
     def needed_by(self, services: Iterable[str]) -> frozenset[str]:
         """The candidates that must be on for these to be on."""
         wanted = frozenset(services)
-        return frozenset(u for u in self.units if self.switched_off_by({u}) & wanted)
-
-    def all_but(self, service: str) -> frozenset[str]:
-        """The candidates to switch off so that `service`, with what it needs, is the only one on."""
-        return frozenset(self.units) - self.needed_by({service})
+        return frozenset(s for s in self.services if self.switched_off_by({s}) & wanted)
 
     @cached_property
-    def units(self) -> tuple[str, ...]:
+    def services(self) -> tuple[str, ...]:
+        """The services of the candidates."""
         return tuple(sorted(d.service for d in self.candidates))
+
+    @cached_property
+    def units(self) -> Units:
+        """What the search switches. Only where there are candidates."""
+        return Units.of(self.services, {s: self.needed_by({s}) - {s} for s in self.services})
 
     @cached_property
     def images(self) -> tuple[str, ...]:
@@ -120,7 +131,7 @@ class View:
         order = {Strength.PROOF: 0, Strength.STRONG: 1}
         ranked = sorted((e for e in self.evidence if e.strength in order), key=lambda e: order[e.strength])
         services = [self.service_of(image) for e in ranked for image in e.points_to]
-        return tuple(dict.fromkeys(s for s in services if s in self.units))
+        return tuple(dict.fromkeys(s for s in services if s in self.services))
 
     def noisy(self, trial: Trial) -> tuple[str, ...]:
         """Services whose calls filled the log of this trial's crash and that can be switched off."""
@@ -130,16 +141,56 @@ class View:
             if e.rule == MONOPOLISED
             for image in e.points_to
         ]
-        return tuple(s for s in dict.fromkeys(services) if s in self.units)
+        return tuple(s for s in dict.fromkeys(services) if s in self.services)
 
     @cached_property
-    def belief(self) -> bisect.Belief:
-        """What all valid trials and all evidence say together."""
-        weights = bisect.prior({d.service: (d.image,) for d in self.candidates}, self.evidence)
-        belief = bisect.Belief(self.units, weights, soak=self.case.load.seconds)
-        for enabled, seconds, crashed in bisect.observations(self.case, self.units):
-            belief = belief.observe(enabled, seconds, crashed)
-        return belief
+    def question(self) -> Question:
+        """What the search is asked: units, evidence, and what trials of this case cost."""
+        images = {u: tuple(self.driver(s).image for s in self.units.services[u]) for u in self.units.names}
+        return Question(
+            self.units,
+            bisect.prior(images, self.evidence),
+            soak=self.case.load.seconds,
+            setup=self.setup_seconds,
+            refused=self.refused,
+        )
+
+    @cached_property
+    def observations(self) -> tuple[Observation, ...]:
+        """What the valid trials say, in their order.
+
+        The expected crash, or a sibling of it, is a crash. Any other stop only ended the run early: its
+        seconds count as seconds without the crash. A unit is on when any of its services ran.
+        """
+        return tuple(
+            Observation(self._units_on(t.enabled), max(0.0, t.outcome.after), reproduced(t), t.number)
+            for t in self.valid
+            if not isinstance(t.outcome, Invalid)
+        )
+
+    @cached_property
+    def belief(self) -> Belief:
+        """What all valid trials and all evidence say together. Only where there are candidates."""
+        return believe(self.question, self.observations)
+
+    @cached_property
+    def setup_seconds(self) -> float:
+        """What a trial of this case costs besides its load, in the middle."""
+        costs = [t.seconds - t.load.seconds for t in self.valid if t.load is not None]
+        return max(0.0, median(costs)) if costs else SETUP_SECONDS
+
+    @cached_property
+    def refused(self) -> tuple[frozenset[str], ...]:
+        """Sets of units with which a host did not boot twice: not to be tried again."""
+        on = Counter(
+            self._units_on(frozenset(self.services) - t.recipe.disabled)
+            for t in self.case.trials
+            if isinstance(t.outcome, Invalid) and t.outcome.reason is InvalidReason.NOT_BOOTED
+        )
+        return tuple(sorted((each for each, times in on.items() if times >= 2), key=sorted))
+
+    def _units_on(self, services: frozenset[str]) -> frozenset[str]:
+        return frozenset(u for u, members in self.units.services.items() if services & frozenset(members))
 
     @cached_property
     def crash_seconds(self) -> tuple[float, ...]:
