@@ -10,7 +10,15 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TypeVar
 
-from lab.capture.sftp_channel import EOF, NO_SUCH_FILE, PERMISSION_DENIED, Attributes, SftpChannel, Status
+from lab.capture.sftp_channel import (
+    EOF,
+    NO_SUCH_FILE,
+    PERMISSION_DENIED,
+    SMALLEST_READ,
+    Attributes,
+    SftpChannel,
+    Status,
+)
 from lab.capture.share import FULL, SMALL_FOLDER
 from lab.capture.source import DumpRef, RandomAccessFile
 from lab.model import InfrastructureError
@@ -19,8 +27,8 @@ from lab.windows.ssh_connection import SshAccess, SshConnection
 
 T = TypeVar("T")
 
-READ_SIZE = 64 << 10
-"""Bytes of one READ. A server that gives less at a time is asked for less."""
+AHEAD = 4 << 20
+"""Bytes that are asked for ahead, at most: what a gigabit a second brings in 30 ms."""
 
 IN_FLIGHT = 64
 """READs that are on their way at a time, at most."""
@@ -142,7 +150,7 @@ class SftpFile:
 
     def __init__(self, source: SftpSource, channel: SftpChannel, handle: bytes, name: str) -> None:
         self._source, self._channel, self._handle, self._name = source, channel, handle, name
-        self._size = READ_SIZE
+        self._size = channel.most  # of one READ; a server that gives less at a time is asked for less
 
     def read_at(self, offset: int, size: int) -> bytes:
         """`size` bytes; fewer only at the end of the file."""
@@ -170,9 +178,10 @@ class SftpFile:
         arrived: dict[int, memoryview | Status] = {}
         try:
             while True:
-                if len(asked) <= IN_FLIGHT // 2 and offset < end:  # many requests in one packet of SSH
+                most = min(AHEAD // self._size, IN_FLIGHT)
+                if len(asked) <= most // 2 and offset < end:  # many requests in one packet of SSH
                     ranges: list[tuple[int, int]] = []
-                    while len(asked) + len(ranges) < IN_FLIGHT and offset < end:
+                    while len(asked) + len(ranges) < most and offset < end:
                         ranges.append((offset, min(self._size, end - offset)))
                         offset += ranges[-1][1]
                     numbers = channel.ask_to_read(self._handle, ranges)
@@ -188,7 +197,7 @@ class SftpFile:
                 if len(data) > length:
                     raise Malformed(f"{channel.place} sent more than it was asked for over SFTP")
                 if len(data) < length:
-                    self._size = max(1 << 12, len(data))
+                    self._size = max(SMALLEST_READ, len(data))
                     start, length = start + len(data), length - len(data)
                     (number,) = channel.ask_to_read(self._handle, [(start, length)])
                     asked.appendleft((number, start, length))

@@ -15,18 +15,24 @@ from lab.smb import Malformed, NotOffered, Unreachable
 from lab.windows.ssh_connection import SshConnection
 
 VERSION = 3
-INIT, OPEN, CLOSE, READ, OPENDIR, READDIR, STAT = 1, 3, 4, 5, 11, 12, 17
-STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
+INIT, OPEN, CLOSE, READ, OPENDIR, READDIR, STAT, EXTENDED = 1, 3, 4, 5, 11, 12, 17, 200
+STATUS, HANDLE, DATA, NAME, ATTRS, EXTENDED_REPLY = 101, 102, 103, 104, 105, 201
 OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = 0, 1, 2, 3, 4
 
-WINDOW = 4 << 20
-"""Bytes that the server may send before we have taken them in."""
+WINDOW = 8 << 20
+"""Bytes that the server may send before we have taken them in: more than is asked for at a time."""
 
-PACKET = 1 << 16
-"""Bytes of one SSH packet at most."""
+PACKET = 255 << 10
+"""Bytes of one SSH packet at most: OpenSSH builds none that is larger than 256 KiB with its header."""
 
 LARGEST = (256 << 10) + 1024
 """Bytes of the largest message that is taken in: OpenSSH's limit, and its header."""
+
+SMALLEST_READ, A_READ, LARGEST_READ = 4 << 10, 64 << 10, 255 << 10
+"""Bytes that a READ asks for: at least, of a server that tells no limits (OpenSSH before 8.5), at most."""
+
+LIMITS = b"limits@openssh.com"
+"""OpenSSH's PROTOCOL, 4.8: answered with the largest packet, READ, WRITE, and number of handles."""
 
 MOST_NAMES = 10_000
 """Entries of a folder that are looked at."""
@@ -63,7 +69,7 @@ class SftpChannel:
         self._connection, self._seconds = connection, connection.access.connect
         self._channel = connection.open_channel(window_size=WINDOW, max_packet_size=PACKET)
         self._channel.in_buffer = Inbox(2 * WINDOW)  # type: ignore[assignment]
-        self._waiting = bytearray()
+        self._channel.in_window_threshold = WINDOW // 2  # a tenth if not said: as many messages as READs
         self._number = 0
         self._forgotten: set[int] = set()
         self._broken = False
@@ -82,6 +88,8 @@ class SftpChannel:
         kind, answer = self._message()
         if kind != 2 or len(answer) < 4:  # SSH_FXP_VERSION
             raise self._malformed("no version")
+        self.most = self._limit() if LIMITS in bytes(answer) else A_READ
+        """Bytes that one READ may ask for."""
 
     @property
     def alive(self) -> bool:
@@ -203,28 +211,32 @@ class SftpChannel:
         return message[0], message[1:]
 
     def _take(self, size: int) -> bytes:
-        waiting = self._waiting
         try:
-            while len(waiting) < size:
-                data = self._channel.recv(WINDOW)
-                if not data:
-                    raise self._lost()
-                waiting += data
+            data = self._channel.recv(size)
         except TimeoutError:
             self._broken = True
             raise Unreachable(f"{self.place} did not answer within {self._seconds:g} s over SFTP") from None
         except (OSError, EOFError, paramiko.SSHException):
             raise self._lost() from None
-        with memoryview(waiting) as view:
-            taken = bytes(view[:size])
-        del waiting[:size]
-        return taken
+        if len(data) < size:
+            raise self._lost()
+        return data
 
     def _send(self, data: bytes) -> None:
         try:
             self._channel.sendall(data)
         except (OSError, EOFError, paramiko.SSHException):
             raise self._lost() from None
+
+    def _limit(self) -> int:
+        """Of a READ, as the server tells it; one that does not know the question refuses."""
+        with suppress(Status):
+            kind, answer = self._request(EXTENDED, struct.pack(">I", len(LIMITS)) + LIMITS)
+            if kind != EXTENDED_REPLY or len(answer) < 16:
+                raise self._malformed("no limits")
+            most = int.from_bytes(answer[8:16], "big")
+            return max(SMALLEST_READ, min(most, LARGEST_READ)) if most else A_READ  # 0: none of its own
+        return A_READ
 
     def _handle(self, kind: int, answer: memoryview) -> bytes:
         if kind != HANDLE:
