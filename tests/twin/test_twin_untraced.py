@@ -8,12 +8,15 @@ from random import Random
 from statistics import mean
 
 import pytest
+import sushy
+from twin_client import Start, until
 
 from lab.analysis import triage
 from lab.model import ConfigurationError
 from lab.symbols import symbol_store
 from lab.twin.catalogue import MOST, can_be_planted, drivers
 from lab.twin.hidden import choose_untraced
+from lab.twin.machine import Phase
 from lab.twin.server import Twin, TwinSettings
 from lab.twin.untraced import SOAKS_TO_UNRELATED, Fuse, Plot, Unbootable, Untraced, hide
 
@@ -138,3 +141,33 @@ def test_a_customers_dump_speaks_the_same_whoever_is_hidden(tmp_path: Path) -> N
         seen = triage(path, symbol_store(()))
         found.append((seen.signature, seen.evidence, path.read_bytes()))
     assert found[0] == found[1] == found[2]
+
+
+def test_over_the_wire_it_crashes_under_load_and_verifier_tells_nothing_of_it(start: Start) -> None:
+    twin = start(third_party=MOST, hide=("random-single",), hidden_seed=2, half_life=0.3)
+    twin.script("Set-LabVerifier", Flags=0x810, Driver=["*"], BootMode="persistent")
+    twin.restart()
+    twin.crash()
+    until(lambda: (twin.state / "disk" / "Windows" / "MEMORY.DMP").exists())
+    until(lambda: not (twin.state / "pagefile.sys").exists())
+    seen = triage(twin.state / "disk" / "Windows" / "MEMORY.DMP", symbol_store(()))
+    assert seen.bugcheck.code == 0x20
+    culprit = twin.twin.reveal()["culprit"]
+    (image,) = [driver.image for driver in CANDIDATES if driver.service == culprit]
+    assert not any(image in evidence.points_to for evidence in seen.evidence)
+
+
+def test_what_does_not_boot_stays_down_until_a_reset_takes_the_last_known_good(start: Start) -> None:
+    twin = start(third_party=MOST, hide=("random-single", "no-boot"), hidden_seed=2)
+    unbootable = hidden(Plot.SINGLE, Plot.NO_BOOT, seed=2).unbootable
+    assert unbootable is not None
+    before = {row["service"]: row["start"] for row in twin.script("Get-LabDriver")}
+    boot = twin.boot()["bootId"]
+    twin.script("Set-LabDriver", Service=list(unbootable.others), Start=[4, 4], ClassFilter=[])
+    twin.script("Restart-LabGuest", Token="t")
+    machine = twin.twin._machine
+    assert machine is not None
+    until(lambda: machine.phase is Phase.STUCK)
+    twin.system().reset_system(sushy.ResetType.FORCE_RESTART)
+    assert twin.wait_boot(boot)["bootId"] == boot + 1
+    assert {row["service"]: row["start"] for row in twin.script("Get-LabDriver")} == before
