@@ -41,7 +41,8 @@ class Bench:
     clock: Clock = field(default_factory=SystemClock)
     trial: int | None = None  # the running one, so that entries carry its number
     halt: Halt = field(default_factory=Halt)  # to end what is done here from another thread
-    found: tuple[Driver, ...] = ()  # this host's drivers as found, once it is prepared
+    found: tuple[Driver, ...] = ()  # this host's drivers as found, once it was examined
+    build: int = 0  # its Windows', likewise
 
     def tell(self, kind: EntryKind, text: str) -> None:
         """One line into the journal of the case."""

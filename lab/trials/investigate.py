@@ -9,6 +9,7 @@ from lab.model import (
     EntryKind,
     GuestError,
     InfrastructureError,
+    Invalid,
     InvalidReason,
     Recipe,
     Trial,
@@ -46,14 +47,18 @@ def investigate(
             if isinstance(step, Abort):
                 kind = GuestError if step.reason is InvalidReason.NOT_APPLIED else InfrastructureError
                 raise kind(step.why)
-            run(bench, step.recipe, f"{step.headline}: {step.why}")
+            trial = run(bench, step.recipe, f"{step.headline}: {step.why}")
+            if isinstance(trial.outcome, Invalid) and trial.outcome.reason is InvalidReason.NOT_BOOTED:
+                put_back(bench)  # with all drivers on it boots
+                prepare(bench)
             after_trial(bench.journal.case(bench.case))
         bench.journal.set_verdict(bench.case, step.verdict)
-        bench.tell(EntryKind.VERDICT, _sentence(case, step.verdict))
+        bench.tell(EntryKind.VERDICT, sentence(case, step.verdict))
     return step.verdict
 
 
-def _sentence(case: Case, verdict: Verdict) -> str:
+def sentence(case: Case, verdict: Verdict) -> str:
+    """A verdict in one line of the case's story."""
     images = {d.service: d.image for d in case.drivers}
     names = ", ".join(f"{images.get(c, c)} (service {c})" for c in verdict.culprits) or "no driver named"
     return f"verdict: {verdict.kind}, {names} ({words.percent(verdict.probability)})"

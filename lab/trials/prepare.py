@@ -65,10 +65,17 @@ def open_case(
 
 
 def prepare(bench: Bench) -> None:
+    """As `examine`, and the drivers found become those of the case: it is worked on with this host alone."""
+    examine(bench)
+    bench.journal.set_drivers(bench.case, bench.found)
+
+
+def examine(bench: Bench) -> None:
     """Look at the host, write down how to put it back, and make sure it can write a dump.
 
-    Raises InfrastructureError or TimedOut when it cannot be reached, GuestError when it cannot
-    write dumps, and Refused when the case's load is more than the host may get.
+    The bench knows the host's drivers and build afterwards. Raises InfrastructureError or TimedOut when it
+    cannot be reached, GuestError when it cannot write dumps, and Refused when the case's load is more than
+    the host may get.
     """
     within_caps(bench.host, bench.journal.case(bench.case).load)
     if bench.machine.power_state() is PowerState.OFF:
@@ -76,7 +83,7 @@ def prepare(bench: Bench) -> None:
         bench.machine.power_on()
     boot = bench.guest.wait_until_reachable()
     drivers = bench.guest.drivers()
-    bench.journal.set_drivers(bench.case, drivers)
+    bench.found, bench.build = drivers, boot.build
     third = [d for d in drivers if d.in_question]
     pinned = [d for d in third if d.pinned]
     bench.tell(

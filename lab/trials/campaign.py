@@ -1,0 +1,207 @@
+"""A case brought to its verdict on several hosts at once: a host that is free asks for the next trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from lab.bisect.search import Running
+from lab.model import (
+    Case,
+    EntryKind,
+    GuestError,
+    InfrastructureError,
+    Invalid,
+    InvalidReason,
+    LabError,
+    Recipe,
+    Refused,
+    Trial,
+    Verdict,
+)
+from lab.playbook import SEARCH, Conclude, Pause, RunTrial, View, ask
+from lab.trials.alike import difference, pinned_anywhere
+from lab.trials.as_found import put_back
+from lab.trials.bench import Bench
+from lab.trials.crew import Crew, Done
+from lab.trials.investigate import sentence
+from lab.trials.members import Member, Members
+from lab.trials.prepare import examine
+from lab.trials.recover import end_those_left_behind
+from lab.trials.run import run_trial
+
+INVALID_IN_A_ROW = 3
+"""Invalid trials after which a host is left out."""
+ASK_AGAIN = 10.0
+"""Seconds after which a host that had nothing to do asks again: the others have stood more by then."""
+VERDICT_FIRST = "the verdict came first"
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What is done to one host; a scheduler wraps these."""
+
+    prepare: Callable[[Bench], None] = examine
+    run: Callable[[Bench, Recipe, str], Trial] = run_trial
+    put_back: Callable[[Bench], None] = put_back
+
+
+AS_THEY_ARE = Tasks()
+
+
+def campaign(
+    benches: Sequence[Bench],
+    crew: Crew,
+    *,
+    budget: float | None = None,
+    tasks: Tasks = AS_THEY_ARE,
+    after_trial: Callable[[Case], None] = lambda case: None,
+) -> Verdict:
+    """Trials on all hosts until the search has its answer; hosts are left as found however this ends.
+
+    All benches are of one case, and the caller holds the leases. `budget` are machine-seconds for all
+    trials of the case's search, those of earlier runs too (None: no limit). What a dead process was
+    doing on a host is ended first. A host that is not like the others is left out, and so is one with
+    three invalid trials in a row. Raises Refused when no host is alike, and InfrastructureError or
+    GuestError when none is left to go on: that is no verdict.
+    """
+    return _Campaign(benches, crew, budget, tasks, after_trial).run()
+
+
+class _Campaign:
+    def __init__(
+        self,
+        benches: Sequence[Bench],
+        crew: Crew,
+        budget: float | None,
+        tasks: Tasks,
+        after_trial: Callable[[Case], None],
+    ) -> None:
+        self._journal, self._id = benches[0].journal, benches[0].case
+        self._hosts = Members(benches, crew)
+        self._budget, self._tasks, self._after_trial = budget, tasks, after_trial
+
+    @property
+    def _case(self) -> Case:
+        return self._journal.case(self._id)
+
+    def run(self) -> Verdict:
+        try:
+            self._open()
+            verdict = self._search()
+            self._hosts.halt(VERDICT_FIRST)
+            self._journal.set_verdict(self._id, verdict)
+            self._hosts.tell(EntryKind.VERDICT, sentence(self._case, verdict))
+        except BaseException as error:
+            why = error.message if isinstance(error, LabError) else type(error).__name__
+            self._hosts.halt(f"interrupted by {why}")
+            self._hosts.put_back(put_back)  # not as a task: the scheduler may be what failed
+            raise
+        failed = self._hosts.put_back(self._tasks.put_back)
+        if failed is not None:
+            raise failed
+        return verdict
+
+    # ---- before the first trial
+
+    def _open(self) -> None:
+        """Prepare all hosts, and leave out those that differ."""
+        before = self._case
+        for member in self._hosts:
+            self._hosts.begin(member, lambda bench=member.bench: self._opened(bench))  # type: ignore[misc]
+        self._hosts.settle(self._hosts.failed)
+        ready = [member for member in self._hosts if not member.left]
+        wanted = before.drivers if before.trials and before.drivers else ()
+        build = 0
+        for member in ready:
+            wanted, build = wanted or member.bench.found, build or member.bench.build
+            differs = difference(wanted, member.bench.found)
+            if member.bench.build != build:
+                differs = f"is build {member.bench.build}, not {build}"
+            if differs:
+                self._hosts.leave_out(member, _not_alike(member, differs))
+        self._hosts.check_somebody_left()
+        alike = [member.bench.found for member in ready if not member.left]
+        self._journal.set_drivers(self._id, pinned_anywhere(wanted, alike))
+
+    def _opened(self, bench: Bench) -> None:
+        end_those_left_behind(bench)
+        self._tasks.put_back(bench)
+        self._tasks.prepare(bench)
+
+    # ---- trials
+
+    def _search(self) -> Verdict:
+        while True:
+            self._hosts.check_somebody_left()
+            view = View(self._case)
+            step: RunTrial | Pause | Conclude | None = None
+            for member in self._hosts:
+                if not member.idle:
+                    continue
+                running = self._running()
+                begun = len(view.case.trials) + len(running)
+                step = ask(view, running, left=self._left(view.case), begun=begun)
+                if isinstance(step, Conclude):
+                    return step.verdict
+                if isinstance(step, Pause):
+                    break
+                self._start(member, step)
+            done = self._hosts.wait(ASK_AGAIN if isinstance(step, Pause) else None)
+            if done is not None:
+                self._ended(done)
+
+    def _running(self) -> list[Running]:
+        """The trials under way, with what they have stood by the journal's heartbeats."""
+        beats = {
+            each.host: each.heartbeat.seconds
+            for each in self._journal.running_trials()
+            if each.heartbeat is not None and each.case_id == self._id
+        }
+        under_way = [(member, member.asked) for member in self._hosts if member.asked is not None]
+        return [
+            Running(trial.on, trial.seconds, min(beats.get(member.name, 0.0), trial.seconds), trial.purpose)
+            for member, trial in under_way
+        ]
+
+    def _left(self, case: Case) -> float | None:
+        """Machine-seconds of the budget that are not spent."""
+        if self._budget is None:
+            return None
+        rungs = set(SEARCH.values())
+        spent = sum(t.seconds for t in case.trials if t.recipe.purpose in rungs)
+        under_way = [self._hosts.now() - member.since for member in self._hosts if member.asked is not None]
+        return self._budget - spent - sum(under_way)
+
+    def _start(self, member: Member, step: RunTrial) -> None:
+        assert step.asked is not None
+        seconds = min(step.recipe.load.seconds, member.bench.host.smb.most_seconds)
+        recipe = replace(step.recipe, load=replace(step.recipe.load, seconds=seconds))
+        where = f", {member.name}" if len(self._hosts) > 1 else ""
+        why = f"{step.headline}{where}: {step.why}"
+        member.asked, member.since = replace(step.asked, seconds=seconds), self._hosts.now()
+        self._hosts.begin(member, lambda: self._tasks.run(member.bench, recipe, why))
+
+    def _ended(self, done: Done) -> None:
+        member = self._hosts[done.host]
+        was_trial, member.asked = member.asked is not None, None
+        self._hosts.failed(done)
+        if not was_trial or done.error is not None:
+            return
+        assert isinstance(done.result, Trial)
+        outcome = done.result.outcome
+        member.invalid = member.invalid + 1 if isinstance(outcome, Invalid) else 0
+        if isinstance(outcome, Invalid) and member.invalid >= INVALID_IN_A_ROW:
+            kind = GuestError if outcome.reason is InvalidReason.NOT_APPLIED else InfrastructureError
+            why = f"{INVALID_IN_A_ROW} trials in a row were invalid on {member.name}; the last: {outcome.why}"
+            self._hosts.leave_out(member, kind(why))
+        elif isinstance(outcome, Invalid) and outcome.reason is InvalidReason.NOT_BOOTED:
+            self._hosts.begin(member, lambda: self._opened(member.bench))  # with all drivers on it boots
+        self._after_trial(self._case)
+
+
+def _not_alike(member: Member, differs: str) -> Refused:
+    return Refused(
+        f"{member.name} {differs}: its trials would say nothing of the other hosts",
+        help="Take hosts with the same drivers and build, as 'lab provision' makes them.",
+    )

@@ -1,0 +1,139 @@
+"""The hosts of a campaign: busy, idle, or left out; and all of them put back at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from lab.bisect.search import Try
+from lab.model import EntryKind, InfrastructureError, LabError
+from lab.trials.as_found import put_back
+from lab.trials.bench import Bench
+from lab.trials.crew import Crew, Done
+from lab.trials.halt import Halted
+
+LOOK = 1.0
+"""Seconds of one wait, so that Ctrl-C is heard."""
+
+
+@dataclass
+class Member:
+    """A host of the campaign, and what it is doing."""
+
+    bench: Bench
+    asked: Try | None = None  # the trial that runs
+    since: float = 0.0
+    busy: bool = False
+    invalid: int = 0  # in a row
+    left: bool = False  # it was left out, or has been put back
+
+    @property
+    def name(self) -> str:
+        return self.bench.host.name
+
+    @property
+    def idle(self) -> bool:
+        return not self.busy and not self.left
+
+
+class Members:
+    """`trouble` is why the host that was left out last was."""
+
+    def __init__(self, benches: Sequence[Bench], crew: Crew) -> None:
+        self._all = {bench.host.name: Member(bench) for bench in benches}
+        self._journal, self._case = benches[0].journal, benches[0].case
+        self._crew = crew
+        self.trouble: LabError | None = None
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._all.values())
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, name: str) -> Member:
+        return self._all[name]
+
+    def now(self) -> float:
+        return self._crew.now()
+
+    def begin(self, member: Member, job: Callable[[], object]) -> None:
+        member.busy = True
+        self._crew.begin(member.name, job)
+
+    def wait(self, seconds: float | None = None) -> Done | None:
+        """The next job that ends; None when none does within `seconds`."""
+        end = None if seconds is None else self._crew.now() + seconds
+        while end is None or self._crew.now() < end:
+            done = self._crew.wait(LOOK)
+            if done is not None:
+                self._all[done.host].busy = False
+                return done
+        return None
+
+    def settle(self, ended: Callable[[Done], None]) -> None:
+        """Wait until no host is busy any more."""
+        while any(member.busy for member in self):
+            done = self.wait()
+            assert done is not None
+            ended(done)
+
+    def failed(self, done: Done) -> None:
+        """Leave the host out if its job failed. Raises what is no error of the lab."""
+        if isinstance(done.error, LabError):
+            self.leave_out(self[done.host], done.error)
+        elif done.error is not None:
+            raise done.error
+
+    def leave_out(self, member: Member, error: LabError) -> None:
+        """Go on without a host, which is put back as found."""
+        if member.left:
+            self._still_changed(member.name, error.message)
+            return
+        member.left, self.trouble = True, error
+        self.tell(EntryKind.WARNING, f"{member.name} is left out: {error.message}")
+        self.begin(member, lambda: put_back(member.bench))
+
+    def check_somebody_left(self) -> None:
+        """Raises the last host's trouble when all were left out."""
+        if all(member.left for member in self):
+            self.settle(self.failed)
+            assert self.trouble is not None
+            raise self.trouble
+
+    def halt(self, why: str) -> None:
+        """End what is under way; what trials have stood until now counts."""
+        for member in self:
+            member.bench.halt.ask(why)
+
+        def ended(done: Done) -> None:
+            self[done.host].asked = None
+            if done.error is not None and not isinstance(done.error, LabError | Halted):
+                self.tell(EntryKind.WARNING, f"on {done.host}: {type(done.error).__name__}")
+
+        self.settle(ended)
+
+    def put_back(self, scheduled: Callable[[Bench], None]) -> LabError | None:
+        """Put all hosts back as found; the first error of those that could not be."""
+        failed: list[LabError] = []
+
+        def ended(done: Done) -> None:
+            if done.error is None:
+                return
+            text = done.error.message if isinstance(done.error, LabError) else type(done.error).__name__
+            self._still_changed(done.host, text)
+            failed.append(done.error if isinstance(done.error, LabError) else InfrastructureError(text))
+
+        for member in self:
+            if not member.left:
+                member.left = True
+                self.begin(member, lambda bench=member.bench: scheduled(bench))  # type: ignore[misc]
+        self.settle(ended)
+        return failed[0] if failed else None
+
+    def tell(self, kind: EntryKind, text: str) -> None:
+        self._journal.note(self._case, kind, text)
+
+    def _still_changed(self, name: str, why: str) -> None:
+        text = f"{name} is still changed: {why}; 'lab host restore {name}' puts it back"
+        self.tell(EntryKind.WARNING, text)
