@@ -14,11 +14,15 @@ RESULTS = ROOT / "benchmarks" / "results" / "analyser.json"
 FUZZ = ROOT / "benchmarks" / "results" / "fuzz.json"
 SMB = ROOT / "benchmarks" / "results" / "smb.json"
 SMB_PICTURE = ROOT / "docs" / "images" / "smb.svg"
+BISECT = ROOT / "benchmarks" / "results" / "bisect.json"
+BISECT_PICTURE = ROOT / "docs" / "images" / "bisect.svg"
+BISECT_CALIBRATION = ROOT / "docs" / "images" / "bisect-calibration.svg"
 README = ROOT / "README.md"
 PROOFS = ROOT / "docs" / "explanation" / "proofs.md"
 SMB_PAGE = ROOT / "docs" / "explanation" / "smb-speed.md"
 SPEED_MARKS = ("<!-- measurements: make bench-analyser -->", "<!-- end of measurements -->")
 SMB_MARKS = ("<!-- SMB2: make bench-smb -->", "<!-- end of SMB2 -->")
+BISECT_MARKS = ("<!-- bisect: make bench-bisect -->", "<!-- end of bisect -->")
 FUZZ_MARKS = ("<!-- damaged files: make fuzz -->", "<!-- end of damaged files -->")
 
 
@@ -35,6 +39,13 @@ def smb_table(results: dict[str, Any], *, with_goal: bool = False) -> str:
     machine = results["machine"]
     words = f"Of {machine['medians_of']} processes each, the median CPU and the best rate,"
     return _measured(rows, machine, words, "make bench-smb")
+
+
+def bisect_table(results: dict[str, Any], *, with_goal: bool = False) -> str:
+    """Markdown of benchmarks/results/bisect.json: all rows, or those that have a goal."""
+    rows = [row for row in results["rows"] if row["goal"] or not with_goal]
+    words = "Simulated hosts, the same scenarios for all, medians; the time of a choice"
+    return _measured(rows, results["machine"], words, "make bench-bisect")
 
 
 def _measured(rows: list[dict[str, Any]], machine: dict[str, Any], words: str, command: str) -> str:

@@ -1,0 +1,9 @@
+from typing import Any
+
+
+def comparison(table: Any) -> str:
+    return ""
+
+
+def calibration(stated: Any) -> str:
+    return ""

@@ -1,0 +1,157 @@
+"""Some scenarios of one cell in a process of its own: a JSON object on standard input, one on output.
+
+    {"cell": {...}, "who": "ours" | a peer | "stated" | "choice", "first": 0, "count": 100}
+
+Peers that are packages of their own need the interpreter of .venv-bench (benchmarks/install.sh).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import statistics
+import sys
+import time
+from typing import Any
+
+from benchmarks.bisect_peers.meter import Peer
+from benchmarks.bisect_scenarios import SETUP, SOAK, Cell, Scenario, scenario
+from lab.bisect.belief import Belief, Question
+from lab.bisect.hypotheses import Hypothesis, Kind
+from lab.bisect.search import CERTAIN, Answer, Try, next_trial
+from lab.bisect.simulate import simulate
+from lab.bisect.units import Units
+from lab.model import VerdictKind
+
+Result = dict[str, Any]
+
+PEERS = {
+    "git bisect": ("halving", "bisect_once"),
+    "bisection, repeated": ("halving", "bisect_repeated"),
+    "bisection, SPRT": ("halving", "bisect_sprt"),
+    "syzkaller's rule": ("syzkaller", "syzkaller"),
+    "ddmin (picire)": ("ddmin", "ddmin"),
+    "syzkaller's Slice, SPRT": ("slicing", "slices"),
+    "git-bayesect": ("bayesect", "bayesect"),
+    "git-bayesect, tuned": ("bayesect", "bayesect_tuned"),
+    "git-bayesect, tuned, to 99 %": ("bayesect", "bayesect_careful"),
+}
+OF_PAIRS = ("ddmin (picire)", "syzkaller's Slice, SPRT")
+"""The others cannot name two."""
+
+KINDS = {
+    VerdictKind.SYSTEM: Kind.SYSTEM,
+    VerdictKind.DRIVER: Kind.SINGLE,
+    VerdictKind.PAIR: Kind.PAIR,
+    VerdictKind.TRIPLE: Kind.TRIPLE,
+    VerdictKind.EACH_OF: Kind.EITHER,
+}
+
+
+def peer(name: str) -> Peer:
+    module, function = PEERS[name]
+    found: Peer = getattr(importlib.import_module(f"benchmarks.bisect_peers.{module}"), function)
+    return found
+
+
+def peer_runs(cell: Cell, who: str, numbers: range) -> Result:
+    search = peer(who)
+    runs = []
+    for number in numbers:
+        asked = scenario(cell, number)
+        found = search(asked.world, asked.told)
+        runs.append([found.trials, found.machine, found.wall, found.answer == asked.truth])
+    return {"columns": ["trials", "machine", "wall", "right"], "runs": runs}
+
+
+def our_runs(cell: Cell, numbers: range) -> Result:
+    """`search` ends when an answer is certain enough for the first time, before missing confirming runs."""
+    runs = []
+    for number in numbers:
+        asked = scenario(cell, number)
+        found = simulate(asked.question, asked.world, hosts=cell.hosts)
+        right = answered(found.answer) == asked.truth
+        searched = (found.search_trials, found.search_seconds, found.accused == asked.truth)
+        if found.accused is None:
+            searched = (found.trials, found.machine_seconds, right)
+        runs.append(
+            [
+                found.trials,
+                found.machine_seconds,
+                found.wall_seconds,
+                right,
+                *searched,
+                found.baseline_seconds,
+            ]
+        )
+    columns = ["trials", "machine", "wall", "right"]
+    return {
+        "columns": [*columns, "search_trials", "search_machine", "search_right", "baseline"],
+        "runs": runs,
+    }
+
+
+def answered(answer: Answer) -> Hypothesis | None:
+    """None: it has not decided, or between some."""
+    kind = KINDS.get(answer.kind)
+    return None if kind is None else Hypothesis(kind, answer.culprits)
+
+
+BINS = 20
+
+
+class _Stated(Exception):
+    """The first certain statement was made: what comes later does not count."""
+
+
+def stated(cell: Cell, numbers: range) -> Result:
+    """How often what is stated is true: after each trial, by its probability, and at the first 99 %."""
+    bins = [[0, 0.0, 0] for _ in range(BINS)]
+    first = [0, 0.0, 0]
+    for number in numbers:
+        asked = scenario(cell, number)
+
+        def watch(belief: Belief, asked: Scenario = asked) -> None:
+            leading, probability = belief.ranked(1)[0]
+            true = leading == asked.truth
+            _count(bins[min(BINS - 1, int(probability * BINS))], probability, true)
+            if probability >= CERTAIN:
+                _count(first, probability, true)
+                raise _Stated
+
+        try:
+            simulate(asked.question, asked.world, hosts=cell.hosts, watch=watch)
+        except _Stated:
+            continue
+    return {"first": first, "bins": bins}
+
+
+def _count(counted: list[Any], probability: float, true: bool) -> None:
+    counted[0] += 1
+    counted[1] += probability
+    counted[2] += true
+
+
+def choice(cell: Cell, numbers: range) -> Result:
+    """CPU seconds from what was seen to the next trial, in mid-search, with nothing computed before."""
+    spent = []
+    for number in numbers:
+        asked = scenario(cell, number)
+        seen = simulate(asked.question, asked.world, most_trials=16).observations
+        units = Units.plain(asked.question.units.names)
+        began = time.process_time()
+        step = next_trial(Question(units, None, SOAK, SETUP), seen)
+        if isinstance(step, Try):
+            spent.append(time.process_time() - began)
+    return {"seconds": spent, "median": statistics.median(spent)}
+
+
+def run(job: dict[str, Any]) -> Result:
+    cell, numbers = Cell(**job["cell"]), range(job["first"], job["first"] + job["count"])
+    own = {"ours": our_runs, "stated": stated, "choice": choice}.get(job["who"])
+    return own(cell, numbers) if own else peer_runs(cell, job["who"], numbers)
+
+
+if __name__ == "__main__":
+    began = time.process_time()
+    print(json.dumps(run(json.load(sys.stdin)) | {"cpu": time.process_time() - began}))
