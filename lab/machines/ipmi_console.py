@@ -13,6 +13,9 @@ from lab.model import InfrastructureError, TimedOut
 KEEPALIVE_SECONDS = 15.0
 """Controllers end a session that was silent for 60 s (IPMI 2.0, 6.12.15), a console's too."""
 
+MOST_UNREAD = 1 << 20
+"""Bytes that are kept until they are read; a serial port sends 12 KB in a second."""
+
 _APPLICATION, _PAYLOAD_INSTANCE, _SERIAL_OVER_LAN = 0x06, 0x4B, 0x01  # chapter 24.5
 
 
@@ -76,6 +79,7 @@ class IpmiConsole:
         if isinstance(data, bytes):
             self._heard = time.monotonic()
             self._received += data
+            del self._received[:-MOST_UNREAD]
         elif "error" in data:
             self._lost = str(data["error"])
 

@@ -72,6 +72,7 @@ class IpmiSession(simplesession.Session):
         self._deadline = time.monotonic() + seconds
         self._resend_at = math.inf
         self._resends = True
+        self._overtime = False
         self.strange = 0
         """Packets that are no IPMI, and were dropped."""
         try:
@@ -100,7 +101,7 @@ class IpmiSession(simplesession.Session):
 
     def limit(self, seconds: float, *, again: bool = True) -> None:
         """All that follows, until the next call of this."""
-        self._deadline, self._resends = time.monotonic() + seconds, again
+        self._deadline, self._resends, self._overtime = time.monotonic() + seconds, again, False
 
     def end(self) -> None:
         """Log off without waiting for the answer."""
@@ -124,13 +125,20 @@ class IpmiSession(simplesession.Session):
         if timeout is not None:
             until = min(until, now + timeout)
         if select.select([self._wire], [], [], None if until == math.inf else max(0.0, until - now))[0]:
+            if now >= self._deadline:  # once more, in case we are late and not they
+                if self._overtime:
+                    raise self._silent()
+                self._overtime = True
             self.process_pktqueue()
             return
         now = time.monotonic()
         if now >= self._deadline:
-            raise Silent(log_on=self.sessioncontext in _EXPECTING_RAKP)
+            raise self._silent()
         if self._resends and now >= self._resend_at:
             self._resend()
+
+    def _silent(self) -> Silent:
+        return Silent(log_on=self.sessioncontext in _EXPECTING_RAKP)
 
     def awaitresponse(self, retry: bool) -> None:
         while retry and self.lastresponse is None and self.logged:

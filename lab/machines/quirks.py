@@ -31,8 +31,14 @@ class Behaviour:
     cd_attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Manager attributes that boot from the virtual CD once, instead of the boot override."""
 
+    attributes_at: tuple[str, ...] = ("Attributes",)
+    """Where the manager attributes are, below the manager; the first one that is there."""
+
     cd_refusal: str = ""
     """Why it cannot be told to boot from its virtual CD."""
+
+    drives: str = ""
+    """Pattern of the names of the virtual drives that take an image, where others look alike; "" for all."""
 
     media_hint: str = ""
     """What to look for when it does not take an image."""
@@ -40,15 +46,15 @@ class Behaviour:
 
 @dataclass(frozen=True)
 class Quirk:
-    """Patterns match without regard to case, from the start; `firmware` is the management controller's."""
+    """Patterns match without regard to case, from the start; `controller` is the manager's own model."""
 
     manufacturer: str
     changes: Mapping[str, Any]
     model: str = ""
-    firmware: str = ""
+    controller: str = ""
 
-    def fits(self, manufacturer: str, model: str, firmware: str) -> bool:
-        asked = ((self.manufacturer, manufacturer), (self.model, model), (self.firmware, firmware))
+    def fits(self, manufacturer: str, model: str, controller: str) -> bool:
+        asked = ((self.manufacturer, manufacturer), (self.model, model), (self.controller, controller))
         return all(re.match(pattern, text, re.IGNORECASE) for pattern, text in asked)
 
 
@@ -67,7 +73,8 @@ QUIRKS = (
         },
     ),
     # Cd means the physical drive; the virtual one is chosen by manager attributes, which iDRAC 9 and later
-    # have: github.com/dell/iDRAC-Redfish-Scripting/issues/90. AutoAttach:
+    # have: github.com/dell/iDRAC-Redfish-Scripting/issues/90; iDRAC 10 the same: issues/324 there. They have
+    # moved, and both places are in use: github.com/dsx-ai-factory/libredfish/pull/38. AutoAttach:
     # github.com/openshift/openshift-docs/pull/32022. Unverified.
     Quirk(
         r"dell",
@@ -75,19 +82,37 @@ QUIRKS = (
             "cd_attributes": MappingProxyType(
                 {"ServerBoot.1.BootOnce": "Enabled", "ServerBoot.1.FirstBootDevice": "VCD-DVD"}
             ),
+            "attributes_at": ("Oem/Dell/DellAttributes/{manager}", "Attributes"),
             "media_hint": "Look whether Virtual Media is set to AutoAttach in the iDRAC.",
         },
-        firmware=r"[3-9]\.",
     ),
-    # iDRAC 8 (firmware 2): the same issue, and github.com/dell/dellemc-openmanage-ansible-modules/issues/693.
-    # Unverified.
+    # iDRAC 7 and 8 have no such attributes: github.com/dell/iDRAC-Redfish-Scripting/issues/256 and
+    # github.com/dell/dellemc-openmanage-ansible-modules/issues/693. Their manager's model tells them, of the
+    # 12th or 13th generation (issues/174 of the former), and not its version: iDRAC 10 began at 1
+    # again, github.com/openshift/openshift-docs/pull/104493. Unverified.
     Quirk(
         r"dell",
-        {"cd_refusal": "an iDRAC 8 boots from its physical CD drive only when asked by Redfish"},
-        firmware=r"2\.",
+        {
+            "cd_attributes": MappingProxyType({}),
+            "cd_refusal": "an iDRAC 8 boots from its physical CD drive only when asked by Redfish",
+        },
+        controller=r"1[23]G",
     ),
+    # Of its drives RDOC…, EXT… and Remote…, all of them CD and DVD, only EXT… take an image from a server:
+    # pubs.lenovo.com/xcc-restapi/insert_eject_virtual_media_patch (likewise xcc2 and xcc3);
+    # github.com/lenovo/python-redfish-lenovo/issues/21. The first XCC reads HTTP and NFS alone. Unverified.
+    Quirk(
+        r"lenovo",
+        {
+            "drives": r"EXT\d+",
+            "media_hint": "An XCC of the first generation takes images over HTTP, not HTTPS.",
+        },
+    ),
+    # Its virtual media are read over HTTPS or CIFS: github.com/openbmc/openbmc/issues/3991. Unverified.
+    Quirk(r"", {"media_hint": "OpenBMC takes images over HTTPS or CIFS, not HTTP."}, controller=r"openbmc"),
     # An insertion is reported as done although nothing was inserted, when the address is not one that iLO can
-    # fetch: github.com/HewlettPackard/python-redfish-utility/issues/1. Unverified.
+    # fetch: github.com/HewlettPackard/python-redfish-utility/issues/1. The mode of a boot override cannot be
+    # written, so it is not sent: github.com/ansible-collections/community.general/issues/3509. Unverified.
     Quirk(
         r"hpe?\b",
         {"media_hint": "iLO takes an image from a web server only, and may report success without it."},
@@ -113,10 +138,18 @@ BUSY = (
 """In an answer to InsertMedia: worth another try a little later."""
 
 
-def behaviour(manufacturer: str, model: str, firmware: str) -> Behaviour:
+LATER = (
+    # iLO, while the firmware of the server runs; "after the system is booted or powered off, retry":
+    # github.com/ironcore-dev/metal-operator/issues/997
+    "UnableToModifyDuringSystemPOST",
+)
+"""In an answer to anything: as if the controller had said that it is busy."""
+
+
+def behaviour(manufacturer: str, model: str, controller: str) -> Behaviour:
     """What the controller does, by all quirks that fit it; later ones win."""
     found = Behaviour()
     for quirk in QUIRKS:
-        if quirk.fits(manufacturer, model, firmware):
+        if quirk.fits(manufacturer, model, controller):
             found = replace(found, **quirk.changes)
     return found

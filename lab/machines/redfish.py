@@ -152,7 +152,7 @@ class RedfishMachine:
                 help="Boot by PXE, or choose the virtual CD by hand.",
             )
         if device is BootDevice.CD and knows.cd_attributes:
-            self._link.asked(lambda: self._link.set_attributes(knows.cd_attributes))
+            self._link.asked(lambda: self._link.set_attributes(knows.cd_attributes, knows.attributes_at))
             return
         target = _TARGETS[device]
         self._link.asked(lambda: self._override(target, knows))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import sushy
 from sushy import auth, exceptions
 
-from lab.machines.quirks import BUSY, Behaviour, behaviour
+from lab.machines.quirks import BUSY, LATER, Behaviour, behaviour
 from lab.model import Clock, CredentialsRefused, InfrastructureError, LabError, TimedOut
 from lab.model.answers import limit_answers
 
@@ -140,7 +141,8 @@ class RedfishLink:
             )
         except exceptions.HTTPError as error:
             refused = InfrastructureError(f"{self.place} refused: {said(error)}")
-            failed = _Busy(said(error)) if error.status_code == 503 else refused
+            later = error.status_code == 503 or any(text in str(error) for text in LATER)
+            failed = _Busy(said(error)) if later else refused
         except exceptions.SushyError as error:
             failed = InfrastructureError(f"{self.place} refused: {_shorten(str(error))}")
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
@@ -164,20 +166,21 @@ class RedfishLink:
     def behaviour(self) -> Behaviour:
         system = self.system()
         managers = system.managers
-        firmware = managers[0].firmware_version if managers else None
-        return behaviour(system.manufacturer or "", system.model or "", firmware or "")
+        controller = managers[0].model if managers else None
+        return behaviour(system.manufacturer or "", system.model or "", controller or "")
 
     def drive(self) -> Any:
         """The virtual drive for an ISO image, as it is now."""
-        system = self.system()
+        system, pattern = self.system(), self.behaviour().drives
         owners = [system, *system.managers]
         for owner in owners:  # of the system in newer models of the standard, of its manager in older ones
             try:
                 drives = owner.virtual_media.get_members()
             except (exceptions.MissingAttributeError, exceptions.ResourceNotFoundError):
                 continue
+            named = [each for each in drives if re.fullmatch(pattern, each.identity or "", re.IGNORECASE)]
             for kind in _OPTICAL:
-                for drive in drives:
+                for drive in named or drives:
                     if kind in drive.media_types:
                         drive.refresh(force=True)
                         return drive
@@ -186,13 +189,25 @@ class RedfishLink:
             help="Virtual media may need a licence of the controller's, or a right of the account's.",
         )
 
-    def set_attributes(self, attributes: Any) -> None:
-        path = self.system().managers[0].path.rstrip("/") + "/Attributes"
+    def set_attributes(self, attributes: Mapping[str, str], places: Iterable[str]) -> None:
+        """Of the manager, at the first of those places below it that is there."""
+        path = self._first(places)
         self._connector.patch(path, data={"Attributes": dict(attributes)})
         kept = self._connector.get(path).json().get("Attributes", {})
         lost = sorted(name for name, value in attributes.items() if kept.get(name) != value)
         if lost:
             raise InfrastructureError(f"{self.place} took {', '.join(lost)}, but does not hold them")
+
+    def _first(self, places: Iterable[str]) -> str:
+        manager = self.system().managers[0]
+        for place in places:
+            path = f"{manager.path.rstrip('/')}/{place.format(manager=manager.identity)}"
+            try:
+                self._connector.get(path)
+            except exceptions.ResourceNotFoundError:
+                continue
+            return path
+        raise InfrastructureError(f"{self.place} does not show the attributes of its manager")
 
 
 class _Connector(sushy.connector.Connector):
@@ -229,8 +244,20 @@ def empty(drive: Any) -> bool:
 def said(error: Exception) -> str:
     """What the controller answered, on one short line."""
     if isinstance(error, exceptions.HTTPError):
-        return _shorten(f"{error.detail or 'no reason given'} (HTTP {error.status_code})")
+        return _shorten(f"{_detail(error) or 'no reason given'} (HTTP {error.status_code})")
     return _shorten(str(error))
+
+
+def _detail(error: exceptions.HTTPError) -> str:
+    """The message; iLO gives none, but points to its name and arguments."""
+    said = str(error.detail or "")
+    if said and "ExtendedInfo" not in said:
+        return said
+    told = error.extended_info if isinstance(error.extended_info, list) else []
+    named = [each for each in told if isinstance(each, dict) and each.get("MessageId")]
+    return "; ".join(
+        " ".join(map(str, (each["MessageId"], *(each.get("MessageArgs") or ())))) for each in named
+    )
 
 
 def _certificate_help(error: Exception) -> str | None:

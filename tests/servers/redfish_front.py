@@ -12,9 +12,24 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-from redfish_emulator import Emulator
+from redfish_emulator import SYSTEM, Emulator
 
 Alter = Callable[[dict[str, Any]], None]
+
+THE_SYSTEM = f"/redfish/v1/Systems/{SYSTEM}"
+
+
+class Steps:
+    """A clock that goes on when somebody sleeps, and not otherwise."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
 
 
 class Front:
@@ -91,3 +106,11 @@ def front_of(emulator: Emulator) -> Iterator[Front]:
         yield front
     finally:
         front.close()
+
+
+def made_by(manufacturer: str) -> tuple[str, Any]:
+    return THE_SYSTEM, lambda system: system.update(Manufacturer=manufacturer)
+
+
+def managed_by(model: str) -> tuple[str, Any]:
+    return r"/redfish/v1/Managers/[^/]+", lambda manager: manager.update(Model=model)

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -164,7 +165,51 @@ def test_answers_that_are_no_ipmi(flood: bytes) -> None:
         thread.join()
 
 
+FLOODS = [bytes(20), b"\x06\x00\xff\x07" + bytes(12), b"\x06\x00\xff\x07\x06\x11" + bytes(40)]
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_packets_without_end(flood: bytes) -> None:
+    """They come faster than they are looked at, so there is always one more."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(LONG)
+        ended = threading.Event()
+
+        def answer() -> None:
+            _, client = server.recvfrom(1000)
+            while not ended.is_set():
+                with suppress(OSError):
+                    server.sendto(flood, client)
+
+        threads = [threading.Thread(target=answer) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        machine = IpmiMachine(
+            "127.0.0.1", port=server.getsockname()[1], user="u", password="p", address="", connect_seconds=2.5
+        )
+        try:
+            with pytest.raises(TimedOut, match=r"waited 2\.5 s for connect; .*from|answered"):
+                machine.power_state()
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+
+
 # Console
+
+
+def test_a_console_keeps_what_came_last(sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ipmi_console, "MOST_UNREAD", 100)
+    with sim.machine().console() as console:
+        for _ in range(5):
+            console.write(b"0123456789" * 5)
+        kept = b""
+        until = time.monotonic() + LONG
+        while not kept.endswith(b"9") and time.monotonic() < until:
+            kept = console.read(0.5) or kept
+        assert len(kept) <= 100 and kept.endswith(b"0123456789")
 
 
 def test_a_console_that_is_cut_by_a_dead_controller(sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:
