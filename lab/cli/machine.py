@@ -29,7 +29,10 @@ def machine(
     ],
     action: Annotated[Action | None, typer.Argument(help="What to do.")] = None,
     what: Annotated[
-        str, typer.Argument(help="Of checkpoint, restore, remove: a name. Of media: URL, path or 'eject'.")
+        str,
+        typer.Argument(
+            help="Of checkpoint, restore, remove: a name. Of media: URL, path or 'eject'. Of boot: cd, pxe, disk."
+        ),
     ] = "",
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Until the power is as asked for (time-out 'power').")

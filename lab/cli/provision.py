@@ -84,7 +84,7 @@ def make(
         if each.error is None and not json:
             out.print(f"{escape(each.name)} is ready, after {each.seconds:.0f} s", soft_wrap=True)
         elif each.error is not None:
-            _say(each.error, each.left)
+            _say(each.error, each.left, each.name)
     failed = next((each.error for each in made if each.error is not None), None)
     if failed is not None:
         raise typer.Exit(failed.exit_code)
@@ -140,9 +140,10 @@ def _tell(name: str, text: str) -> None:
     errors.print(f"[dim]{escape(name)}: {escape(text)}[/]", soft_wrap=True)
 
 
-def _say(error: LabError, left: str = "") -> None:
-    """As `main` does with an error, but we go on."""
-    errors.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
+def _say(error: LabError, left: str = "", name: str = "") -> None:
+    """As `main` does with an error, but we go on. `name` is of the host whose error it is."""
+    about = "" if name in error.message else f"{name}: "
+    errors.print(f"[bold red]error:[/] {escape(about + error.message)}", soft_wrap=True)
     for word, text in (("help:[/] ", error.help), ("left:[/] ", left)):
         if text:
             errors.print(f"[dim]{word} {escape(text)}", soft_wrap=True)

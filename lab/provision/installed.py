@@ -92,6 +92,13 @@ class Installed:
                 name, how, wrong, f"Rename {name}, or make a pool of it alone with install.computer_name."
             )
         try:
+            if self._other_password(host.guest.shell):
+                return Candidate(
+                    name,
+                    how,
+                    "the password of its guest.shell is not install.administrator_password, which is set",
+                    f"Give hosts.{name}.guest.shell and install of the pool the same password.",
+                )
             machine = open_machine(host, self._clock)
             machine.power_state()
         except LabError as error:
@@ -112,6 +119,12 @@ class Installed:
         except ConfigurationError as error:
             return error.message
         return ""
+
+    def _other_password(self, shell: PsrpShell) -> bool:
+        """An answer file of the user's own may set another one."""
+        if self._settings.answer_file is not None or shell.password is None:
+            return False
+        return shell.password.reveal() != self._settings.administrator_password.reveal()
 
     def _trusting(self, host: Host, certificate: bytes) -> Host:
         """The host with the certificate that its WinRM will have: it was made for this installation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,9 @@ GUESS = 900.0
 
 AT_ONCE = 8
 """Hosts that are made at the same time."""
+
+MOST_TOLD = 8
+"""Things of a kind that a sentence names, at most; the plan has all of them."""
 
 Tell = Callable[[str], None]
 """Takes one short sentence of progress on the host that is being made."""
@@ -37,6 +40,11 @@ class Candidate:
     obstacle: str = ""
     correct: str = ""
     """What to correct in the inventory, as a sentence, where no waiting makes the obstacle go."""
+
+
+def first(texts: Sequence[str], rest: str) -> list[str]:
+    """As many as a sentence names; `rest` stands for the others."""
+    return [*texts[:MOST_TOLD], rest] if len(texts) > MOST_TOLD else list(texts)
 
 
 def not_expendable(name: str, how: str) -> Candidate:

@@ -10,10 +10,7 @@ from types import MappingProxyType
 
 from lab.inventory import Pool
 from lab.model import ConfigurationError, InfrastructureError, LabError, Refused
-from lab.provision.maker import AT_ONCE, Candidate, Stock
-
-MOST_TOLD = 8
-"""Obstacles that a sentence names, at most; the plan has all of them."""
+from lab.provision.maker import AT_ONCE, MOST_TOLD, Candidate, Stock, first
 
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
@@ -139,9 +136,9 @@ def _wrong(pool: Pool, stock: Stock) -> LabError | None:
             f"pool '{pool.name}' is not marked 'expendable: true', so its hosts may not be crashed"
         )
     if stock.missing:
-        first, *others = stock.missing
+        missing, *others = stock.missing
         also = f" Also: {'; '.join(others)}." if others else ""
-        return ConfigurationError(first, help=f"Correct pool '{pool.name}' in the inventory.{also}")
+        return ConfigurationError(missing, help=f"Correct pool '{pool.name}' in the inventory.{also}")
     return None
 
 
@@ -158,13 +155,13 @@ def _too_few(
         corrections = list(dict.fromkeys(each.correct for each in wrong))
         return ConfigurationError(
             f"pool '{pool.name}' cannot give {_count(wanted, 'host')}: {_obstacles(left_out)}",
-            help=" ".join(_first(corrections, "The others likewise.")),
+            help=" ".join(first(corrections, "The others likewise.")),
         )
     were = "was" if wanted == 1 else "were"
     if len(out) + wanted > pool.most:
         return InfrastructureError(
             f"pool '{pool.name}' gives {_count(pool.most, 'host')} at most, of which are out {len(out)} "
-            f"({', '.join(_first(out, '…'))}), and {wanted} more {were} asked for",
+            f"({', '.join(first(out, '…'))}), and {wanted} more {were} asked for",
             help="Hand some back by 'lab provision return', ask for fewer, or raise 'most' of the pool.",
         )
     if len(chosen) < wanted:
@@ -191,12 +188,8 @@ def _obstacles(left_out: Sequence[Candidate]) -> str:
     names: dict[str, list[str]] = {}
     for each in left_out:
         names.setdefault(each.obstacle, []).append(each.name)
-    told = [f"{', '.join(_first(some, '…'))}: {obstacle}" for obstacle, some in names.items()]
-    return "; ".join(_first(told, f"and {len(told) - MOST_TOLD} more"))
-
-
-def _first(texts: Sequence[str], rest: str) -> list[str]:
-    return [*texts[:MOST_TOLD], rest] if len(texts) > MOST_TOLD else list(texts)
+    told = [f"{', '.join(first(some, '…'))}: {obstacle}" for obstacle, some in names.items()]
+    return "; ".join(first(told, f"and {len(told) - MOST_TOLD} more"))
 
 
 def _count(number: int, what: str) -> str:

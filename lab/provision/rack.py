@@ -9,7 +9,7 @@ from lab.inventory import Host, Pool
 from lab.machines import Machine, Restorable, open_machine
 from lab.machines.power import wait_for_power
 from lab.model import Clock, LabError, PowerState
-from lab.provision.maker import AT_ONCE, Candidate, Stock, Tell, not_expendable, not_had
+from lab.provision.maker import AT_ONCE, Candidate, Stock, Tell, first, not_expendable, not_had
 from lab.windows import open_guest
 
 
@@ -26,11 +26,7 @@ class Rack:
             found = tuple(threads.map(self._candidate, self._pool.members))
         return Stock(
             found,
-            warnings=tuple(
-                f"{each.name} cannot be put back to a checkpoint: it is taken, and handed back, as it is"
-                for each in found
-                if not each.obstacle and each.how == TAKEN
-            ),
+            warnings=_as_they_are([each.name for each in found if not each.obstacle and each.how == TAKEN]),
         )
 
     def make(self, name: str, tell: Tell) -> Host:
@@ -58,6 +54,8 @@ class Rack:
         if not host.expendable:
             return not_expendable(name, "")
         try:
+            with open_guest(host, self._clock):  # opened, not asked: it may be off
+                host.smb_password.reveal()
             machine = open_machine(host, self._clock)
             machine.power_state()
             if not isinstance(machine, Restorable):
@@ -82,4 +80,15 @@ class Rack:
         )
 
 
-TAKEN = "power on"
+TAKEN = "power on, and take it as it is"
+
+
+def _as_they_are(names: list[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    told = ", ".join(first(names, "…"))
+    one = len(names) == 1
+    return (
+        f"{told} cannot be put back to a checkpoint: "
+        f"{'it is' if one else 'they are'} taken, and handed back, as {'it is' if one else 'they are'}",
+    )

@@ -402,6 +402,7 @@ def test_a_rack_restores_the_baseline_and_takes_one_where_there_is_none(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machines = {"a": Checkpointed("baseline"), "b": Checkpointed("other"), "c": None}
+    monkeypatch.setenv("P", "x")
     opened = lambda host, clock=None: machines[host.name] or world.outside  # noqa: E731
     monkeypatch.setattr(rack_module, "open_machine", opened)
     monkeypatch.setattr("lab.provision.act.open_machine", opened)
@@ -412,9 +413,18 @@ def test_a_rack_restores_the_baseline_and_takes_one_where_there_is_none(
     assert [each.how for each in stock.candidates] == [
         "restore the checkpoint 'baseline' and power on",
         "power on, and take the checkpoint 'baseline' once it is accepted",
-        "power on",
+        "power on, and take it as it is",
     ]
     assert stock.warnings == ("c cannot be put back to a checkpoint: it is taken, and handed back, as it is",)
+    machines["b"] = None
+    (warning,) = rack.stock().warnings
+    assert warning.startswith("b, c cannot be put back to a checkpoint: they are taken")
+    machines["b"] = Checkpointed("other")
+    monkeypatch.delenv("P")
+    assert [each.obstacle[-35:] for each in rack.stock().candidates] == [
+        "environment variable P is not set"
+    ] * 3
+    monkeypatch.setenv("P", "x")
     shop = replace(world.shop(), maker=rack)
     assert [each.error for each in provision(shop, world.plan())] == [None] * 3
     a, b = machines["a"], machines["b"]

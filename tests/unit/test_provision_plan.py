@@ -10,8 +10,7 @@ import pytest
 from lab.inventory import Pool
 from lab.model import Case, ConfigurationError, InfrastructureError, LabError, LoadPlan, Refused, Signature
 from lab.provision import Candidate, Plan, Stock, make_plan, pool_for
-from lab.provision.maker import AT_ONCE, GUESS
-from lab.provision.plan import MOST_TOLD
+from lab.provision.maker import AT_ONCE, GUESS, MOST_TOLD
 
 RESTORE = "restore the checkpoint 'baseline' and power on"
 GUEST = {"shell": {"kind": "psrp", "user": "u", "password": {"env": "P"}}}
