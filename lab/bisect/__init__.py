@@ -4,9 +4,9 @@ Everything here is a pure function of its arguments. `greedy` is the engine used
 stands behind the same port.
 """
 
-from lab.bisect.old_belief import SYSTEM, Belief, Observation
 from lab.bisect.evidence import prior
 from lab.bisect.greedy import information, next_set, soak_seconds
+from lab.bisect.old_belief import SYSTEM, Belief, Observation
 from lab.bisect.port import Engine
 from lab.bisect.soak import rate_bound
 from lab.bisect.trials import observations

@@ -66,7 +66,7 @@ class Question:
             raise ValueError("soak and setup must be numbers of seconds, the soak above 0")
         if self.prior is not None and not all(0 <= w < float("inf") for w in self.prior.values()):
             raise ValueError("prior weights must be finite and not negative")
-        if not (0 < self.system_prior and 0 <= self.pair_prior and self.system_prior + self.pair_prior < 1):
+        if not (self.system_prior > 0 and self.pair_prior >= 0 and self.system_prior + self.pair_prior < 1):
             raise ValueError("prior probabilities of the kinds must leave something for the single units")
 
     @cached_property

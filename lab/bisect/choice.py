@@ -35,9 +35,7 @@ class Choice(NamedTuple):
     expected_seconds: float
 
 
-def choose(
-    belief: Belief, pending: Sequence[Pending] = (), *, longest: float | None = None
-) -> Choice:
+def choose(belief: Belief, pending: Sequence[Pending] = (), *, longest: float | None = None) -> Choice:
     """The trial with the most bits per second. Deterministic.
 
     `longest` limits the soak in seconds.
@@ -60,6 +58,14 @@ def choose(
         if here != at:
             break
     return Choice(question.units.named(best.on > 0), best.seconds, best.bits, best.length)
+
+
+def rate_of(belief: Belief, on: frozenset[str], seconds: float, pending: Sequence[Pending] = ()) -> float:
+    """Bits per second that a soak of one set is expected to tell."""
+    kept = tuple(sorted(pending, key=lambda run: -run.seconds)[:MOST_PENDING])
+    forms = Forms(belief, seconds, kept)
+    rate, _ = forms.score(forms.sums(belief.question.units.marks(on).astype(float)), belief.question.setup)
+    return float(rate)
 
 
 class _Found(NamedTuple):
@@ -92,9 +98,7 @@ def _climb(forms: Forms, belief: Belief, seconds: float, booting: _Booting, star
     best = float(score) * booting.chance(on)
     for _ in range(4 * len(units)):
         sign = 1.0 - 2.0 * on
-        moved = sums[:, None] + sign * (
-            forms.diagonals + 2.0 * (rows - on * forms.diagonals)
-        )
+        moved = sums[:, None] + sign * (forms.diagonals + 2.0 * (rows - on * forms.diagonals))
         sets: Floats | None = None
         if not units.free:
             sets = _closed_moves(units, on)

@@ -93,9 +93,7 @@ class Forms:
             for row, matrix in enumerate(values):
                 if kind is Kind.EITHER:
                     self.stack[row] -= matrix
-                    np.fill_diagonal(
-                        self.stack[row], np.diag(self.stack[row]) + 2.0 * matrix.sum(axis=1)
-                    )
+                    np.fill_diagonal(self.stack[row], np.diag(self.stack[row]) + 2.0 * matrix.sum(axis=1))
                 else:
                     self.stack[row] += matrix
         self.diagonals = np.ascontiguousarray(np.diagonal(self.stack, axis1=1, axis2=2))

@@ -16,7 +16,7 @@ import numpy as np
 
 from lab.bisect import hazard
 from lab.bisect.belief import Belief, Observation, Question
-from lab.bisect.choice import choose
+from lab.bisect.choice import Choice, choose, rate_of
 from lab.bisect.forms import Pending
 from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
 from lab.model import VerdictKind
@@ -27,10 +27,14 @@ ACCUSED = 0.95
 """Probability at which the confirming runs begin, while crashes come soon; else at `CERTAIN`."""
 ACCUSED_RATE = 0.69
 """Crashes per usual soak from which on `ACCUSED` is enough."""
-CLEAR_OF_SYSTEM = 6e-4
+CLEAR_OF_SYSTEM = 1.5e-3
 """A unit is named only when the probability that it is none of them is below this."""
-SUSPECT_SYSTEM = 0.10
+SUSPECT_SYSTEM = 0.5
 """Probability of "none of them" that is worth a run with all units off."""
+LEADING, NEARLY = 0.6, 0.8
+"""A leader of this probability gets its confirming runs early, when they tell this share of the best run."""
+SETTLING = 1.5
+"""How much longer a confirming silence may be made, when that settles the answer."""
 SILENCE = 0.95
 """How probable a crash must have been for its absence to confirm."""
 BASELINE_CRASHES = 2
@@ -41,6 +45,8 @@ HOPELESS_SOAKS = 30.0
 """Usual soaks with everything on and without a crash after which it is called not reproducible."""
 RARE_SOAKS = 12.0
 """Usual soaks of baseline after which one crash must do."""
+STEADY_ENOUGH = 0.8
+"""Probability of a steady rate from which on confirming silences need not span several boots."""
 LONGEST = 9.0
 """Longest soak, in usual soaks."""
 
@@ -128,7 +134,7 @@ class _State:
     def baseline(self) -> Try | Wait | Answer | None:
         runs = [o for o in self.seen if o.on == self.everything]
         crashes = sum(o.crashed for o in runs)
-        soaks = math.fsum(o.seconds for o in runs) / self.question.soak
+        soaks = math.fsum(o.seconds + self.question.setup for o in runs) / self.question.soak
         under_way = [r for r in self.running if r.purpose is Purpose.BASELINE]
         if crashes >= BASELINE_CRASHES and (crashes >= BASELINE_MORE or soaks >= BASELINE_SOAKS):
             return None
@@ -211,14 +217,7 @@ class _State:
                 continue
             if any(r.on == on for r in self.running):
                 continue
-            names = " and ".join(top.units)
-            if purpose is Purpose.ONLY:
-                missing = self._seconds_until(top, SILENCE, active=True)
-                why = f"only {names}: if that is enough, the crash comes back"
-            else:
-                missing = self._silence_missing(on, top, SILENCE)
-                why = f"without {', '.join(sorted(self.everything - on))}: if that is the cause, the host now stands"
-            return self._affordable(Try(on, self._soak(missing), purpose, why, 0.0))
+            return self._affordable(self._confirming_run((purpose, on), top))
         return None
 
     def _accused(self, top: Hypothesis) -> float:
@@ -258,6 +257,9 @@ class _State:
         ]
         best = choose(self.belief, pending, longest=LONGEST * self.question.soak)
         leading, probability = self.belief.ranked(1)[0]
+        confirming = self._as_good(best, pending, leading, probability)
+        if confirming is not None:
+            return self._affordable(confirming)
         if best.bits <= 1e-9:
             if self.running:
                 return Wait("the running trials tell all that can be told now")
@@ -271,6 +273,52 @@ class _State:
             ),
             best.expected_seconds,
         )  # fmt: skip
+
+    def _as_good(
+        self, best: Choice, pending: list[Pending], leading: Hypothesis, probability: float
+    ) -> Try | None:
+        """A confirming run of the leading hypothesis that tells nearly as much as the best run: it is needed
+        anyway if the hypothesis is true, and ends early if it is not."""
+        if leading == SYSTEM or probability < LEADING:
+            return None
+        for step in self._steps(leading):
+            purpose, on = step
+            if self._confirming(step) is not None or on in self.question.refused:
+                continue
+            if any(r.on == on for r in self.running):
+                continue
+            known = rate_of(self.belief, on, best.seconds, pending)
+            if best.on == on or known >= NEARLY * best.bits / best.expected_seconds:
+                return self._confirming_run(step, leading)
+        return None
+
+    def _confirming_run(self, step: tuple[Purpose, frozenset[str]], top: Hypothesis) -> Try:
+        purpose, on = step
+        names = " and ".join(top.units)
+        if purpose is Purpose.ONLY:
+            missing = self._seconds_until(top, SILENCE)
+            why = f"only {names}: if that is enough, the crash comes back"
+        else:
+            missing = self._settling(on, top, self._silence_missing(on, top, SILENCE))
+            off = ", ".join(sorted(self.everything - on))
+            why = f"without {off}: if that is the cause, the host now stands"
+        return Try(on, self._soak(missing), purpose, why)
+
+    def _settling(self, on: frozenset[str], top: Hypothesis, seconds: float) -> float:
+        """At least `seconds`; longer when a little more silence would make the answer certain."""
+
+        def settled(more: float) -> bool:
+            belief = self.belief.observe(on, more, False)
+            return belief.probability(top) >= CERTAIN and belief.system <= CLEAR_OF_SYSTEM
+
+        longest = max(seconds, min(SETTLING * max(seconds, self.question.soak), LONGEST * self.question.soak))
+        if settled(seconds) or not settled(longest):
+            return seconds
+        low, high = seconds, longest
+        for _ in range(6):
+            middle = (low + high) / 2
+            low, high = (low, middle) if settled(middle) else (middle, high)
+        return high
 
     # ---- how long
 
@@ -293,7 +341,11 @@ class _State:
         """(probability, share of bad boots, layer) of the ways in which crashes are decided."""
         families = self.belief.families.values()
         masses = [sum(float(f.weight[g].sum()) for f in families) for g in range(len(hazard.SHARES))]
-        return [(m, float(s), g) for g, (m, s) in enumerate(zip(masses, hazard.SHARES, strict=True)) if m > 0.01]
+        if masses[0] > STEADY_ENOUGH:
+            return [(1.0, 1.0, 0)]
+        return [
+            (m, float(s), g) for g, (m, s) in enumerate(zip(masses, hazard.SHARES, strict=True)) if m > 0.01
+        ]
 
     def _survives(self, top: Hypothesis, seconds: float) -> float:
         """Probability to stand a soak with the culprit on."""
@@ -304,27 +356,24 @@ class _State:
             found.append(mass * (1.0 - share + share * stand))
         return math.fsum(found) / math.fsum(m for m, _, _ in self._layers())
 
-    def _seconds_until(self, top: Hypothesis, confidence: float, *, active: bool, have: float = 1.0) -> float:
-        """Seconds until no crash is as improbable as 1 − `confidence`, after silences worth `have`."""
+    def _seconds_until(self, top: Hypothesis, confidence: float, have: float = 0.0) -> float:
+        """Seconds of silence until a crash had come with probability `confidence`, at the mean rate.
+
+        `have` seconds of it have been stood. Where crashes are decided at boot one soak cannot tell; then
+        a soak is as long as is sensible on one boot.
+        """
         longest = LONGEST * self.question.soak
-        wanted = (1.0 - confidence) / have
-        if self._survives(top, longest) > wanted:  # one soak cannot tell it: the most telling ones, repeatedly
-            shape, rate = self._hazard(top)
-            return min(longest, 3.0 * rate / shape)
-        low, high = 0.0, longest
-        for _ in range(30):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self._survives(top, middle) > wanted else (low, middle)
-        return high
+        return min(max(-math.log(1.0 - confidence) / self._rate(top) - have, 0.0), longest)
 
     def _silence_missing(self, on: frozenset[str], top: Hypothesis, confidence: float) -> float:
         """Seconds of silence with exactly `on` that are still missing; 0 when there is enough."""
-        have = math.prod(
-            self._survives(top, o.seconds) for o in self.seen if o.on == on and not o.crashed
-        )
-        if have <= (1.0 - confidence) * 1.0001:
-            return 0.0
-        return self._seconds_until(top, confidence, active=True, have=have)
+        stood = [o.seconds for o in self.seen if o.on == on and not o.crashed]
+        missing = self._seconds_until(top, confidence, math.fsum(stood))
+        by_boots = math.prod(self._survives(top, s) for s in stood)
+        return missing if missing > 1.0 or by_boots <= 1.5 * (1.0 - confidence) else self._one_boot(top)
+
+    def _one_boot(self, top: Hypothesis) -> float:
+        return min(1.5 / self._rate(top), self.question.soak)
 
     def _soak(self, seconds: float) -> float:
         return min(max(seconds, 0.05 * self.question.soak), LONGEST * self.question.soak)
@@ -346,10 +395,8 @@ class _State:
         ranked = self.belief.ranked(4)
         close = [h for h, p in ranked if p >= 0.5 * ranked[0][1] and p >= 0.1 and h.kind is Kind.SINGLE]
         total = sum(p for h, p in ranked if h in close)
-        if 2 <= len(close) and total >= 0.9:
-            return Answer(
-                VerdictKind.ONE_OF, tuple(h.units[0] for h in close), total, (), would_decide=would
-            )
+        if len(close) >= 2 and total >= 0.9:
+            return Answer(VerdictKind.ONE_OF, tuple(h.units[0] for h in close), total, (), would_decide=would)
         top, probability = ranked[0]
         return Answer(VerdictKind.UNDECIDED, top.units, probability, (), would_decide=would)
 
