@@ -31,7 +31,7 @@ def machine(
     what: Annotated[
         str,
         typer.Argument(
-            help="Of checkpoint, restore, remove: a name. Of media: URL, path or 'eject'. Of boot: cd, pxe, disk."
+            help="Of checkpoint, restore, remove: a name. Media: URL, path or 'eject'. Boot: cd, pxe, disk."
         ),
     ] = "",
     wait: Annotated[

@@ -421,9 +421,7 @@ def test_a_rack_restores_the_baseline_and_takes_one_where_there_is_none(
     assert warning.startswith("b, c cannot be put back to a checkpoint: they are taken")
     machines["b"] = Checkpointed("other")
     monkeypatch.delenv("P")
-    assert [each.obstacle[-35:] for each in rack.stock().candidates] == [
-        "environment variable P is not set"
-    ] * 3
+    assert all(each.obstacle.endswith("variable P is not set") for each in rack.stock().candidates)
     monkeypatch.setenv("P", "x")
     shop = replace(world.shop(), maker=rack)
     assert [each.error for each in provision(shop, world.plan())] == [None] * 3
