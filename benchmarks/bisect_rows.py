@@ -94,6 +94,7 @@ class Table:
         return {who: self.figures(key, who) for who in PEERS if (key, who) in self.runs}
 
     def best_peer(self, key: str) -> tuple[str, Figures] | None:
+        """On one host; by machine minutes."""
         able = [(found.minutes, who) for who, found in self.peers(key).items() if found.wrong <= TOLERATED]
         return (min(able)[1], self.figures(key, min(able)[1])) if able else None
 
@@ -239,12 +240,15 @@ def _stated(table: Table) -> Iterator[Row]:
 
 
 def _each_peer(table: Table) -> Iterator[Row]:
-    for key in table.cell:
+    for key, cell in table.cell.items():
+        words = "wall clock" if cell.hosts > 1 else "machine minutes"
         for who, theirs in table.peers(key).items():
-            mine = table.figures(key)
-            ours, other = (f"{each.minutes:.0f} min; {each.wrong_words} wrong" for each in (mine, theirs))
-            ratio = _two(theirs.minutes / mine.minutes)
-            yield Row(f"{_capital(key)}: machine minutes", ours, other, who, ratio)
+            each = (table.figures(key), theirs)
+            costs = [one.wall if cell.hosts > 1 else one.minutes for one in each]
+            ours, other = (
+                f"{cost:.0f} min; {one.wrong_words} wrong" for cost, one in zip(costs, each, strict=True)
+            )
+            yield Row(f"{_capital(key)}: {words}, confirmed", ours, other, who, _two(costs[1] / costs[0]))
 
 
 def _at_most(

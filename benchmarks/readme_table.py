@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "analyser.json"
 FUZZ = ROOT / "benchmarks" / "results" / "fuzz.json"
 SMB = ROOT / "benchmarks" / "results" / "smb.json"
+SFTP = ROOT / "benchmarks" / "results" / "sftp.json"
 SMB_PICTURE = ROOT / "docs" / "images" / "smb.svg"
 BISECT = ROOT / "benchmarks" / "results" / "bisect.json"
 BISECT_PICTURE = ROOT / "docs" / "images" / "bisect.svg"
@@ -23,6 +24,7 @@ SMB_PAGE = ROOT / "docs" / "explanation" / "smb-speed.md"
 SPEED_MARKS = ("<!-- measurements: make bench-analyser -->", "<!-- end of measurements -->")
 SMB_MARKS = ("<!-- SMB2: make bench-smb -->", "<!-- end of SMB2 -->")
 BISECT_MARKS = ("<!-- bisect: make bench-bisect -->", "<!-- end of bisect -->")
+SFTP_MARKS = ("<!-- SFTP: make bench-sftp -->", "<!-- end of SFTP -->")
 FUZZ_MARKS = ("<!-- damaged files: make fuzz -->", "<!-- end of damaged files -->")
 
 
@@ -44,8 +46,15 @@ def smb_table(results: dict[str, Any], *, with_goal: bool = False) -> str:
 def bisect_table(results: dict[str, Any], *, with_goal: bool = False) -> str:
     """Markdown of benchmarks/results/bisect.json: all rows, or those that have a goal."""
     rows = [row for row in results["rows"] if row["goal"] or not with_goal]
-    words = "Simulated hosts, the same scenarios for all, medians; the time of a choice"
+    words = "Simulated hosts, the same scenarios for all; CPU"
     return _measured(rows, results["machine"], words, "make bench-bisect")
+
+
+def sftp_table(results: dict[str, Any]) -> str:
+    """Markdown of benchmarks/results/sftp.json."""
+    machine = results["machine"]
+    words = f"Medians of {machine['medians_of']} rounds, of each round's ratio too,"
+    return _measured(results["rows"], machine, words, "make bench-sftp")
 
 
 def _measured(rows: list[dict[str, Any]], machine: dict[str, Any], words: str, command: str) -> str:
@@ -100,12 +109,14 @@ def replaced(text: str, marks: tuple[str, str], content: str) -> str:
 
 def tables() -> list[tuple[Path, tuple[str, str], str]]:
     """(file, marks, what belongs between them)."""
-    speed, fuzz, smb = (json.loads(path.read_text("utf-8")) for path in (RESULTS, FUZZ, SMB))
+    read = (json.loads(path.read_text("utf-8")) for path in (RESULTS, FUZZ, SMB, SFTP))
+    speed, fuzz, smb, sftp = read
     return [
         (README, SPEED_MARKS, speed_table(speed)),
         (PROOFS, FUZZ_MARKS, fuzz_table(fuzz)),
         (README, SMB_MARKS, smb_table(smb, with_goal=True)),
         (SMB_PAGE, SMB_MARKS, smb_table(smb)),
+        (README, SFTP_MARKS, sftp_table(sftp)),
     ]
 
 
