@@ -13,7 +13,6 @@ DATA_FILE_BYTES = 4 << 20
 FREE_BYTES = 42_949_672_960
 """What the guest reports as free on its system drive."""
 
-_COPY_SECONDS = 0.5  # real: how long the dump grows after the host is reachable
 _COPY_CHUNKS = 20
 
 
@@ -46,8 +45,8 @@ class Disk:
     def forget_dump(self) -> None:
         self._page_file.unlink(missing_ok=True)
 
-    def copy_dump(self, *, overwrite: bool, going_on: Callable[[], bool]) -> None:
-        """Copy the dump from the page file to MEMORY.DMP piece by piece, while `going_on`.
+    def copy_dump(self, seconds: float, *, overwrite: bool, going_on: Callable[[], bool]) -> None:
+        """Copy the dump from the page file to MEMORY.DMP piece by piece in real `seconds`, while `going_on`.
 
         A copy cut short leaves MEMORY.DMP truncated, and the page file's dump is lost with it.
         """
@@ -57,5 +56,5 @@ class Disk:
                 with self._page_file.open("rb") as source, self.memory_dump.open("wb", buffering=0) as target:
                     while going_on() and (data := source.read(chunk)):
                         target.write(data)
-                        time.sleep(_COPY_SECONDS / _COPY_CHUNKS)
+                        time.sleep(seconds / _COPY_CHUNKS)
             self.forget_dump()

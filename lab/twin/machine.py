@@ -39,6 +39,7 @@ _SHUTDOWN = 5.0
 _DUMPING = 20.0
 _BOOTING = 40.0
 _SLOW_BOOT_FACTOR = 8
+_COPYING = 30.0  # how long the dump grows once the guest answers
 _WINRM_REFUSES = 60.0
 
 _HEARTBEAT = 0.02  # real seconds between looks at idle threads
@@ -285,7 +286,9 @@ class Machine:
         with self._dumping:
             if self._going_on(turn) and self.disk.has_dump():
                 self.disk.copy_dump(
-                    overwrite=bool(self.active_crash.overwrite), going_on=lambda: self._going_on(turn)
+                    self.clock.real(_COPYING),
+                    overwrite=bool(self.active_crash.overwrite),
+                    going_on=lambda: self._going_on(turn),
                 )
 
     def _last_refused(self) -> bool:
