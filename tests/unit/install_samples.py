@@ -46,7 +46,14 @@ def boot_files(tree: Path) -> None:
     (tree / "boot" / "bootfix.bin").write_bytes(b"press any key" * 10)
 
 
-def wim(path: Path, names: tuple[str, ...] = (STANDARD, DATACENTER), arch: int = 9, *options: str) -> None:
+def wim(
+    path: Path,
+    names: tuple[str, ...] = (STANDARD, DATACENTER),
+    arch: int = 9,
+    *options: str,
+    build: int = 17763,
+    languages: tuple[str, ...] = ("en-US",),
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = path.parent.parent.parent / "content"
     (content / "Windows").mkdir(parents=True, exist_ok=True)
@@ -54,7 +61,8 @@ def wim(path: Path, names: tuple[str, ...] = (STANDARD, DATACENTER), arch: int =
     for index, name in enumerate(names, 1):
         verb = "capture" if index == 1 else "append"
         run("wimlib-imagex", verb, content, path, name, *(options if verb == "capture" else ()))
-        properties = (f"WINDOWS/ARCH={arch}", "WINDOWS/VERSION/BUILD=17763")
+        spoken = [f"WINDOWS/LANGUAGES/LANGUAGE[{n}]={each}" for n, each in enumerate(languages, 1)]
+        properties = (f"WINDOWS/ARCH={arch}", f"WINDOWS/VERSION/BUILD={build}", *spoken)
         flags = [f"--image-property={each}" for each in properties]
         run("wimlib-imagex", "info", path, str(index), *flags)
 

@@ -10,7 +10,17 @@ from typing import Any
 
 import httpx
 import pytest
-from install_samples import DATACENTER, STANDARD, Sample, missing, sample, settings
+from install_samples import (
+    DATACENTER,
+    STANDARD,
+    Sample,
+    boot_files,
+    make_iso,
+    missing,
+    sample,
+    settings,
+    wim,
+)
 
 from lab.inventory.install import InstallMedia, InstallTimeouts
 from lab.machines import BootDevice, BootsFromMedia, Machine
@@ -362,6 +372,33 @@ class TestPrepare:
         own.write_text(changed.replace("<Value>2", "<Value>7"))
         with pytest.raises(BadAnswerFile, match=r"own\.xml asks for /IMAGE/INDEX 7: .* has no edition '7'"):
             prepare(settings(windows.iso, answer_file=own), "lab1", [])
+
+    @pytest.mark.parametrize(
+        ("changed", "sentence", "help"),
+        [
+            ({"build": 9600}, r"is of build 9600, whose PowerShell is older than 5\.1$", "2016"),
+            (
+                {"languages": ("fr-FR", "de-DE")},
+                r"has no language en-US, so that Setup would ask$",
+                "fr-FR, de-DE",
+            ),
+            ({"languages": ("fr-FR", "EN-us")}, None, ""),
+            ({"languages": ()}, None, ""),
+        ],
+    )
+    def test_editions_that_setup_or_the_first_log_on_cannot_do_with(
+        self, tmp_path: Path, changed: dict[str, Any], sentence: str | None, help: str
+    ) -> None:
+        tree = tmp_path / "tree"
+        boot_files(tree)
+        wim(tree / "sources" / "install.wim", **changed)
+        wanted = settings(make_iso(tree, tmp_path / "windows.iso"))
+        if sentence is None:
+            prepare(wanted, "lab1", []).close()
+        else:
+            with pytest.raises(ConfigurationError, match=sentence) as caught:
+                prepare(wanted, "lab1", [])
+            assert help in caught.value.help
 
     def test_bad_input(self, windows: Sample, tmp_path: Path) -> None:
         (tmp_path / "own.xml").write_text("<unattend/>")

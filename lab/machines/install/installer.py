@@ -39,6 +39,10 @@ from lab.model import (
 STARTED = 4 << 20
 """Bytes read after power-on that mean that the host boots from the medium: more than a boot image."""
 
+FIRST_BUILD = 14393
+"""Windows Server 2016, the first with Windows PowerShell 5.1, which the first log-on needs, and every script
+that the lab runs in a guest."""
+
 Told = Callable[[str], None]
 
 
@@ -74,6 +78,8 @@ def prepare(settings: InstallSettings, host: str, addresses: Sequence[str]) -> P
     """
     iso = inspect(settings.iso)
     edition = iso.check(settings.edition, settings.firmware)
+    if settings.answer_file is None:
+        _fits(iso, edition, settings)
     name = settings.computer_name or host
     certificate = guest_certificate(name, addresses)
     made = answers(settings, name, edition.index, certificate)
@@ -84,6 +90,22 @@ def prepare(settings: InstallSettings, host: str, addresses: Sequence[str]) -> P
         files.update(driver_files(settings.drivers))
     image = compose(settings.iso, files, settings.firmware)
     return Prepared(settings, made.computer_name, edition, certificate, image)
+
+
+def _fits(iso: WindowsIso, edition: Edition, settings: InstallSettings) -> None:
+    """Raises ConfigurationError when Setup would wait for an answer, or WinRM never come."""
+    if 0 < edition.build < FIRST_BUILD:
+        raise ConfigurationError(
+            f"'{edition.name}' of {iso.path} is of build {edition.build}, whose PowerShell is older than 5.1",
+            help=f"Take Windows Server 2016 (build {FIRST_BUILD}) or later, or an answer file of your own "
+            "that brings PowerShell 5.1 along.",
+        )
+    spoken = [each.casefold() for each in edition.languages]
+    if spoken and settings.language.casefold() not in spoken:
+        raise ConfigurationError(
+            f"'{edition.name}' of {iso.path} has no language {settings.language}, so that Setup would ask",
+            help=f"Set install.language to one of its own: {', '.join(edition.languages)}.",
+        )
 
 
 def _chosen(iso: WindowsIso, image: tuple[str, str], settings: InstallSettings) -> Edition:

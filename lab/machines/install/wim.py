@@ -11,6 +11,7 @@ from lab.machines.install.errors import BadImage
 
 MOST_XML = 8 << 20
 MOST_IMAGES = 256
+MOST_LANGUAGES = 256
 _HEADER = 208
 _ARCHITECTURES = {"0": "x86", "5": "arm", "9": "amd64", "12": "arm64"}
 
@@ -26,6 +27,9 @@ class Edition:
 
     build: int
     """0 when the image does not say."""
+
+    languages: tuple[str, ...] = ()
+    """Such as "en-US"; () when the image does not say."""
 
 
 def editions(read: Callable[[int, int], bytes], size: int, what: str) -> tuple[Edition, ...]:
@@ -62,4 +66,9 @@ def _edition(image: ElementTree.Element) -> Edition | None:
     index = number(image.get("INDEX"))
     architecture = _ARCHITECTURES.get((image.findtext("WINDOWS/ARCH") or "").strip(), "")
     build = number((image.findtext("WINDOWS/VERSION/BUILD") or "").strip())
-    return Edition(index, (image.findtext("NAME") or "").strip(), architecture, build) if index else None
+    spoken = [
+        (each.text or "").strip() for each in image.findall("WINDOWS/LANGUAGES/LANGUAGE")[:MOST_LANGUAGES]
+    ]
+    languages = tuple(each for each in spoken if each)
+    name = (image.findtext("NAME") or "").strip()
+    return Edition(index, name, architecture, build, languages) if index else None
