@@ -10,6 +10,9 @@ from lab.report import bugchecks, crash, culprits, drivers, words
 from lab.report.drivers import DriverCard
 from lab.report.untested import Untested, images
 
+DECIDES = "what would decide it: "
+"""How a reason of a verdict begins that says what the search would do next."""
+
 
 @dataclass(frozen=True)
 class Action:
@@ -167,7 +170,7 @@ def decide(case: Case, verdict: Verdict | None, untested: tuple[Untested, ...]) 
     """What would settle a case that is not settled."""
     if verdict is None:
         return ("The next trial. This page shows what is known so far.",)
-    found: list[str] = []
+    found = [words.sentence(r.removeprefix(DECIDES)) for r in verdict.because if r.startswith(DECIDES)]
     flags = 0
     for trial in case.trials:
         if not isinstance(trial.outcome, Invalid):

@@ -13,16 +13,17 @@ from lab import __version__
 from lab.model import Case
 from lab.report import words
 from lab.report.page import page
+from lab.report.posterior import Search
 
 
-def render_html(case: Case, *, title: str | None = None) -> str:
-    """The page. `title` replaces the case's own. Equal cases give equal text.
+def render_html(case: Case, *, title: str | None = None, search: Search | None = None) -> str:
+    """The page. `title` replaces the case's own, `search` is as for `page`. Equal cases give equal text.
 
     All text of dumps and guests is escaped, and a content security policy in the page forbids
     every request and every script but its own, should something slip through.
     """
     script, digest = page_script()
-    view = page(case, title)
+    view = page(case, title, search)
     return (
         environment()
         .get_template("report.html")

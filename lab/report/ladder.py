@@ -47,6 +47,21 @@ class Step:
     crash: str  # anchor of the crash below, or ""
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Steps in a row. `summary` is "" for a step shown by itself, else what the folded ones were."""
+
+    steps: tuple[Step, ...]
+    summary: str = ""
+    counts: str = ""
+
+
+BISECT = "Bisect"
+"""The rung of trials that search."""
+
+FOLDED = 4
+"""Steps of one search in a row that are folded into one line."""
+
 _ECHO = re.compile(
     r"\d+ READs? answered|the host stopped answering|STOP: |stood \d|invalid, |no dump: ", re.I
 )
@@ -98,7 +113,7 @@ def rung(case: Case, trial: Trial) -> str:
         return "Miscellaneous checks"
     if flags:
         return "Driver Verifier"
-    return "Bisect" if trial.recipe.disabled else "Reproduce"
+    return BISECT if trial.recipe.disabled else "Reproduce"
 
 
 def title(case: Case, trial: Trial) -> str:
@@ -141,6 +156,28 @@ def steps(case: Case, anchors: Mapping[str, str]) -> tuple[Step, ...]:
             seen |= _rules(case, trial.outcome.dump)
             cleared |= _cleared(trial)
     return tuple(found)
+
+
+def stretches(found: tuple[Step, ...]) -> tuple[Stretch, ...]:
+    """The steps, with long rows of the search's trials folded."""
+    rows: list[list[Step]] = []
+    for step in found:
+        if rows and step.rung == rows[-1][-1].rung == BISECT:
+            rows[-1].append(step)
+        else:
+            rows.append([step])
+    told = []
+    for row in rows:
+        if len(row) < FOLDED:
+            told += [Stretch((step,)) for step in row]
+            continue
+        ends = [step.end.state for step in row]
+        counts = [f"{ends.count('crashed')} crashed", f"{ends.count('stood')} stood"]
+        rest = len(row) - ends.count("crashed") - ends.count("stood")
+        counts += [f"{rest} said less"] if rest else []
+        summary = f"Trials {row[0].number} to {row[-1].number}: with ever different sets of drivers"
+        told.append(Stretch(tuple(row), summary, ", ".join(counts)))
+    return tuple(told)
 
 
 def _rules(case: Case, sha: str) -> set[str]:

@@ -3,63 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from lab.model import Case
 from lab.report.crash import CrashView
 from lab.report.drivers import DriverCard
-from lab.report.facts import Fact
+from lab.report.markup import bullets, code, facts, table, text
 from lab.report.page import Page, page
 from lab.report.path import Path
+from lab.report.posterior import Search
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
+__all__ = ["code", "render_markdown", "text"]
 
 
-def render_markdown(case: Case) -> str:
-    """GitHub-flavoured Markdown. Text of dumps and guests is escaped; equal cases give equal text."""
-    view = page(case)
-    parts = (_verdict, _ladder, _trials, _crashes, _environment, _journal)
+def render_markdown(case: Case, *, search: Search | None = None) -> str:
+    """GitHub-flavoured Markdown. Text of dumps and guests is escaped; equal cases give equal text.
+
+    `search` is as for `page`.
+    """
+    view = page(case, search=search)
+    parts = (_verdict, _search, _ladder, _trials, _crashes, _environment, _journal)
     lines = [line for part in parts for line in part(view)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
-
-
-def text(value: object) -> str:
-    """Foreign text on one line, with every character that Markdown or HTML could act on escaped."""
-    flat = " ".join(str(value).split())
-    flat = _SPECIAL.sub(r"\\\1", flat)
-    flat = re.sub(r"^([-+]|\d+[.)])(?=\s)", r"\\\1", flat)
-    return re.sub(r"(?i)\b(https?|ftp|www)(?=[:.])", "\\1\u200b", flat)
-
-
-def code(value: object) -> str:
-    """A code span around foreign text, fenced by more backticks than it holds."""
-    flat = " ".join(str(value).split())
-    if not flat:
-        return ""
-    fence = "`" * (max((len(run) for run in re.findall("`+", flat)), default=0) + 1)
-    pad = " " if "`" in flat else ""
-    # A table's cells end at every pipe, even in a code span.
-    return f"{fence}{pad}{flat}{pad}{fence}".replace("|", "\\|")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'|'.join(' --- ' for _ in head)}|"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
-    yield ""
-
-
-def _facts(items: Iterable[Fact]) -> Iterator[str]:
-    for item in items:
-        yield f"- {text(item.label)}: {code(item.value) if item.code else text(item.value)}"
-    yield ""
-
-
-def _bullets(items: Iterable[str]) -> Iterator[str]:
-    for item in items:
-        yield f"- {text(item)}"
-    yield ""
 
 
 def _driver(d: DriverCard) -> str:
@@ -78,7 +43,7 @@ def _verdict(view: Page) -> Iterator[str]:
     yield ""
     yield f"**How sure:** {answer.percent}, {answer.sure}." if answer.percent else answer.sure
     yield ""
-    yield from _bullets((*answer.proof, *((answer.against,) if answer.against else ()), *answer.because))
+    yield from bullets((*answer.proof, *((answer.against,) if answer.against else ()), *answer.because))
     for d in answer.culprits:
         yield f"- {_driver(d)}"
     yield ""
@@ -102,7 +67,26 @@ def _verdict(view: Page) -> Iterator[str]:
     if answer.decide:
         yield "## What would decide it"
         yield ""
-        yield from _bullets(answer.decide)
+        yield from bullets(answer.decide)
+
+
+def _search(view: Page) -> Iterator[str]:
+    found = view.posterior
+    if found is None:
+        return
+    yield "## Who it could be"
+    yield ""
+    yield text(found.finding)
+    yield ""
+    for track in found.tracks:
+        yield f"- {text(track.label)}: {track.now}{text(f'; {track.note}' if track.note else '')}"
+    yield ""
+    if found.lottery:
+        yield found.lottery
+        yield ""
+    if view.calibration:
+        yield view.calibration.sentence
+        yield ""
 
 
 def _ladder(view: Page) -> Iterator[str]:
@@ -134,11 +118,14 @@ def _trials(view: Page) -> Iterator[str]:
             yield text(view.matrix.finding)
             yield ""
         marks = {"on": "●", "off": "○", "unknown": "·"}
-        yield from _table(
+        yield from table(
             ("Driver", *(str(c.number) for c in view.matrix.columns)),
             [
                 *(
-                    (f"**{text(r.full)}**" if r.culprit else text(r.full), *(marks[c.state] for c in r.cells))
+                    (
+                        f"**{text(r.full)}**" if r.culprit else text(r.full),
+                        *(c.short or marks[c.state] for c in r.cells),
+                    )
                     for r in view.matrix.rows
                 ),
                 ("Outcome", *(c.end.word for c in view.matrix.columns)),
@@ -147,7 +134,7 @@ def _trials(view: Page) -> Iterator[str]:
         yield f"● ran, ○ switched off. {text(view.matrix.rest)}".rstrip()
         yield ""
     if view.trials:
-        yield from _table(
+        yield from table(
             (
                 "Trial",
                 "Outcome",
@@ -193,7 +180,7 @@ def _crash(c: CrashView) -> Iterator[str]:
     count = f" Kernel APC disable count {c.count}: {c.count_text}." if c.count else ""
     yield f"{text(c.meaning)}{count} This is {text(c.relation)}.".strip()
     yield ""
-    yield from _table(("Parameter", "Value", "Meaning"), ((n, code(v), text(t)) for n, v, t in c.parameters))
+    yield from table(("Parameter", "Value", "Meaning"), ((n, code(v), text(t)) for n, v, t in c.parameters))
     for e in c.evidence:
         said = f"; points to {text(', '.join(e.points_to))}" if e.points_to else ""
         said += f"; clears {text(', '.join(e.clears))}" if e.clears else ""
@@ -202,7 +189,7 @@ def _crash(c: CrashView) -> Iterator[str]:
     if c.path:
         yield from _path(c.path)
     if c.frames:
-        yield from _table(
+        yield from table(
             ("#", "Child-SP", "RetAddr", "Call Site", "Note"),
             (
                 (
@@ -227,14 +214,14 @@ def _crash(c: CrashView) -> Iterator[str]:
     for note in c.notes:
         yield f"- Could not be said: {text(note)}"
     yield ""
-    yield from _facts((*c.thread, *c.verifier, *c.dump))
-    yield from _bullets(c.warnings)
+    yield from facts((*c.thread, *c.verifier, *c.dump))
+    yield from bullets(c.warnings)
 
 
 def _path(way: Path) -> Iterator[str]:
-    yield from _facts(way.facts)
+    yield from facts(way.facts)
     if way.instances:
-        yield from _table(
+        yield from table(
             ("Altitude", "Driver", "Group", "Instance", "FLT\\_INSTANCE", "Origin", f"Handles {way.request}"),
             (
                 (
@@ -257,7 +244,7 @@ def _environment(view: Page) -> Iterator[str]:
     yield "## Environment"
     yield ""
     if view.likeness:
-        yield from _table(
+        yield from table(
             ("Seen in", "Bugcheck", "Thread began at", "Which is"),
             ((text(row.who), row.bugcheck, code(row.start), text(row.relation)) for row in view.likeness),
         )

@@ -5,22 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.model import Case, Trial
-from lab.report import drivers, ladder, words
+from lab.report import agreement, drivers, ladder, words
+from lab.report.survival import time_under_load
 
-CELL = 30  # pixels
-LABEL = 158  # width of the names' column
-HEAD = 30  # height of the trial numbers' row
-MANY = 14  # with more rows than this, rows that never change become one
+WIDE, NARROW = 30, 13  # pixels of a column, at most and at least
+ROOM = 690  # pixels that the columns share on a wide page; more of them scroll
+ROW = 27  # pixels of a driver's row
+BAR = 30  # pixels of the longest load's bar
+NUMBERS, ENDS, VERIFIER = 26, 28, 24  # heights of the rows above the drivers
+MANY = 16  # rows of single drivers at most; the rest share one row
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One driver in one trial. `state`: on, off or unknown; the centre in pixels."""
+    """One driver in one trial. `state`: on, off, unknown; or part, of the others, whose `share` was on."""
 
     x: int
     y: int
     state: str
     text: str
+    share: float = 0.0
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
+    """`bar` is the height in pixels that stands for the time under load, `seconds` that time in words."""
+
     number: int
     x: int
     end: ladder.End
     verifier: str
+    bar: int
+    seconds: str
+    numbered: bool  # there is room for its number
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,14 @@ class Matrix:
     columns: tuple[Column, ...]
     width: int
     height: int
+    cell: int  # width of a column
+    ends_y: int
+    bars_y: int  # where the bars stand
     verifier_y: int
-    outcome_y: int
+    rows_y: int
+    verified: bool  # some trial had Driver Verifier on
+    others: bool  # the last row stands for several drivers
+    longest: str
     rest: str
     summary: str
     finding: str  # what the picture says, in a sentence, or ""
@@ -58,60 +74,46 @@ class Matrix:
 def matrix(case: Case) -> Matrix | None:
     """The picture, or None when there is nothing to compare."""
     services = tuple(
-        s for s in drivers.third_party_services(case) if any(_state(t, s) != "unknown" for t in case.trials)
+        s for s in drivers.third_party_services(case) if any(state(t, s) != "unknown" for t in case.trials)
     )
     if not services or not case.trials:
         return None
-    culprits = drivers.culprit_names(case)
+    named = drivers.culprit_names(case)
     shown, rest = services, ""
     if len(services) > MANY:
-        shown = tuple(s for s in services if s.casefold() in culprits or _changes(case, s))
+        shown = tuple(s for s in services if s.casefold() in named or _changes(case, s))
         left = len(services) - len(shown)
         rest = f"{words.count(left, 'more driver')} ran in every trial." if left else ""
-    columns = tuple(
-        Column(t.number, LABEL + i * CELL + CELL // 2, ladder.end(t), _short(t))
-        for i, t in enumerate(case.trials)
-    )
-    rows = tuple(
-        _row(case, s, HEAD + i * CELL, s.casefold() in culprits, columns) for i, s in enumerate(shown)
-    )
-    bottom = HEAD + len(rows) * CELL
+    shown, others = agreement.leading(case, shown, MANY)
+    columns = _columns(case)
+    verified = any(not t.recipe.verifier.off for t in case.trials)
+    top = NUMBERS + ENDS + BAR + 8 + (VERIFIER if verified else 0)
+    rows = [_row(case, s, top + i * ROW, s.casefold() in named, columns) for i, s in enumerate(shown)]
+    if others:
+        rows.append(_others(case, others, top + len(rows) * ROW, columns))
+    cell = _cell(len(columns))
     return Matrix(
-        rows=rows,
+        rows=tuple(rows),
         columns=columns,
-        width=LABEL + len(columns) * CELL + 12,
-        height=bottom + 2 * CELL + 8,
-        verifier_y=bottom + 4,
-        outcome_y=bottom + CELL + 4,
+        width=len(columns) * cell + 8,
+        height=top + len(rows) * ROW + 4,
+        cell=cell,
+        ends_y=NUMBERS + ENDS // 2,
+        bars_y=NUMBERS + ENDS + BAR + 2,
+        verifier_y=NUMBERS + ENDS + BAR + 8,
+        rows_y=top,
+        verified=verified,
+        others=bool(others),
+        longest=words.seconds(max(time_under_load(t) for t in case.trials)),
         rest=rest,
-        summary=f"{words.count(len(rows), 'driver')} in {words.count(len(columns), 'trial')}; "
+        summary=f"{words.count(len(shown) + len(others), 'driver')} in {words.count(len(columns), 'trial')}; "
         "the table of trials below says the same in words.",
-        finding=_finding(case, services),
+        finding=agreement.finding(case, services),
     )
 
 
-def _finding(case: Case, services: tuple[str, ...]) -> str:
-    """Which drivers agree with every trial: on in each crash, off in each trial that stood."""
-    ends = [(t, ladder.end(t).state) for t in case.trials]
-    crashed = [t for t, state in ends if state == "crashed"]
-    stood = [t for t, state in ends if state == "stood"]
-    if not crashed:
-        return ""
-    always = [s for s in services if all(_state(t, s) == "on" for t in crashed)]
-    fits = [s for s in always if all(_state(t, s) == "off" for t in stood)]
-    if not stood:
-        if not always:
-            return "No driver ran in every trial that crashed."
-        ran = words.count(len(always), "driver")
-        return f"{ran[0].upper()}{ran[1:]} ran in every trial that crashed; no trial has stood yet."
-    images = words.names([drivers.image(case, s) for s in fits])
-    if not fits:
-        return "No single driver was on in every trial that crashed and off in every trial that stood."
-    were = "was the only one" if len(fits) == 1 else "were those"
-    return f"{images} {were} on in every trial that crashed and off in every trial that stood."
-
-
-def _state(trial: Trial, service: str) -> str:
+def state(trial: Trial, service: str) -> str:
+    """on, off, or unknown: the trial says nothing of this driver."""
     name = service.casefold()
     if any(s.casefold() == name for s in trial.enabled):
         return "on"
@@ -119,7 +121,29 @@ def _state(trial: Trial, service: str) -> str:
 
 
 def _changes(case: Case, service: str) -> bool:
-    return any(_state(t, service) != "on" for t in case.trials)
+    return any(state(t, service) != "on" for t in case.trials)
+
+
+def _cell(count: int) -> int:
+    return max(NARROW, min(WIDE, ROOM // count))
+
+
+def _columns(case: Case) -> tuple[Column, ...]:
+    cell = _cell(len(case.trials))
+    every = 1 if cell >= 20 else 5
+    longest = max(time_under_load(t) for t in case.trials) or 1.0
+    return tuple(
+        Column(
+            t.number,
+            i * cell + cell // 2 + 4,
+            ladder.end(t),
+            _short(t),
+            max(2, round(BAR * time_under_load(t) / longest)) if time_under_load(t) > 0 else 0,
+            words.seconds(time_under_load(t)),
+            every == 1 or t.number % every == 0 or i == 0,
+        )
+        for i, t in enumerate(case.trials)
+    )
 
 
 def _short(trial: Trial) -> str:
@@ -132,11 +156,22 @@ def _row(case: Case, service: str, top: int, culprit: bool, columns: tuple[Colum
     cells = tuple(
         Cell(
             column.x,
-            top + CELL // 2,
-            state := _state(trial, service),
-            f"{full} in trial {trial.number}: {state}, {column.end.word.lower()}",
+            top + ROW // 2,
+            seen := state(trial, service),
+            f"{full} in trial {trial.number}: {seen}, {column.end.word.lower()}",
         )
         for trial, column in zip(case.trials, columns, strict=True)
     )
     label = full if len(full) <= 20 else full[:18] + "…"
     return Row(label, full, top, culprit, cells)
+
+
+def _others(case: Case, services: tuple[str, ...], top: int, columns: tuple[Column, ...]) -> Row:
+    cells = []
+    for trial, column in zip(case.trials, columns, strict=True):
+        ran = sum(state(trial, s) == "on" for s in services)
+        text = f"{ran} of the {len(services)} other drivers ran in trial {trial.number}"
+        share = ran / len(services)
+        cells.append(Cell(column.x, top + ROW // 2, "part", text, share, f"{ran}/{len(services)}"))
+    label = words.count(len(services), "other driver")
+    return Row(label, label, top, False, tuple(cells))

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.model import Case, Entry, EntryKind, Origin, Signature, Trial, compare
-from lab.report import advice, crash, drivers, ladder, matrix, survival, verdict, words
+from lab.report import (
+    advice,
+    calibration,
+    crash,
+    drivers,
+    ladder,
+    matrix,
+    posterior,
+    survival,
+    verdict,
+    words,
+)
 from lab.report.cleaned import cleaned
 from lab.report.facts import Fact
 from lab.report.load_timeline import Timeline, timeline
@@ -67,8 +78,11 @@ class Page:
     answer: verdict.Answer
     stats: tuple[Fact, ...]
     survival: survival.Survival | None
+    posterior: posterior.Posterior | None
+    calibration: calibration.Calibration | None
     opening: tuple[ladder.Lesson, ...]
     steps: tuple[ladder.Step, ...]
+    stretches: tuple[ladder.Stretch, ...]
     matrix: matrix.Matrix | None
     trials: tuple[TrialRow, ...]
     crashes: tuple[crash.CrashView, ...]
@@ -79,9 +93,15 @@ class Page:
     journal: tuple[JournalLine, ...]
 
 
-def page(case: Case, title: str | None = None) -> Page:
-    """The page of a case; `title` replaces the case's own. No text in it can deceive (`words.visible`)."""
+def page(case: Case, title: str | None = None, search: posterior.Search | None = None) -> Page:
+    """The page of a case; `title` replaces the case's own. No text in it can deceive (`words.visible`).
+
+    `search` is what the engine was asked and what it saw; without it the page does not tell how the
+    suspicion narrowed.
+    """
+    narrowed = posterior.posterior(case, search)
     anchors = crash.anchors(case)
+    steps = ladder.steps(case, anchors)
     cards = tuple(drivers.card(case, d) for d in case.drivers)
     third = sorted(
         (c for c in cards if c.origin != Origin.IN_BOX), key=lambda c: (not c.culprit, c.image.casefold())
@@ -95,8 +115,11 @@ def page(case: Case, title: str | None = None) -> Page:
         answer=verdict.answer(case),
         stats=_stats(case),
         survival=survival.survival(case),
+        posterior=narrowed,
+        calibration=calibration.calibration() if narrowed else None,
         opening=_opening(case),
-        steps=ladder.steps(case, anchors),
+        steps=steps,
+        stretches=ladder.stretches(steps),
         matrix=matrix.matrix(case),
         trials=tuple(_row(case, t) for t in case.trials),
         crashes=crash.crashes(case),

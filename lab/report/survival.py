@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from lab.model import Case, Crashed, Invalid, Relation, Survived, Trial
 from lab.report import culprits, drivers, words
 
+MANY = 14
+"""With more runs than this the picture shows curves, and the single runs on demand."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -22,6 +25,25 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A place in the picture in percent of its width and height, and what is there."""
+
+    x: float
+    y: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The share of runs that still stand after a time, as the outline of an area in a box of 1000 by 100."""
+
+    area: str
+    end: Mark  # where the longest run ended; how many still stood, in percent
+    stood: tuple[Mark, ...]  # runs that had not crashed when their load ended
+    note: str
+
+
+@dataclass(frozen=True)
 class Group:
     """Trials that had something in common. `mean` is the mean time to crash, None without a crash."""
 
@@ -31,6 +53,8 @@ class Group:
     mean: float | None
     mean_share: float
     exposure: float  # seconds under load, all runs together
+    caused: bool  # the verdict lets the crash be expected in them
+    curve: Curve
 
     @property
     def crashes(self) -> int:
@@ -44,6 +68,7 @@ class Survival:
     groups: tuple[Group, ...]
     ticks: tuple[tuple[float, str], ...]
     chance: str  # one sentence on how likely the survivals are by luck, or ""
+    many: bool  # too many runs for a line each: curves first
 
 
 def counts(trial: Trial) -> bool:
@@ -98,32 +123,69 @@ def survival(case: Case) -> Survival | None:
         return None
     step = _step(longest)
     edge = step * math.ceil(longest / step * 1.02)
-    culprits = case.verdict.culprits if case.verdict else ()
-    if without:
-        label = words.names([drivers.image(case, s) for s in culprits], "or")
-        parts = ((f"With {label}", with_them), (f"Without {label}", without))
-    else:
-        parts = (("All trials", with_them), ("", []))
-    groups = tuple(_group(case, label, part, edge, culprits) for label, part in parts if part)
+    named = case.verdict.culprits if case.verdict else ()
+    parts = tuple(zip(_labels(case) if without else ("All trials", ""), (with_them, without), strict=True))
+    groups = tuple(
+        _group(case, label, part, edge, named, caused=part is with_them) for label, part in parts if part
+    )
     ticks = tuple((round(100 * i * step / edge, 2), tick(i * step)) for i in range(round(edge / step) + 1))
-    return Survival(groups, ticks, _chance(with_them, without))
+    return Survival(groups, ticks, _chance(with_them, without, _left_out(case)), len(trials) > MANY)
 
 
-def _group(case: Case, label: str, trials: list[Trial], edge: float, culprits: tuple[str, ...]) -> Group:
+def _labels(case: Case) -> tuple[str, str]:
+    """What the two groups of trials are called."""
+    assert case.verdict is not None
+    images = [drivers.image(case, s) for s in case.verdict.culprits]
+    if case.verdict.kind in culprits.TOGETHER:
+        them = words.names(images)
+        return f"With {them} on", f"With {'one or both' if len(images) == 2 else 'one or more'} of them off"
+    if len(images) == 1:
+        return f"With {images[0]}", f"Without {images[0]}"
+    return f"With {words.names(images, 'or')}", f"Without {words.names(images, 'or')}"
+
+
+def _group(
+    case: Case, label: str, trials: list[Trial], edge: float, named: tuple[str, ...], *, caused: bool
+) -> Group:
     runs = []
     for trial in trials:
         after = time_under_load(trial)
         ended = isinstance(trial.outcome, Crashed)
         text = f"{'crashed after' if ended else 'stood'} {words.seconds(after)}"
-        only = bool(culprits) and alone(case, trial, culprits)
+        only = bool(named) and alone(case, trial, named)
         runs.append(Run(trial.number, after, ended, round(100 * after / edge, 2), text, only))
     mean = mean_time_to_crash(trials)
-    crashes = words.count(sum(r.crashed for r in runs), "crash", "crashes")
-    note = f"{crashes} in {words.count(len(runs), 'trial')}"
+    number = sum(r.crashed for r in runs)
+    note = f"{words.count(number, 'crash', 'crashes')} in {words.count(len(runs), 'trial')}"
     if mean is not None:
         note += f", after {words.seconds(mean)} on average"
     exposure = sum(r.after for r in runs)
-    return Group(label, note, tuple(runs), mean, round(100 * (mean or 0.0) / edge, 2), exposure)
+    curve = _curve(runs)
+    return Group(
+        label, note, tuple(runs), mean, round(100 * (mean or 0.0) / edge, 2), exposure, caused, curve
+    )
+
+
+def _curve(runs: list[Run]) -> Curve:
+    """The Kaplan-Meier estimate: a run that was still standing when its load ended counts until then."""
+    left, standing, line = len(runs), 1.0, ["M0 0"]
+    stood, half = [], ""
+    ordered = sorted(runs, key=lambda r: (r.after, not r.crashed))
+    for run in ordered:
+        if run.crashed:
+            standing *= 1 - 1 / left
+            line.append(f"H{10 * run.share:g}V{100 * (1 - standing):.4g}")
+            if not half and standing <= 0.5:
+                half = f"Half have crashed after {words.seconds(run.after)}."
+        else:
+            text = f"Trial {run.trial} {run.text}"
+            stood.append(Mark(run.share, round(100 * (1 - standing), 2), text))
+        left -= 1
+    last = ordered[-1]
+    line.append(f"H{10 * last.share:g}V100H0Z")
+    share = "all stand" if standing == 1 else "none stand" if standing == 0 else f"{standing:.0%} stand"
+    end = Mark(last.share, round(100 * (1 - standing), 2), share.replace("%", " %"))
+    return Curve("".join(line), end, tuple(stood), half)
 
 
 def tick(value: float) -> str:
@@ -131,8 +193,14 @@ def tick(value: float) -> str:
     return f"{value:g} s" if value < 120 else words.seconds(value)
 
 
+_MINUTES = tuple(60.0 * m for m in (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440))
+"""Distances of ticks in seconds, where people count in minutes."""
+
+
 def _step(longest: float) -> float:
-    """A round distance of ticks that makes four to eight of them."""
+    """A round distance of ticks that makes three to eight of them."""
+    if longest > 240:
+        return next((step for step in _MINUTES if longest / step <= 6), 86400.0 * math.ceil(longest / 518400))
     scale = 10.0 ** math.floor(math.log10(longest))
     for factor in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0):
         if longest / (scale * factor) <= 6:
@@ -140,7 +208,15 @@ def _step(longest: float) -> float:
     return scale * 2
 
 
-def _chance(with_them: list[Trial], without: list[Trial]) -> str:
+def _left_out(case: Case) -> str:
+    """The second group's setting, as a phrase for "at the same rate"."""
+    verdict = case.verdict
+    if verdict is None or len(verdict.culprits) < 2:
+        return "without it"
+    return "with one of them off" if verdict.kind in culprits.TOGETHER else "without them"
+
+
+def _chance(with_them: list[Trial], without: list[Trial], setting: str) -> str:
     """How likely luck alone explains the survivals, if crashes come at a constant rate."""
     crashes = sum(isinstance(t.outcome, Crashed) for t in with_them)
     stood = sum(time_under_load(t) for t in without)
@@ -154,7 +230,7 @@ def _chance(with_them: list[Trial], without: list[Trial]) -> str:
         else "less than once in a million times"
     )
     return (
-        f"If crashes came at the same rate without it, {words.seconds(stood)} of load would pass without one "
+        f"If crashes came at the same rate {setting}, {words.seconds(stood)} of load would pass without one "
         f"{odds} (constant rate, estimated from {words.count(crashes, 'crash', 'crashes')})."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -138,16 +139,18 @@ def _it(open_ones: tuple[Untested, ...]) -> str:
     return "it" if len(open_ones) == 1 else "them"
 
 
-_REPEATS = ("without it the host stood", "with it as the only removable")
+_REPEATS = re.compile(
+    r"without (it|them|each of them) the host stood|with (it as the only|no other) removable"
+)
 """How reasons begin that say what the confirming trials, shown above them, say."""
 
 
 def _because(verdict: Verdict | None, open_ones: tuple[Untested, ...]) -> tuple[str, ...]:
     if verdict is None:
         return ()
-    reasons = tuple(r for r in verdict.because if not told(r, open_ones))
+    reasons = tuple(r for r in verdict.because if not told(r, open_ones) and not r.startswith(advice.DECIDES))
     if verdict.kind in culprits.SETTLED and verdict.confirmed_by:
-        reasons = tuple(r for r in reasons if not r.startswith(_REPEATS))
+        reasons = tuple(r for r in reasons if not _REPEATS.match(r))
     return tuple(words.sentence(r) for r in reasons)
 
 
