@@ -14,7 +14,7 @@ IO_VERIFICATION = 0x10
 MISCELLANEOUS_CHECKS = 0x800
 
 _DORMANT = 0.15  # share of time in which a leaking culprit does no harm
-_PATIENCE = 3.0  # real seconds without a READ after which a load is over: bursts are one load
+_PATIENCE = 3.0  # real seconds without a READ that still count as load: bursts are one load
 
 
 def defect_of(hidden: Hidden, kernel: RunningKernel, random: Random, speed: float) -> Defect | Fuse | None:

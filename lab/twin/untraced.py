@@ -125,13 +125,19 @@ class Fuse:
     """
 
     def __init__(self, rate: float, patience: float, random: Callable[[], float]) -> None:
-        """`rate` in crashes a guest second; READs that come within `patience` of each other are one load."""
+        """`rate` in crashes a guest second; a rest that is longer than `patience` is no load."""
         self._left = -math.log(1.0 - random()) / rate if rate > 0 else math.inf
         self._patience = patience
-        self._last = -math.inf
+        self._last = 0.0
+        self._known: set[int] = set()
 
-    def burns(self, now: float) -> bool:
-        """A READ is served. Whether it was the last."""
-        self._left -= min(now - self._last, self._patience) if self._last > -math.inf else 0.0
-        self._last = now
+    def burns(self, connection: int, now: float) -> bool:
+        """A READ of a connection is served. Whether it was the last of this boot.
+
+        The time since the READ before it counts, unless it is the connection's first: that begins a load.
+        """
+        rest, self._last = now - self._last, now
+        if connection in self._known and rest <= self._patience:
+            self._left -= rest
+        self._known.add(connection)
         return self._left <= 0.0

@@ -114,7 +114,7 @@ class Workers:
         if defect is None:
             return None
         if isinstance(defect, Fuse):
-            return self._ends(worker) if defect.burns(now) else None
+            return self._ends(worker) if defect.burns(connection, now) else None
         leak = defect.leak if worker.apc == 0 else defect.leak * _AGAIN
         dice = self._random.random()
         if dice >= leak * (1 + _BALANCED) or self._dormant(defect, now):

@@ -158,5 +158,5 @@ def _host(folder: Path, ends: dict[str, Any]) -> dict[str, Any]:
         "guest": {"shell": shell},
         "smb": {"port": ends["smb_port"], "most_reads_per_second": READS_PER_SECOND},
         "symbols": [f"srv*{folder / 'symbols'}*{ends['symbols_url']}"],
-        "timeouts": {"boot": 30, "dump": 30, "poll": 0.1},
+        "timeouts": {"reachable": 20, "boot": 20, "dump": 30, "poll": 0.1},
     }

@@ -38,7 +38,7 @@ def crashes(untraced: Untraced, running: frozenset[str], boots: int = 2000) -> f
 def seconds(untraced: Untraced, running: frozenset[str], random: Random) -> float:
     fuse = Fuse(untraced.rate(running, random), 3.0, random.random)
     now = 0.0
-    while not fuse.burns(now) and now <= SOAK:
+    while not fuse.burns(1, now) and now <= SOAK:
         now += 0.1
     return now
 
@@ -79,7 +79,7 @@ def test_crash_times_are_without_memory_and_rest_is_no_load() -> None:
     def life(reads: list[float]) -> list[bool]:
         random = Random(9)
         fuses = [Fuse(0.1, 3.0, random.random) for _ in range(3000)]
-        return [sum(fuse.burns(at) for at in reads) > 0 for fuse in fuses]
+        return [sum(fuse.burns(1, at) for at in reads) > 0 for fuse in fuses]
 
     early, late = [i / 2 for i in range(15)], [i / 2 for i in range(29)]  # 7 s and 14 s
     crashed_early, crashed_late = life(early), life(late)
@@ -87,7 +87,14 @@ def test_crash_times_are_without_memory_and_rest_is_no_load() -> None:
     later = sum(late and not early for early, late in zip(crashed_early, crashed_late, strict=True))
     assert later / stood == pytest.approx(crashed_early.count(True) / 3000, abs=0.04)
     after_a_rest = [*early[:8], *(at + 1000 for at in early[8:])]
-    assert sum(life(after_a_rest)) - sum(crashed_early) == pytest.approx(0.1 * 2.5 * stood, abs=0.03 * 3000)
+    assert sum(life(after_a_rest)) == pytest.approx(sum(crashed_early), abs=0.05 * 3000)
+
+
+def test_another_load_is_another_connection() -> None:
+    fuse = Fuse(1.0, 3.0, lambda: 0.9)  # crashes after 2.3 s
+    assert not fuse.burns(1, 100.0) and not fuse.burns(1, 102.0)
+    assert not fuse.burns(2, 103.0), "the second between two loads is none of either"
+    assert not fuse.burns(2, 103.2) and fuse.burns(2, 103.4)
 
 
 def test_seeds_choose_different_culprits_and_twins_of_other_seeds_share_them() -> None:
