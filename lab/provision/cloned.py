@@ -41,8 +41,8 @@ class Cloned:
         try:
             self._clones.check(self._order("new"))
         except ConfigurationError as error:
-            said = f"{error.message}. {error.help}".rstrip(" .")
-            return Stock(fresh=fresh, missing=(said,))
+            instead = f"{error.help[:1].lower()}{error.help[1:]}".rstrip(" .")
+            return Stock(fresh=fresh, missing=(f"{error.message}; {instead}",))
         rows = find.properties(self._clones.vcenter.session, vim.VirtualMachine, ["name"])
         room, because = self._room()
         return Stock(

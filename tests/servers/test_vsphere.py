@@ -40,8 +40,9 @@ def test_power(vcenter: Vcsim, session: Session) -> None:
     for refused in (machine.reset, machine.interrupt, machine.screenshot):
         with pytest.raises(
             VcenterFault, match=r"cannot be performed in the current state.*InvalidPowerState"
-        ):
+        ) as caught:
             refused()
+        assert caught.value.help == "It is off: turn it on first, by 'lab machine NAME on'."
     machine.power_on()
     machine.reset()
     machine.interrupt()
@@ -54,8 +55,9 @@ def test_a_power_fault_that_is_none_of_these(vcenter: Vcsim, session: Session) -
     machine = machine_of(session)
     machine.power_off()
     vcenter.control(faults=[{"method": "PowerOnVM_Task", "fault": "InvalidPowerState", "message": "busy"}])
-    with pytest.raises(VcenterFault, match=r"power on of .*: busy \(InvalidPowerState\)"):
+    with pytest.raises(VcenterFault, match=r"power on of .*: busy \(InvalidPowerState\)") as caught:
         machine.power_on()
+    assert caught.value.help == VcenterFault.help
 
 
 def test_a_template_cannot_be_powered(session: Session) -> None:

@@ -149,7 +149,7 @@ def test_a_plan_says_what_will_be_made(lab: Lab, session: Session) -> None:
     [
         ({"template": "ws2016"}, r"ws2016.*ws2019"),
         ({"snapshot": "bass"}, r"no snapshot 'bass'.*base"),
-        ({"resource_pool": "lab"}, r"no resource pool 'lab'\. Known: Resources"),
+        ({"resource_pool": "lab"}, r"no resource pool 'lab'; known: Resources"),
         ({"datastore": "LocalDS_9"}, r"LocalDS_9.*LocalDS_0"),
         ({"network": "VLAN 9"}, r"VLAN 9.*VM Network"),
     ],

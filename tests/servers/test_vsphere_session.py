@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 pytest.importorskip("pyVmomi", reason="no pyvmomi: install the extra 'vsphere'")
 
 from pyVmomi import vim
-from vcsim import PASSWORD, Vcsim, certificate
+from vcsim import PASSWORD, USER, Vcsim, certificate
 from vsphere_lab import NAME, PATH, running, session_of, until
 
 from lab.machines.vsphere import Session, find
 from lab.machines.vsphere import session as session_module
+from lab.machines.vsphere.faults import Unreadable, bad_credentials
 from lab.model import ConfigurationError, CredentialsRefused, InfrastructureError
 
 
@@ -97,8 +99,61 @@ def test_a_ca_file_that_is_none(vcenter: Vcsim, tmp_path: Path) -> None:
 
 def test_what_does_not_listen_or_is_no_vcenter(vcenter: Vcsim) -> None:
     vcenter.kill()
-    with pytest.raises(InfrastructureError, match="could not be reached: Connection refused"):
+    with pytest.raises(
+        InfrastructureError, match=r"127\.0\.0\.1:\d+ could not be reached: nothing listens there$"
+    ):
         find.machine(session_of(vcenter), PATH)
+    with socket.create_server(("127.0.0.1", 0)) as plain, ThreadPoolExecutor(1) as thread:
+        thread.submit(_talk, plain)
+        url = f"https://127.0.0.1:{plain.getsockname()[1]}"
+        with pytest.raises(InfrastructureError, match="what listens there does not speak TLS"):
+            find.machine(Session(url, user="u", password=lambda: "p", thumbprint="0" * 64), PATH)
+
+
+def _talk(plain: socket.socket) -> None:
+    """As an SSH server does: it speaks first."""
+    connection, _ = plain.accept()
+    with connection:
+        connection.sendall(b"SSH-2.0-x\r\n")
+        connection.recv(1024)
+
+
+def test_a_certificate_with_another_name(vcenter: Vcsim) -> None:
+    url = vcenter.url.replace("127.0.0.1", "localhost")
+    session = Session(url, user="u", password=lambda: "p", ca_file=vcenter.ca_file)
+    with pytest.raises(InfrastructureError, match=r"not valid for 'localhost'$") as caught:
+        find.machine(session, PATH)
+    assert "a name that the certificate has" in caught.value.help
+
+
+def test_a_password_that_has_expired(vcenter: Vcsim) -> None:
+    """vSphere 8 has a fault for it, which pyvmomi takes for InvalidLogin at the simulator's older version."""
+    vcenter.control(faults=[{"method": "Login", "fault": "PasswordExpired", "message": "x"}])
+    with pytest.raises(CredentialsRefused) as caught:
+        find.machine(session_of(vcenter), PATH)
+    assert "the password may have expired" in caught.value.help
+    error = bad_credentials(vcenter.url, USER, vim.fault.PasswordExpired())
+    assert error.message == f"{vcenter.url} refused the user '{USER}': the password has expired"
+
+
+def test_a_password_that_cannot_be_looked_up(vcenter: Vcsim) -> None:
+    """Which is the inventory's trouble, and not the vCenter's."""
+
+    def nowhere() -> str:
+        raise ConfigurationError("lab.yaml:6: the environment variable VC is not set")
+
+    with pytest.raises(ConfigurationError, match="VC is not set"):
+        find.machine(session_of(vcenter, password=nowhere), PATH)
+    assert not vcenter.calls("Login")
+
+
+def test_an_answer_that_cannot_be_read(vcenter: Vcsim, session: Session) -> None:
+    """A fault without the values that it must have, which pyvmomi does not take."""
+    vm = find.machine(session, PATH)
+    wrong = {"method": "SendNMI", "fault": "InvalidPowerState", "message": "x", "bare": True}
+    vcenter.control(faults=[wrong])
+    with pytest.raises(Unreadable, match=r"^an answer of https://\S+ to SendNMI cannot be read: Attrib"):
+        session.act(vm.SendNMI, "the NMI")
 
 
 def test_a_server_that_does_not_shake_hands(vcenter: Vcsim) -> None:

@@ -3,7 +3,7 @@
 What the simulator does not show: it recommends every datastore of the cluster, whatever a clone needs; ours
 (tests/servers/vcsim) only puts the emptiest first. So nothing here proves how Storage DRS weighs space and
 load, spreads clones that begin at the same time, keeps rules of affinity, or words its reasons; nor that a
-linked clone's disk may lie on another datastore than its parent's: the simulator leaves disks where they were.
+linked clone may lie on another datastore than its parent: the simulator leaves disks where they were.
 """
 
 from __future__ import annotations

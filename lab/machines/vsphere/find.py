@@ -47,7 +47,7 @@ def machine(session: Session, wanted: str) -> Any:
             return found
         raise ConfigurationError(
             f"{session.url} has no virtual machine with instance or BIOS UUID {wanted}",
-            help="Give the machine's inventory path, as in /DC0/vm/folder/name.",
+            help=f"Give its path, or one of: {shown('', _names(session, 'virtual machine'))}.",
         )
     return _object(session, "virtual machine", wanted)
 

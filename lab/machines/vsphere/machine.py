@@ -23,6 +23,8 @@ T = TypeVar("T")
 MOST_SCREENSHOT = 32 << 20
 """Bytes. A picture of 8 million pixels has fewer."""
 
+NO_ADDRESS = "See whether VMware Tools start and its network gives it an address, or raise 'tools'."
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 _STATES = {"poweredOn": PowerState.ON, "poweredOff": PowerState.OFF, "suspended": PowerState.OFF}
@@ -35,14 +37,23 @@ class VsphereMachine:
     """
 
     def __init__(
-        self, vcenter: Vcenter, wanted: str, *, address: str, timeouts: Timeouts, clock: Clock
+        self,
+        vcenter: Vcenter,
+        wanted: str,
+        *,
+        address: str,
+        timeouts: Timeouts,
+        clock: Clock,
+        name: str = "NAME",
     ) -> None:
-        """`wanted` as in `find.machine`. `address` "" leaves the guest's address to VMware Tools."""
+        """`wanted` as in `find.machine`. `address` "" leaves the guest's address to VMware Tools. `name` is
+        the host's, for help."""
         self.vcenter = vcenter
         self._wanted = wanted
         self._address = address
         self._timeouts = timeouts
         self._clock = clock
+        self._name = name
         self._found: Any = None
 
     def power_state(self) -> PowerState:
@@ -81,19 +92,15 @@ class VsphereMachine:
             nonlocal seen
             guest = self._read(lambda vm: vm.guest, "what VMware Tools report")
             told = [guest.ipAddress, *(each for card in guest.net for each in card.ipAddress)]
-            seen = (
-                f"VMware Tools are {guest.toolsRunningStatus}, addresses {[a for a in told if a] or 'none'}"
-            )
-            return next((each for each in told if each and _routable(each)), None)
+            addresses = list(dict.fromkeys(each for each in told if each))
+            seen = f"VMware Tools are {guest.toolsRunningStatus}, addresses: {', '.join(addresses) or 'none'}"
+            return next((each for each in addresses if _routable(each)), None)
 
-        return wait_until(
-            look,
-            wait="tools",
-            seconds=self._timeouts.tools,
-            clock=self._clock,
-            every=self._timeouts.poll,
-            last_seen=lambda: f"{self._wanted}: {seen}",
-        )
+        limit, every = self._timeouts.tools, self._timeouts.poll
+        try:
+            return wait_until(look, wait="tools", seconds=limit, clock=self._clock, every=every)
+        except TimedOut:
+            raise TimedOut("tools", limit, f"{self._wanted}: {seen}", help=NO_ADDRESS) from None
 
     # Restorable
 
@@ -215,6 +222,10 @@ class VsphereMachine:
         except VcenterFault as error:
             if error.fault == "ManagedObjectNotFound":
                 self._found = None
+            if error.fault == "InvalidPowerState":
+                on = str(error.detail.existingState) == "poweredOn"
+                is_so, first = ("on", "off") if on else ("off", "on")
+                error.help = f"It is {is_so}: turn it {first} first, by 'lab machine {self._name} {first}'."
             raise
 
     def _switch(self, start: Callable[[Any], Any], what: str, wanted: PowerState) -> None:
@@ -222,6 +233,7 @@ class VsphereMachine:
             self._task(start, what, "power", self._timeouts.power)
         except VcenterFault as error:
             if error.fault != "InvalidPowerState" or self.power_state() is not wanted:
+                error.help = VcenterFault.help if error.fault == "InvalidPowerState" else error.help
                 raise
 
     def _slowly(self, start: Callable[[Any], Any], what: str) -> None:
@@ -282,4 +294,5 @@ def open_machine(settings: Settings, host: Host, clock: Clock) -> VsphereMachine
         address=host.address,
         timeouts=host.timeouts,
         clock=clock,
+        name=host.name,
     )

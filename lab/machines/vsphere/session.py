@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import http.client
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -25,8 +24,16 @@ from pyVim.connect import SmartConnect
 from pyVmomi import vim, vmodl
 
 from lab.machines.vsphere import tls
-from lab.machines.vsphere.faults import LOST, VcenterFault, refusal, said
-from lab.model import CredentialsRefused, InfrastructureError
+from lab.machines.vsphere.faults import (
+    LOST,
+    VcenterFault,
+    bad_credentials,
+    readable,
+    refusal,
+    said,
+    unreachable,
+)
+from lab.model import InfrastructureError
 
 T = TypeVar("T")
 
@@ -88,7 +95,8 @@ class Session:
     def read(self, call: Callable[[], T], about: str = "a question") -> T:
         """What `call` returns; it must change nothing, as it may be called twice.
 
-        Raises VcenterFault, InfrastructureError when the vCenter cannot be reached, CredentialsRefused.
+        Raises VcenterFault, InfrastructureError when the vCenter cannot be reached, CredentialsRefused, and
+        ConfigurationError when the password cannot be looked up.
         """
         reconnected = logged_on = False
         while True:
@@ -102,7 +110,7 @@ class Session:
                 self._log_on_again(log_on)
             except LOST as error:
                 if reconnected:
-                    raise self._unreachable(error) from None
+                    raise unreachable(self.url, error) from None
                 reconnected = True
                 self._connected()._stub.DropConnections()
                 self._knock()
@@ -124,7 +132,7 @@ class Session:
                     raise self.refused(about, fault) from None
                 self._log_on_again(log_on)  # it was refused before anything was done
             except (ConnectionRefusedError, socket.gaierror) as error:
-                raise self._unreachable(error) from None
+                raise unreachable(self.url, error) from None
             except LOST as error:
                 raise InfrastructureError(
                     f"the connection to {self.url} was lost during {about}: {said(error)}",
@@ -216,28 +224,32 @@ class Session:
             ).start()
 
     def _new(self) -> Any:
-        """Raises InfrastructureError when there is no verified connection, CredentialsRefused."""
+        """Raises InfrastructureError when there is no verified connection, CredentialsRefused, and what
+        looking up the password raises."""
         self._knock()
+        password = self._password()  # whose errors are the inventory's, and not the vCenter's
         try:
             instance = _connect(
                 host=self._host,
                 port=self._port,
                 user=self.user,
-                pwd=self._password(),
+                pwd=password,
                 sslContext=self._context,
                 httpConnectionTimeout=ANSWER_SECONDS,
             )
-        except vim.fault.InvalidLogin:
-            raise self._bad_credentials() from None
+        except vim.fault.InvalidLogin as fault:
+            raise bad_credentials(self.url, self.user, fault) from None
         except vmodl.MethodFault as fault:
             raise self.refused("the log-on", fault) from None
         except LOST as error:
-            raise self._unreachable(error) from None
+            raise unreachable(self.url, error) from None
         except Exception as error:  # pyvmomi raises bare ones for a server that is no vCenter
             raise InfrastructureError(
                 f"{self.url} does not answer as a vCenter does: {said(error)}"
             ) from None
-        instance._stub.poolSize = MOST_CONNECTIONS
+        stub = instance._stub
+        stub.poolSize = MOST_CONNECTIONS
+        stub.InvokeMethod = readable(self.url, stub.InvokeMethod)
         return instance
 
     def _knock(self) -> None:
@@ -249,7 +261,7 @@ class Session:
             ):
                 pass
         except OSError as error:
-            raise self._unreachable(error) from None
+            raise unreachable(self.url, error) from None
 
     def _log_on_again(self, log_on: int) -> None:
         """With the same stub, so that managed objects in the hands of callers stay usable."""
@@ -262,34 +274,15 @@ class Session:
             self._knock()
             try:
                 self._instance.RetrieveContent().sessionManager.Login(self.user, self._password(), None)
-            except vim.fault.InvalidLogin:
-                raise self._bad_credentials() from None
+            except vim.fault.InvalidLogin as fault:
+                raise bad_credentials(self.url, self.user, fault) from None
             except vmodl.MethodFault as fault:
                 raise self.refused("the log-on", fault) from None
             except LOST as error:
-                raise self._unreachable(error) from None
+                raise unreachable(self.url, error) from None
             self._logged_on()
 
     def _keep_alive(self, over: threading.Event) -> None:
         while not over.wait(KEEP_ALIVE_SECONDS):
             with suppress(vmodl.MethodFault, *LOST):  # the next call will tell, and log on again
                 self._instance.CurrentTime()
-
-    def _bad_credentials(self) -> CredentialsRefused:
-        return CredentialsRefused(
-            f"{self.url} refused the user '{self.user}' or the password",
-            help="Correct the controller's user or password in the inventory; the password may have expired.",
-        )
-
-    def _unreachable(self, error: Exception) -> InfrastructureError:
-        if isinstance(error, tls.ThumbprintMismatch):
-            return InfrastructureError(f"{self.url}: {error.strerror}", help=error.help)
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return InfrastructureError(
-                f"the certificate of {self.url} is not to be trusted: {error.verify_message}",
-                help="Set the controller's ca_file to the PEM file of the issuer, or its thumbprint.",
-            )
-        return InfrastructureError(
-            f"{self.url} could not be reached: {said(error)}",
-            help="Check the controller's url and the network.",
-        )

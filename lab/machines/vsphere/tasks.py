@@ -16,6 +16,7 @@ from typing import Any
 
 from pyVmomi import vim, vmodl
 
+from lab.machines.vsphere.faults import Unreadable
 from lab.machines.vsphere.session import Session
 from lab.model import InfrastructureError, TimedOut
 
@@ -180,14 +181,14 @@ class Tasks:
                     collector = self.session.act(create, ABOUT)
                 self._follow(collector, waiting)
                 heard = time.monotonic()
+            except Unreadable:
+                collector = None
+                self._one_by_one(waiting)
             except InfrastructureError as error:
                 collector = None  # it went with the session
                 if time.monotonic() - heard > LOST_SECONDS:
                     self._despair(error.message)
                 time.sleep(LISTEN_SECONDS)
-            except Exception:  # an answer that pyvmomi cannot take, as a fault of a newer vCenter may be
-                collector = None
-                self._one_by_one(waiting)
         if collector is not None:
             with suppress(InfrastructureError):
                 self.session.act(collector.Destroy, ABOUT)
@@ -259,10 +260,10 @@ class Tasks:
             for path in PROPERTIES:
                 try:
                     found |= self._read(task, path)
+                except Unreadable as error:
+                    trouble = f"its {path} cannot be read ({error.message})"
                 except InfrastructureError:
                     return  # the next round will tell
-                except Exception as error:
-                    trouble = f"its {path} cannot be read: {error}"
             with self._changed:
                 watched = self._watched.get(key)
                 if watched is not None:

@@ -202,6 +202,9 @@ func (f *front) fault(now control, method string, of types.ManagedObjectReferenc
 		if power, ok := made.(*types.InvalidPowerState); ok && !each.Bare {
 			power.ExistingState = types.VirtualMachinePowerStatePoweredOff
 		}
+		if busy, ok := made.(*types.TaskInProgress); ok {
+			busy.Task = types.ManagedObjectReference{Type: "Task", Value: "task-0"}
+		}
 		if denied, ok := made.(*types.NoPermission); ok {
 			denied.Object, denied.PrivilegeId = of, "Some.Privilege"
 		}
