@@ -11,6 +11,7 @@ from lab.inventory import Host, InstallSettings, Pool, PsrpShell
 from lab.machines import BootsFromMedia, open_machine
 from lab.machines.install import install, prepare, undo
 from lab.machines.install.answerfile import check_computer_name
+from lab.machines.install.image import Image
 from lab.machines.install.media import offer
 from lab.model import Clock, ConfigurationError, LabError
 from lab.provision.maker import AT_ONCE, Candidate, Lab, Stock, Tell, not_expendable, not_had
@@ -33,16 +34,12 @@ class Installed:
 
     def stock(self) -> Stock:
         try:
-            # one that has no fault of its own, if there is one: this is about what all have in common
-            named = (name for name in self._pool.members if not self._misnamed(name))
-            host = self._hosts[next(named, self._pool.members[0])]
-            with prepare(self._settings, host.name, [host.address]) as prepared:
-                if self._settings.media.listen:
-                    with offer(prepared.image, self._settings.media):
-                        pass  # it can listen there, with that certificate
+            # one without a fault of its own: this is about what all have in common
+            for name in [each for each in self._pool.members if not self._misnamed(each)][:1]:
+                with prepare(self._settings, name, [self._hosts[name].address]) as prepared:
+                    self._check_media(prepared.image)
         except ConfigurationError as error:
-            hint = error.help if error.help != ConfigurationError.help else ""
-            return Stock(missing=(f"{error.message}. {hint}".rstrip(" ."),))
+            return Stock(problem=error)
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="stock") as threads:
             found = tuple(threads.map(self._candidate, self._pool.members))
         port = self._settings.media.port
@@ -111,6 +108,18 @@ class Installed:
                 f"Give hosts.{name}.machine a controller of 'kind: redfish', or take {name} out of the pool.",
             )
         return Candidate(name, how)
+
+    def _check_media(self, image: Image) -> None:
+        """That the image can be served, with that certificate, or copied. Raises ConfigurationError."""
+        media = self._settings.media
+        if media.image_folder is None:
+            with offer(image, media):
+                pass
+        elif not media.image_folder.is_dir():
+            raise ConfigurationError(
+                f"the folder {media.image_folder} of install.media does not exist",
+                help="Name the folder where the share that controllers read from is mounted here.",
+            )
 
     def _misnamed(self, name: str) -> str:
         """Why Windows cannot be called so; "" when it can."""

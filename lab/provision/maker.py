@@ -84,6 +84,9 @@ class Stock:
     missing: tuple[str, ...] = ()
     """What the pool names and is not there, each a sentence with what exists instead."""
 
+    problem: LabError | None = None
+    """Why none of its hosts can be made, where that is one thing."""
+
     warnings: tuple[str, ...] = ()
 
     seconds: float = GUESS

@@ -135,6 +135,8 @@ def _wrong(pool: Pool, stock: Stock) -> LabError | None:
         return Refused(
             f"pool '{pool.name}' is not marked 'expendable: true', so its hosts may not be crashed"
         )
+    if stock.problem is not None:
+        return stock.problem
     if stock.missing:
         missing, *others = stock.missing
         also = f" Also: {'; '.join(others)}." if others else ""

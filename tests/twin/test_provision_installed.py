@@ -7,6 +7,7 @@ Windows: the installation runs into its limit, and all is taken back.
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,16 @@ def places(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lis
         "smb": {"port": ends.smb_port},
     }
     sample(tmp_path)
+    monkeypatch.setenv("OTHER", "another one")
+    listen, folder = {"listen": "127.0.0.1"}, {"image_folder": "nowhere", "url": "nfs://lab.example/images"}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
     install = {
         "iso": "windows.iso",
         "edition": DATACENTER,
         "accept_license_terms": True,
         "administrator_password": password,
-        "media": {"listen": "127.0.0.1"},
+        "media": listen,
         "winrm_port": ends.winrm_tls_port,
         "timeouts": {"install": 3, "poll": 0.1},
     }
@@ -66,9 +71,18 @@ def places(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lis
         "metal": {"members": ["bare"], "install": install},
         "nothing": {"members": ["other"], "install": {**install, "edition": "Windows 3.11"}},
         "shell": {"members": ["plain"], "install": install},
+        "folder": {"members": ["a"], "install": {**install, "media": folder}},
+        "listen": {"members": ["b"], "install": {**install, "media": {"listen": "192.0.2.1"}}},
+        "name": {"members": ["a-name-that-is-too-long"], "install": install},
+        "password": {
+            "members": ["known"],
+            "install": {**install, "administrator_password": {"env": "OTHER"}},
+        },
+        "queue": {"members": ["c", "d"], "install": {**install, "media": {**listen, "port": port}}},
     }
+    members = [name for each in pools.values() for name in each["members"]]
     plain = {**host, "guest": {"shell": {**host["guest"]["shell"], "tls": False}}}  # type: ignore[index]
-    content = {"hosts": {"bare": host, "other": host, "plain": plain}, "pools": pools}
+    content = {"hosts": {**dict.fromkeys(members, host), "plain": plain}, "pools": pools}
     (tmp_path / "inventory.yaml").write_text(yaml.safe_dump(content))
     return ["-i", tmp_path / "inventory.yaml", "--data", tmp_path / "data"]
 
@@ -91,7 +105,15 @@ def test_an_installation_that_never_answers_is_taken_back(
 @pytest.mark.parametrize(
     ("pool", "code", "says"),
     [
-        ("nothing", 3, "'Windows 3.11'. Its editions are: 1:"),
+        ("nothing", 3, "'Windows 3.11'\nhelp:  Its editions are: 1:"),
+        ("folder", 3, "nowhere of install.media does not exist"),
+        ("listen", 3, "install.media cannot listen on 192.0.2.1 port 0"),
+        ("name", 3, "'a-name-that-is-too-long' is no name for a Windows computer\nhelp:  Rename a-name"),
+        (
+            "password",
+            3,
+            "set\nhelp:  Give hosts.known.guest.shell and install of the pool the same password.",
+        ),
         ("shell", 3, "Give hosts.plain.guest.shell 'kind: psrp' and 'tls: true'."),
     ],
 )
@@ -105,3 +127,13 @@ def test_what_cannot_be_installed_is_told_beforehand(
 ) -> None:
     ended, _, err = lab(capsys, monkeypatch, "provision", pool, *places)
     assert ended == code and says in err and "taking it back" not in err
+
+
+def test_behind_one_fixed_port_hosts_are_installed_one_after_the_other(
+    places: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = lab(capsys, monkeypatch, "provision", "queue", "-n", "2", *places)
+    assert code == 6 and "cannot listen" not in err
+    assert "so one host is installed after the other" in err and "about 90 min" in err
+    told = [line.split(":")[0] for line in err.splitlines() if line.startswith(("c: ", "d: "))]
+    assert told == sorted(told) and set(told) == {"c", "d"}
