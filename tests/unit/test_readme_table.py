@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.readme_table import FUZZ, RESULTS, SMB, SMB_PICTURE, between, replaced, tables
+from benchmarks.readme_table import FUZZ, RESULTS, SFTP, SMB, SMB_PICTURE, between, replaced, tables
 
 
-@pytest.mark.parametrize("index", range(4), ids=["speed", "damaged files", "SMB2 goals", "SMB2"])
+@pytest.mark.parametrize("index", range(5), ids=["speed", "damaged files", "SMB2 goals", "SMB2", "SFTP"])
 def test_the_table_is_what_was_measured(index: int) -> None:
     path, marks, content = tables()[index]
     text = path.read_text("utf-8")
@@ -25,7 +25,9 @@ NOT_REACHED = {
 """Why: docs/explanation/smb-speed.md. The table says so, too."""
 
 
-@pytest.mark.parametrize(("path", "goals"), [(RESULTS, 8), (SMB, 12)], ids=["analyser", "SMB2"])
+@pytest.mark.parametrize(
+    ("path", "goals"), [(RESULTS, 8), (SMB, 12), (SFTP, 1)], ids=["analyser", "SMB2", "SFTP"]
+)
 def test_every_goal_is_met(path: Path, goals: int) -> None:
     rows = json.loads(path.read_text("utf-8"))["rows"]
     missed = {(row["name"], row["peer_name"]) for row in rows if row["goal"] and row["met"] is not True}
