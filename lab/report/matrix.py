@@ -8,8 +8,8 @@ from lab.model import Case, Trial
 from lab.report import agreement, drivers, ladder, words
 from lab.report.survival import time_under_load
 
-WIDE, NARROW = 30, 13  # pixels of a column, at most and at least
-ROOM = 690  # pixels that the columns share on a wide page; more of them scroll
+WIDE, NARROW = 30, 9  # pixels of a column, at most and at least
+ROOM = 620  # pixels that the columns share on a wide page; more of them scroll
 ROW = 27  # pixels of a driver's row
 BAR = 30  # pixels of the longest load's bar
 NUMBERS, ENDS, VERIFIER = 26, 28, 24  # heights of the rows above the drivers
@@ -104,7 +104,7 @@ def matrix(case: Case) -> Matrix | None:
         rows_y=top,
         verified=verified,
         others=bool(others),
-        longest=words.seconds(max(time_under_load(t) for t in case.trials)),
+        longest=_coarse(max(time_under_load(t) for t in case.trials)),
         rest=rest,
         summary=f"{words.count(len(shown) + len(others), 'driver')} in {words.count(len(columns), 'trial')}; "
         "the table of trials below says the same in words.",
@@ -130,7 +130,7 @@ def _cell(count: int) -> int:
 
 def _columns(case: Case) -> tuple[Column, ...]:
     cell = _cell(len(case.trials))
-    every = 1 if cell >= 20 else 5
+    every = 1 if cell >= 20 else 5 if cell >= 6 else 10
     longest = max(time_under_load(t) for t in case.trials) or 1.0
     return tuple(
         Column(
@@ -144,6 +144,10 @@ def _columns(case: Case) -> tuple[Column, ...]:
         )
         for i, t in enumerate(case.trials)
     )
+
+
+def _coarse(seconds: float) -> str:
+    return words.seconds(60 * round(seconds / 60) if seconds > 600 else seconds)
 
 
 def _short(trial: Trial) -> str:

@@ -27,8 +27,13 @@ LONGEST = 44
 
 
 class Search(Protocol):
-    """What the engine was asked, and what it saw: one observation for each trial that counts, in order."""
+    """What the engine was asked, and what it saw: one observation for each trial that counts, in order.
 
+    Without `services` that can be switched nothing was asked: the other two are not looked at.
+    """
+
+    @property
+    def services(self) -> tuple[str, ...]: ...
     @property
     def question(self) -> Question: ...
     @property
@@ -59,6 +64,7 @@ class Mark:
     state: str
     text: str
     numbered: bool
+    spare: bool  # its number may go where there is little room
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Posterior:
 
 def posterior(case: Case, search: Search | None) -> Posterior | None:
     """The picture, or None when nothing was searched, or nobody ever stood out."""
-    if search is None or not search.observations or not case.trials:
+    if search is None or not search.services or not case.trials or not search.observations:
         return None
     from lab.bisect.search import believe
 
@@ -138,7 +144,7 @@ def _track(case: Case, question: Question, hypothesis: Hypothesis, levels: tuple
         kind = "culprit"
     peak = max(levels)
     at = levels.index(peak)
-    note = "" if peak - levels[-1] < 0.02 else f"at most {words.percent(peak)}, {_after(case, at)}"
+    note = "" if peak - levels[-1] < 0.02 else f"at most {words.percent(peak)} ({_when(case, at)})"
     return Track(
         name(case, question, hypothesis), kind, _area(levels), words.percent(levels[-1]), note, levels
     )
@@ -152,14 +158,18 @@ def _accused(verdict: Verdict, services: set[str]) -> bool:
     return culprits.named(verdict) and services == named
 
 
-def _after(case: Case, at: int) -> str:
-    return f"after trial {case.trials[at - 1].number}" if at else "at the start"
+def _when(case: Case, at: int) -> str:
+    return f"trial {case.trials[at - 1].number}" if at else "at the start"
 
 
 def _others(question: Question, chosen: Sequence[Hypothesis], levels: tuple[float, ...]) -> Track:
     singles = sum(len(h.units) == 1 for h in chosen)
     left = len(question.units) - singles
-    label = f"{words.count(left, 'other driver')}, and pairs" if len(question.units) > 1 else "All others"
+    label = (
+        f"{words.count(left, 'other driver')}, and pairs of drivers"
+        if len(question.units) > 1
+        else "All others"
+    )
     return Track(label, "others", _area(levels), words.percent(levels[-1]), "", levels)
 
 
@@ -181,20 +191,21 @@ def _marks(case: Case) -> tuple[Mark, ...]:
         text = f"Trial {trial.number}: {end.word.lower()}, {end.detail}; {ladder.off(case, trial)}"
         x = round(100 * (i + 0.5) / columns, 3)
         numbered = trial.number % every == 0 and (i > 1 or every == 1)
-        found.append(Mark(trial.number, x, end.state, text, numbered))
+        spare = trial.number // every % 2 == 1
+        found.append(Mark(trial.number, x, end.state, text, numbered, spare))
     return tuple(found)
 
 
 def _finding(leader: Track, case: Case) -> str:
-    """When the leading suspect passed one half for good, in a sentence."""
+    """Since when the leading suspect has had more than one half, in a sentence."""
     if leader.levels[-1] <= 0.5:
         return "No suspect is more probable than all the others together."
     since = len(leader.levels) - 1
     while since and leader.levels[since - 1] > 0.5:
         since -= 1
-    who = leader.label if leader.kind != "none" else "“none of the drivers”"
     when = f"Since trial {case.trials[since - 1].number}" if since else "From the start"
-    return f"{when}, {who} is more probable than all else together: {leader.now} after the last trial."
+    who = leader.label[0].lower() + leader.label[1:] if leader.kind == "none" else leader.label
+    return f"{when} one answer is more probable than all others together: {who}."
 
 
 def _lottery(steady: float) -> str:
