@@ -6,13 +6,18 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
+import requests
 from pypsrp.powershell import RunspacePool
 from pypsrp.wsman import WSMan
 
+from lab.model import InfrastructureError
 from lab.model.answers import limit_answers
 
 MOST_ANSWER = 8 << 20
 """Bytes of one answer; we ask for 150 KiB at most (wsman:MaxEnvelopeSize)."""
+
+
+_SEALED = ("multipart/encrypted", "multipart/x-multi-encrypted")  # MS-WSMV 2.2.9.1
 
 
 def unlimited() -> None:
@@ -23,7 +28,8 @@ class OneTry(WSMan):
     """Tries once, and within limits: of each answer, and by `check` of all of them together.
 
     pypsrp repeats a Receive five times after a read time-out: that hides a dead guest for minutes. It also
-    asks on for as long as the guest answers that there is more to come.
+    asks on for as long as the guest answers that there is more to come. And it seals what it sends, but would
+    take an answer that is not sealed, which anybody on the way can write.
     """
 
     def __init__(self, *args: Any, place: str, answer_seconds: float, **named: Any) -> None:
@@ -31,6 +37,9 @@ class OneTry(WSMan):
         transport = self.transport
         transport.session = transport._build_session()
         limit_answers(transport.session.adapters.values(), place, most=MOST_ANSWER, seconds=answer_seconds)
+        self._place = place
+        self._open_answer = transport.session.send
+        transport.session.send = self._sealed_answer  # type: ignore[method-assign]
         self.received = 0  # bytes of all answers
         self.check: Callable[[], None] = unlimited  # called before each request
         self._send = transport.send
@@ -40,6 +49,17 @@ class OneTry(WSMan):
         self.check()
         answer: bytes = self._send(*args, **named)
         self.received += len(answer)
+        return answer
+
+    def _sealed_answer(self, *args: Any, **named: Any) -> requests.Response:
+        answer = self._open_answer(*args, **named)
+        kind = answer.headers.get("Content-Type", "").casefold()
+        # A web server's refusal is never sealed, and says nothing that is believed but its status.
+        if self.transport.encryption and (answer.ok or "soap" in kind) and not kind.startswith(_SEALED):
+            raise InfrastructureError(
+                f"{self._place} gave an answer that is not encrypted, as was agreed",
+                help="Somebody may be listening between: use WinRM over HTTPS (guest.shell.tls).",
+            )
         return answer
 
     def invoke(self, *args: Any, retries_on_read_timeout: int = 0, **named: Any) -> ElementTree.Element:

@@ -1,4 +1,4 @@
-"""A TCP relay on 127.0.0.1 that can swallow what passes, or cut connections after so many bytes."""
+"""A TCP relay on 127.0.0.1 that can look at, change or swallow what passes, or cut it after so many bytes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ class Relay:
         self.to_client = 0
         self.cut_after: int | None = None
         """Bytes to a client after which its connection is reset, once."""
+        self.to_server = bytearray()
+        """What clients sent."""
+        self.instead: bytes | None = None
+        """What a client gets in place of the next that its server says, once."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -62,6 +66,10 @@ class Relay:
                     for each in (source, sink):
                         each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                     break
+                if not back:
+                    self.to_server += data
+                elif self.instead is not None:
+                    data, self.instead = self.instead, None
                 sink.sendall(data)
                 self.to_client += len(data) if back else 0
         if number not in self._silent:
