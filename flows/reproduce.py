@@ -54,18 +54,18 @@ def reproduce(
     def after_trial(known: Case) -> None:
         done = len(known.trials)
         update_progress_artifact(progress, 100.0 * done / max(USUAL_TRIALS, done + 1))  # type: ignore[arg-type]
-        create_table_artifact(_rows(known), key=f"{_key(case)}-trials", description="trials so far")
+        create_table_artifact(rows(known), key=f"{key(case)}-trials", description="trials so far")
 
     with bench_for(journal, inventory, host, case, data, symbols) as bench:
         verdict = trials.investigate(
             bench, prepare=prepare, run=trial, put_back=put_back, after_trial=after_trial
         )
     update_progress_artifact(progress, 100.0)  # type: ignore[arg-type]
-    create_markdown_artifact(render_markdown(journal.case(case)), key=_key(case), description="case report")
+    create_markdown_artifact(render_markdown(journal.case(case)), key=key(case), description="case report")
     return verdict
 
 
-def _rows(case: Case) -> list[dict[str, object]]:
+def rows(case: Case) -> list[dict[str, object]]:
     return [
         {
             "trial": t.number,
@@ -79,5 +79,5 @@ def _rows(case: Case) -> list[dict[str, object]]:
     ]
 
 
-def _key(case: str) -> str:
+def key(case: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in case.lower())

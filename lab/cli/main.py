@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": ("lab.cli.demo", "demo"),
     "triage": ("lab.cli.triage", "triage"),
     "reproduce": ("lab.cli.reproduce", "reproduce"),
+    "bisect": ("lab.cli.bisect", "bisect"),
     "load": ("lab.cli.load", "load"),
     "soak": ("lab.cli.soak", "soak"),
     "dump": ("lab.cli.dump", "app"),
@@ -53,7 +54,7 @@ def root(
 
 EXIT_CODES = """\
 [bold]Exit codes[/]
-  0  done; for reproduce and demo: the culprit was found
+  0  done; for reproduce, bisect and demo: the culprit was found
   1  done, but without a culprit (see the verdict); for load and soak: the host stopped
   2  the command line is wrong
   3  the input is wrong or was refused (inventory, host, options)

@@ -20,6 +20,9 @@ from lab.report.files import write_report
 from lab.smb import find_profile
 from lab.trials import open_case
 
+FOUND = (VerdictKind.DRIVER, VerdictKind.PAIR, VerdictKind.TRIPLE, VerdictKind.EACH_OF)
+"""Verdicts that name the culprits."""
+
 
 def reproduce(
     host: Annotated[str, typer.Argument(help="An expendable host of the inventory.")],
@@ -59,7 +62,7 @@ def reproduce(
             journal,
             plan,
             dump=dump,
-            expected=_signature(bugcheck) if bugcheck else None,
+            expected=expected_stop(bugcheck) if bugcheck else None,
             vault=vault_at(data),
             symbols=(*places, *settings.symbols),
         )
@@ -79,7 +82,7 @@ def reproduce(
         )
     else:
         out.print(f"case {finished.id}, report {report}", soft_wrap=True)
-    if verdict.kind is not VerdictKind.DRIVER:
+    if verdict.kind not in FOUND:
         raise typer.Exit(1)
 
 
@@ -104,7 +107,8 @@ def investigate(
     return finished, report
 
 
-def _signature(text: str) -> Signature:
+def expected_stop(text: str) -> Signature:
+    """The signature of a bugcheck code as a person writes it. Raises ConfigurationError when it is none."""
     try:
         code = int(text, 16)
     except ValueError:
