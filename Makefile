@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types unit servers oracles fuzz bench-analyser bench-smb bench-sftp clean help
+.PHONY: demo test lint types unit servers oracles fuzz bench-analyser bench-smb bench-sftp bench-bisect clean help
 
 help:
 	@echo "make demo   the whole story on the twin, one HTML report"
@@ -12,6 +12,7 @@ help:
 	@echo "make bench-analyser   the analyser's speed, against its goals and other programs"
 	@echo "make bench-smb   SMB2 reads, against their goals and other clients; needs root"
 	@echo "make bench-sftp   fetching a dump over SFTP, against the sftp command and paramiko"
+	@echo "make bench-bisect   the search for a culprit, against its goals and other searches; most of an hour"
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
@@ -61,6 +62,10 @@ bench-smb: $(VENV)/.dev servers
 
 bench-sftp: $(VENV)/.dev servers
 	$(BIN)/python -m benchmarks.sftp
+
+bench-bisect: $(VENV)/.dev
+	PYTHON=$(PYTHON) benchmarks/install.sh packages
+	$(BIN)/python -m benchmarks.bisect
 
 clean:
 	rm -rf $(VENV) .venv-oracles .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -24,8 +24,9 @@ from typing import Any
 
 from benchmarks.analyser import machine
 from benchmarks.bisect_cells import Work, works
+from benchmarks.bisect_figures import Table
 from benchmarks.bisect_picture import calibration, comparison
-from benchmarks.bisect_rows import Table, rows_of
+from benchmarks.bisect_rows import rows_of
 from benchmarks.bisect_run import PEERS
 from benchmarks.readme_table import BISECT, BISECT_CALIBRATION, BISECT_PICTURE, bisect_table
 

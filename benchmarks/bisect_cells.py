@@ -37,6 +37,8 @@ MISFITS = {
 }
 
 CHOICE, STATED = "choice at 300", "stated 99 %"
+SYSTEM = "the system itself is to blame"
+OTHERS = ("good evidence", "each of two is enough", "three together", "drivers that need others")
 
 
 def name_of(cell: Cell) -> str:
@@ -65,11 +67,11 @@ def works() -> list[Work]:
     plan.append(_plain(Cell(64, "single", 0.5, 0.0, hosts=4), 400, 50))
     plan += [Work(name, cell, 400, 80, SOME) for name, cell in MISFITS.items()]
     plan += [
-        Work("truth is the system", Cell(64, "system", 0.5, 0.02), 500, 100),
-        Work("good evidence", Cell(64, "single", 0.5, 0.0, evidence="good"), 300, 100, ALL),
-        Work("each of two is enough", Cell(64, "either", 0.5, 0.0), 150, 30),
-        Work("three together", Cell(64, "triple", 0.5, 0.0), 100, 20),
-        Work("drivers that need others", Cell(64, "single", 0.5, 0.0, needs=True), 200, 50),
+        Work(SYSTEM, Cell(64, "system", 0.5, 0.02), 500, 100),
+        Work(OTHERS[0], Cell(64, "single", 0.5, 0.0, evidence="good"), 300, 100, ALL),
+        Work(OTHERS[1], Cell(64, "either", 0.5, 0.0), 150, 30),
+        Work(OTHERS[2], Cell(64, "triple", 0.5, 0.0), 100, 20),
+        Work(OTHERS[3], Cell(64, "single", 0.5, 0.0, needs=True), 200, 50),
     ]
     for truth in ("single", "pair"):
         for p in (1.0, 0.8, 0.5, 0.2):

@@ -9,8 +9,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from benchmarks.bisect_cells import name_of
+from benchmarks.bisect_figures import OURS, SEARCH, TOLERATED, Table
 from benchmarks.bisect_peers.bound import bound
-from benchmarks.bisect_rows import OURS, SEARCH, TOLERATED, Table
 from benchmarks.bisect_scenarios import ALWAYS, Cell
 from benchmarks.smb_picture import STYLE
 
@@ -105,7 +105,7 @@ def drawn(blocks: Sequence[Block]) -> str:
             x = left + PANEL * share
             lines.append(f'<text class="small" x="{x}" y="{y + 14}" text-anchor="middle">{text}</text>')
     notes = (
-        "Dashed, 1 ×: no search that is 99 % right is faster on average, even if it knows how often soaks crash.",
+        "Dashed, 1 ×: nothing that is 99 % right is faster on average, even if it knows how soaks crash.",
         "Simulated, the same scenarios for all. The others know how often soaks crash, and never confirm.",
     )
     for number, note in enumerate(notes):

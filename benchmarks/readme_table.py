@@ -107,6 +107,15 @@ def replaced(text: str, marks: tuple[str, str], content: str) -> str:
     return f"{head}{marks[0]}\n{content}\n{marks[1]}{rest.partition(marks[1])[2]}"
 
 
+def bisect_part() -> str:
+    """The picture and the rows with a goal."""
+    if not BISECT.is_file():
+        return "Not measured yet: `make bench-bisect`."
+    alt = "Machine minutes and wrong answers of ours and other searches"
+    picture = f"![{alt}]({BISECT_PICTURE.relative_to(ROOT)})"
+    return f"{picture}\n\n{bisect_table(json.loads(BISECT.read_text('utf-8')), with_goal=True)}"
+
+
 def tables() -> list[tuple[Path, tuple[str, str], str]]:
     """(file, marks, what belongs between them)."""
     read = (json.loads(path.read_text("utf-8")) for path in (RESULTS, FUZZ, SMB, SFTP))
@@ -117,6 +126,7 @@ def tables() -> list[tuple[Path, tuple[str, str], str]]:
         (README, SMB_MARKS, smb_table(smb, with_goal=True)),
         (SMB_PAGE, SMB_MARKS, smb_table(smb)),
         (README, SFTP_MARKS, sftp_table(sftp)),
+        (README, BISECT_MARKS, bisect_part()),
     ]
 
 

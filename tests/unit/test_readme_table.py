@@ -11,7 +11,9 @@ import pytest
 from benchmarks.readme_table import FUZZ, RESULTS, SFTP, SMB, SMB_PICTURE, between, replaced, tables
 
 
-@pytest.mark.parametrize("index", range(5), ids=["speed", "damaged files", "SMB2 goals", "SMB2", "SFTP"])
+@pytest.mark.parametrize(
+    "index", range(6), ids=["speed", "damaged files", "SMB2 goals", "SMB2", "SFTP", "bisect"]
+)
 def test_the_table_is_what_was_measured(index: int) -> None:
     path, marks, content = tables()[index]
     text = path.read_text("utf-8")
