@@ -11,8 +11,8 @@ import typer
 from flows.bench import journal_at, vault_at
 from lab.cli import engine
 from lab.cli.bisect_rehearsal import question_from, question_of, rehearse
+from lab.cli.bisect_watch import SearchWatch
 from lab.cli.console import errors, out, to_json
-from lab.cli.narrator import Narrator
 from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, Json, SymbolSpecs
 from lab.cli.reproduce import FOUND, expected_stop
 from lab.cli.symbols import sought
@@ -116,8 +116,7 @@ def search(
     """Run the bisect flow with the story on standard error; write the report however it ends."""
     journal = journal_at(data)
     report = data / "reports" / f"{case.id}.html"
-    after = len(journal.entries(case.id))
-    with Narrator(errors, journal, case.id, after=after):
+    with SearchWatch(errors, journal, case.id, 60.0 * budget):
         try:
             with engine.running():
                 from flows.bisect import bisect as flow  # Prefect takes seconds to import
@@ -154,7 +153,8 @@ def _tell(finished: Case, report: Path, json: bool) -> None:
         typer.echo(to_json(answer))
     else:
         out.print(
-            f"case {finished.id}, {len(finished.trials)} trials, {minutes:.0f} machine-minutes, report {report}",
+            f"case {finished.id}, {len(finished.trials)} trials, {minutes:.0f} machine-minutes, "
+            f"report {report}",
             soft_wrap=True,
         )
     if verdict.kind not in FOUND:

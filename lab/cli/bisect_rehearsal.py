@@ -18,7 +18,7 @@ from lab.bisect.hypotheses import Kind
 from lab.bisect.units import Units
 from lab.cli.console import errors, out, to_json
 from lab.inventory import load
-from lab.model import Case, ConfigurationError
+from lab.model import Case, ConfigurationError, LoadPlan, Signature
 from lab.playbook import View
 from lab.playbook.rehearsal import UNRELATED, Expected, Played, Scene, expected, play
 from lab.provision import folder_in
@@ -27,6 +27,7 @@ from lab.windows import open_guest
 
 CRASH_RATES = (1.0, 0.5, 0.2)
 CULPRITS = {Kind.SINGLE: "one driver", Kind.PAIR: "a pair"}
+ANY = Signature(0, 0, "", ())
 MOST_NAMES = 1000
 MOST_BYTES = 1 << 20
 
@@ -64,13 +65,7 @@ def question_from(drivers: str, inventory: list[Path], data: Path, soak: float) 
     host = load(inventory, folder_in(data)).host(drivers)
     with open_guest(host) as guest:
         found = guest.drivers()
-    return question_of(_case_of(found, soak))
-
-
-def _case_of(drivers: object, soak: float) -> Case:
-    from lab.model import LoadPlan, Signature
-
-    return Case("of this host", "", "", Signature(0, 0, "", ()), LoadPlan(seconds=soak), drivers)  # type: ignore[arg-type]
+    return question_of(Case("of this host", "", "", ANY, LoadPlan(seconds=soak), found))
 
 
 def rehearse(question: Question, *, hosts: int, budget: float | None, runs: int, json: bool) -> None:
@@ -123,7 +118,7 @@ def _table(found: dict[Key, Expected]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("culprit")
     for name in (
-        "crash in a soak",
+        "crash/soak",
         "right",
         "wrong",
         "undecided",
@@ -131,7 +126,7 @@ def _table(found: dict[Key, Expected]) -> Table:
         "machine-minutes",
         "wall minutes",
     ):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for (kind, p), each in found.items():
         table.add_row(
             CULPRITS[kind],

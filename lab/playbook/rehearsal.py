@@ -57,9 +57,8 @@ def play(question: Question, scene: Scene) -> Played:
     """One search for a culprit that chance chooses, by the evidence's weights. Pure: seeded."""
     truth = _culprit(question, scene)
     world = Crashing([truth], scene.p, UNRELATED, question.soak, seed=scene.seed)
-    return _played(
-        question, truth, simulate(question, world, hosts=scene.hosts, left=scene.left), scene.hosts
-    )
+    ended = simulate(question, world, hosts=scene.hosts, left=scene.left)
+    return _played(truth, ended, scene.hosts)
 
 
 def expected(played: Iterable[Played]) -> Expected:
@@ -97,7 +96,7 @@ def _nested(question: Question, one: str, other: str) -> bool:
     return other in needs.get(one, frozenset()) or one in needs.get(other, frozenset())
 
 
-def _played(question: Question, truth: Hypothesis, ended: Simulated, hosts: int) -> Played:
+def _played(truth: Hypothesis, ended: Simulated, hosts: int) -> Played:
     answer = ended.answer
     right = answer.culprits == truth.units and answer.kind is NAMES[truth.kind]
     baseline = ended.baseline_seconds

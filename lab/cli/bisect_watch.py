@@ -1,0 +1,87 @@
+"""Follows a search while it happens, by reading its journal: each trial a line, and on a terminal a table."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from lab.cli.bisect_table import Suspect, line, render, suspects
+from lab.journal import Journal
+from lab.model import Case, Entry, EntryKind, LabError
+
+EVERY = 0.5
+_STYLES = {EntryKind.STEP: "cyan", EntryKind.WARNING: "yellow", EntryKind.VERDICT: "bold"}
+"""What of the story is told beside the trials: several hosts at once would fill the screen with the rest."""
+
+
+class SearchWatch:
+    """A context that tells of one case's search until it is left. `budget` are machine-seconds."""
+
+    def __init__(self, console: Console, journal: Journal, case: str, budget: float | None) -> None:
+        self._console, self._journal, self._case, self._budget = console, journal, case, budget
+        known = journal.case(case)
+        self._entry = known.entries[-1].number if known.entries else 0
+        self._told = {trial.number for trial in known.trials}
+        self._leading: tuple[Suspect, ...] = ()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="search-watch", daemon=True)
+        first = Text("starting the flow engine")
+        self._live = Live(first, console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join(timeout=5)
+        self._look()
+        self._live.stop()
+
+    def _follow(self) -> None:
+        while not self._done.wait(EVERY):
+            with suppress(LabError):  # a journal that is busy is looked at again
+                self._look()
+
+    def _look(self) -> None:
+        for entry in self._journal.entries(self._case, after=self._entry):
+            self._entry = entry.number
+            self._tell(entry)
+        case = self._journal.case(self._case)
+        ended = [trial for trial in case.trials if trial.number not in self._told]
+        if ended:
+            self._leading = suspects(case)
+        for trial in ended:
+            self._told.add(trial.number)
+            text = line(case, trial, self._leading, self._budget)
+            self._console.print(f"   [green]→[/] {escape(text)}", soft_wrap=True)
+        if self._console.is_terminal and not self._done.is_set():
+            self._live.update(self._picture(case), refresh=True)
+
+    def _picture(self, case: Case) -> RenderableType:
+        return render(
+            case,
+            self._journal.running_trials(),
+            budget_seconds=self._budget,
+            now=datetime.now(UTC),
+            leading=self._leading,
+        )
+
+    def _tell(self, entry: Entry) -> None:
+        style = _STYLES.get(entry.kind)
+        if style is None:
+            return
+        number = f"{entry.trial}. " if entry.kind is EntryKind.STEP and entry.trial is not None else ""
+        self._console.print(f"[{style}]{number}{escape(entry.text)}[/]", soft_wrap=True)
