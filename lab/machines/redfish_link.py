@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import sushy
 from sushy import auth, exceptions
@@ -73,6 +74,7 @@ class RedfishLink:
         if self._system is None:
             connector = _Connector(
                 self._check,
+                self.place,
                 self._url,
                 verify=str(self._ca_file) if self._ca_file else True,
                 default_request_timeout=READ_SECONDS,
@@ -211,15 +213,28 @@ class RedfishLink:
 
 
 class _Connector(sushy.connector.Connector):
-    """Asks before each request whether there is time left."""
+    """Asks before each request whether there is time left, and takes no answer from elsewhere.
 
-    def __init__(self, check: Callable[[], None], *args: Any, **named: Any) -> None:
+    requests follows a redirection of a POST with a GET, whose success would look like that of a reset.
+    """
+
+    def __init__(self, check: Callable[[], None], place: str, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)  # type: ignore[no-untyped-call]
-        self._check = check
+        self._check, self._place = check, place
 
-    def _op(self, *args: Any, **named: Any) -> Any:
+    def _op(self, method: str, *args: Any, **named: Any) -> Any:
         self._check()
-        return super()._op(*args, **named)  # type: ignore[no-untyped-call]
+        answer = super()._op(method, *args, **named)  # type: ignore[no-untyped-call]
+        if answer.history:
+            first, last = answer.history[0].request, answer.request
+            origins = {urlsplit(each.url)[:2] for each in (first, last)}
+            if last.method != first.method or len(origins) > 1:
+                raise InfrastructureError(
+                    f"{self._place} answers {first.method} {urlsplit(first.url).path} "
+                    f"with a redirection to {_shorten(last.url)}",
+                    help="Set machine.url to where the controller itself answers.",
+                )
+        return answer
 
 
 class _Busy(Exception):

@@ -54,6 +54,8 @@ class Front:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
+                if 300 <= status < 400:
+                    self.send_header("Location", json.loads(answer)["Location"])
                 self.end_headers()
                 self.wfile.write(answer)
 

@@ -131,6 +131,24 @@ def test_a_controller_that_always_has_one_more(emulator: Emulator, front: Front)
     assert machine.power_state() in PowerState
 
 
+def test_a_reset_that_is_redirected_was_not_done(emulator: Emulator, front: Front) -> None:
+    """Followed by a GET, it would look like a success."""
+    front.answers["POST .*Reset"] = (302, {"Location": THE_SYSTEM})
+    machine = emulator.machine(url=front.url)
+    with pytest.raises(InfrastructureError, match=r"answers POST /.*Reset with a redirection to https://"):
+        machine.interrupt()
+    front.answers["POST .*Reset"] = (307, {"Location": f"{THE_SYSTEM}/elsewhere"})
+    front.answers["POST .*elsewhere"] = (204, {})
+    machine.interrupt()  # the same order at another place of the same controller
+    assert front.asked("POST") == [{"ResetType": "Nmi"}] * 3
+
+
+def test_answers_of_another_computer_are_not_taken(emulator: Emulator, front: Front) -> None:
+    front.answers[f"GET {THE_SYSTEM}"] = (302, {"Location": f"{emulator.url}/redfish/v1/"})
+    with pytest.raises(InfrastructureError, match=r"with a redirection to https://127"):
+        emulator.machine(url=front.url, system=SYSTEM).power_state()
+
+
 # Resets
 
 
