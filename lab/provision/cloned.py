@@ -68,10 +68,24 @@ class Cloned:
         return host
 
     def unmake(self, name: str, tell: Tell) -> None:
+        if not self._delete(name, tell):
+            self._settle(name, tell)  # else it might appear when nobody knows of it any more
+            self._delete(name, tell)
+        self._certificate(name).unlink(missing_ok=True)
+
+    def _delete(self, name: str, tell: Tell) -> bool:
+        """Whether there was one."""
         vcenter = self._clones.vcenter
+        found = [each for each in marks.marked(vcenter.session, self._lab.id) if each.host == name]
+        for each in found:
+            tell("deleting the clone")
+            delete(vcenter, each, self._clones.limits)
+        return bool(found)
+
+    def _settle(self, name: str, tell: Tell) -> None:
         limits = self._clones.limits
         begun.settle(
-            vcenter.session,
+            self._clones.vcenter.session,
             name,
             self._source_name(),
             seconds=limits.delete,
@@ -79,11 +93,6 @@ class Cloned:
             clock=self._clock,
             on_wait=lambda state: tell(f"the vCenter still makes the clone ({state}): waiting for it"),
         )
-        for each in marks.marked(vcenter.session, self._lab.id):
-            if each.host == name:
-                tell("deleting the clone")
-                delete(vcenter, each, limits)
-        self._certificate(name).unlink(missing_ok=True)
 
     def wipes(self, name: str) -> bool:
         return True

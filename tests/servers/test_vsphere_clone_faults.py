@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -31,6 +32,7 @@ from vsphere_clones import (
 from vsphere_lab import LONG, machine_of, until
 
 from lab.machines.vsphere import Cancelled, Session, Tasks, VcenterFault, find, marks, tasks
+from lab.machines.vsphere.making import delete
 from lab.machines.vsphere.place import Order
 from lab.machines.vsphere.reap import Known, reap
 from lab.model import ConfigurationError, InfrastructureError, PowerState, Refused, TimedOut
@@ -255,3 +257,15 @@ def test_only_our_own_are_deleted(vcenter: Vcsim, session: Session) -> None:
     assert clones_of(session).unmake(made.uuid)
     assert clones_of(session).unmake(made.uuid) is False
     assert clones_of(session).unmake(made.path) is False
+
+
+def test_one_that_is_powered_on_meanwhile_is_deleted(vcenter: Vcsim, session: Session) -> None:
+    """As by the last request of a process that was killed."""
+    answering(vcenter, "srv1")
+    clones = clones_of(session)
+    made = clones.make(linked(), RUN, TOMORROW)
+    (found,) = marks.marked(session, LAB)
+    delete(clones.vcenter, replace(found, power=PowerState.OFF), clones.limits)
+    assert len(vcenter.calls("Destroy_Task")) == 2
+    delete(clones.vcenter, found, clones.limits)  # gone: no error
+    assert clones.unmake(made.path) is False

@@ -266,14 +266,24 @@ class Clones:
 
 def delete(vcenter: Vcenter, machine: Marked, limits: Limits) -> None:
     """Power it off and delete it with its disks. One that is gone already is no error."""
-    path = machine.name
     try:
         if machine.power is PowerState.ON:
             _power_off(vcenter, machine, limits)
-        vcenter.tasks.run(machine.vm.Destroy_Task, f"deletion of {path}", limits.delete, limit="delete")
+        try:
+            _destroy(vcenter, machine, limits)
+        except VcenterFault as error:
+            if error.fault != "InvalidPowerState":
+                raise
+            _power_off(vcenter, machine, limits)  # somebody has powered it on since it was looked at
+            _destroy(vcenter, machine, limits)
     except VcenterFault as error:
         if error.fault != "ManagedObjectNotFound":
             raise
+
+
+def _destroy(vcenter: Vcenter, machine: Marked, limits: Limits) -> None:
+    about = f"deletion of {machine.name}"
+    vcenter.tasks.run(machine.vm.Destroy_Task, about, limits.delete, limit="delete")
 
 
 def _power_off(vcenter: Vcenter, machine: Marked, limits: Limits) -> None:
