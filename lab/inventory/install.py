@@ -56,7 +56,9 @@ class InstallMedia(Settings):
     """How the management controller reads the image: from this computer over HTTP(S), or from a share."""
 
     listen: Annotated[str, Field(description="address of this computer that controllers can reach")] = ""
-    port: Annotated[int, Field(ge=0, le=65535, description="0: any free one, as several at a time need")] = 0
+    port: Annotated[
+        int, Field(ge=0, le=65535, description="0: any free one; else hosts are installed in turn")
+    ] = 0
     advertise: Annotated[
         str,
         Field(description="host name or address in the URL, when it is not `listen` (NAT, a certificate)"),
