@@ -19,6 +19,9 @@ from lab.provision.act import StoppingClock
 from lab.provision.maker import Lab, Stock, Tell
 from lab.windows import open_guest
 
+NO_NUMBER = "N"
+"""Of a host of a plan, which has none yet."""
+
 
 class Cloned:
     """See `lab.provision.maker.Maker`. Raises ConfigurationError when the vCenter's CA file is not there."""
@@ -39,7 +42,7 @@ class Cloned:
         linked = f"a linked clone of {template.clone_of} at its snapshot '{template.snapshot}'"
         fresh = linked if template.clone_of else f"a full clone of the template {template.template}"
         try:
-            self._clones.check(self._order("new"))
+            self._clones.check(self._order(NO_NUMBER))
         except ConfigurationError as error:
             instead = f"{error.help[:1].lower()}{error.help[1:]}".rstrip(" .")
             return Stock(fresh=fresh, missing=(f"{error.message}; {instead}",))
@@ -172,7 +175,7 @@ class Cloned:
     def _no_room_for(self, count: int) -> str:
         """Why there is no room for so many; "" when there is."""
         try:
-            self._clones.check(self._order("new"), count)
+            self._clones.check(self._order(NO_NUMBER), count)
         except InfrastructureError as error:
             return error.message
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -19,6 +20,9 @@ LOST = (OSError, http.client.HTTPException, ExpatError)
 
 _ODD = (AttributeError, KeyError, IndexError, TypeError, ValueError)
 """What pyvmomi raises for an answer with types, names or values that it does not know."""
+
+_SOURCE = re.compile(r"^_ssl\.c:\d+: | \(_ssl\.c:\d+\)$")
+"""Where OpenSSL's error was met, in Python's own source."""
 
 _HELP = {
     "NoDiskSpace": "Make room on the datastore, or name another one.",
@@ -78,7 +82,8 @@ def said(error: Exception) -> str:
         return "what listens there does not speak TLS"
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
         return error.strerror
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    text = _SOURCE.sub("", " ".join(str(error).split()))[:200]
+    return f"{text[:1].lower()}{text[1:]}" if text else type(error).__name__
 
 
 def unreachable(url: str, error: Exception) -> InfrastructureError:
