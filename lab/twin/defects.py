@@ -14,7 +14,6 @@ IO_VERIFICATION = 0x10
 MISCELLANEOUS_CHECKS = 0x800
 
 _DORMANT = 0.15  # share of time in which a leaking culprit does no harm
-_PATIENCE = 3.0  # real seconds without a READ that still count as load: bursts are one load
 
 
 def defect_of(hidden: Hidden, kernel: RunningKernel, random: Random, speed: float) -> Defect | Fuse | None:
@@ -23,7 +22,7 @@ def defect_of(hidden: Hidden, kernel: RunningKernel, random: Random, speed: floa
     if isinstance(defect, Leak):
         return _leaking(defect, kernel)
     rate = defect.rate(kernel.loaded.services, random)
-    return Fuse(rate / speed, _PATIENCE * speed, random.random)
+    return Fuse(rate / speed, random.random)
 
 
 def _leaking(leak: Leak, kernel: RunningKernel) -> Defect | None:

@@ -176,6 +176,11 @@ class Machine:
                 self._stop(request)
                 raise Down
 
+    def disconnected(self, connection: int) -> None:
+        """A connection to the shares has ended, whoever ended it."""
+        with self.lock:
+            self._workers.ended(connection, self.clock.seconds())
+
     def queue_counts(self) -> QueueCounts:
         """The server's work queue, as it counts itself. Raises Down."""
         with self.lock:

@@ -103,6 +103,7 @@ class SmbServer:
             self._forget(number)
 
     def _forget(self, number: int) -> None:
+        self._machine.disconnected(number)
         opened = self._engine.getActiveConnections().get(number, {}).get("OpenedFiles", {})
         for file in opened.values():
             with contextlib.suppress(OSError):

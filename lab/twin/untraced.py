@@ -121,23 +121,30 @@ def _apart(candidates: Sequence[CatalogueDriver], count: int, random: Random) ->
 class Fuse:
     """When a boot crashes: after so many seconds under load, drawn at its start. Without memory.
 
+    A load lasts from the first READ of a connection until that connection ends, rests in between included.
     Not thread-safe: the machine's lock guards it. Times are guest seconds.
     """
 
-    def __init__(self, rate: float, patience: float, random: Callable[[], float]) -> None:
-        """`rate` in crashes a guest second; a rest that is longer than `patience` is no load."""
+    def __init__(self, rate: float, random: Callable[[], float]) -> None:
+        """`rate` in crashes a guest second."""
         self._left = -math.log(1.0 - random()) / rate if rate > 0 else math.inf
-        self._patience = patience
-        self._last = 0.0
-        self._known: set[int] = set()
+        self._loads: set[int] = set()
+        self._seen = 0.0
 
-    def burns(self, connection: int, now: float) -> bool:
-        """A READ of a connection is served. Whether it was the last of this boot.
+    def read(self, connection: int, now: float) -> None:
+        """A READ of that connection is served."""
+        if connection not in self._loads:
+            self.burnt(now)
+            self._loads.add(connection)
 
-        The time since the READ before it counts, unless it is the connection's first: that begins a load.
-        """
-        rest, self._last = now - self._last, now
-        if connection in self._known and rest <= self._patience:
-            self._left -= rest
-        self._known.add(connection)
+    def ended(self, connection: int, now: float) -> None:
+        """That connection is no more."""
+        self.burnt(now)
+        self._loads.discard(connection)
+
+    def burnt(self, now: float) -> bool:
+        """Whether the boot has come to its crash; to be asked often, with times that never go back."""
+        if self._loads:
+            self._left -= now - self._seen
+        self._seen = now
         return self._left <= 0.0

@@ -114,7 +114,8 @@ class Workers:
         if defect is None:
             return None
         if isinstance(defect, Fuse):
-            return self._ends(worker) if defect.burns(connection, now) else None
+            defect.read(connection, now)
+            return None
         leak = defect.leak if worker.apc == 0 else defect.leak * _AGAIN
         dice = self._random.random()
         if dice >= leak * (1 + _BALANCED) or self._dormant(defect, now):
@@ -155,13 +156,16 @@ class Workers:
             return StopRequest(Stop.DISPATCH_CHANGED_APC, worker.key, worker.apc + 1, worker.apc)
         return None
 
-    def _ends(self, worker: _Worker) -> StopRequest:
-        """The worker exits at once, with a count that no call in any log explains."""
-        worker.apc -= 1
-        return StopRequest(Stop.APC_PENDING_DURING_EXIT, worker.key, 0, worker.apc)
+    def ended(self, connection: int, now: float) -> None:
+        """That connection is no more."""
+        self._busy.pop(connection, None)
+        if isinstance(self._defect, Fuse):
+            self._defect.ended(connection, now)
 
     def tick(self, now: float) -> StopRequest | None:
-        """Let idle threads exit, longest idle first. A StopRequest when one could not."""
+        """Let idle threads exit, longest idle first. A StopRequest when one could not, or may not."""
+        if isinstance(self._defect, Fuse) and self._defect.burnt(now):
+            return StopRequest(Stop.APC_PENDING_DURING_EXIT, self._next_key, 0, -1)
         while self._workers:
             oldest = min(self._workers, key=lambda worker: worker.used)
             if now - oldest.used < IDLE_EXIT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -30,15 +31,16 @@ def hidden(*plots: str, seed: int = 1) -> Untraced:
 
 
 def crashes(untraced: Untraced, running: frozenset[str], boots: int = 2000) -> float:
-    """Share of boots that crash within a soak, READs coming every 0.1 s."""
+    """Share of boots that crash within a soak."""
     random = Random(3)
     return mean(seconds(untraced, running, random) <= SOAK for _ in range(boots))
 
 
 def seconds(untraced: Untraced, running: frozenset[str], random: Random) -> float:
-    fuse = Fuse(untraced.rate(running, random), 3.0, random.random)
+    fuse = Fuse(untraced.rate(running, random), random.random)
     now = 0.0
-    while not fuse.burns(1, now) and now <= SOAK:
+    fuse.read(1, now)
+    while not fuse.burnt(now) and now <= SOAK:
         now += 0.1
     return now
 
@@ -75,26 +77,31 @@ def test_an_unrelated_crash_comes_whatever_runs_but_rarely() -> None:
     assert untraced.rate(ALL, Random(1)) == untraced.rate(frozenset(), Random(1)) * (SOAKS_TO_UNRELATED + 1)
 
 
-def test_crash_times_are_without_memory_and_rest_is_no_load() -> None:
-    def life(reads: list[float]) -> list[bool]:
-        random = Random(9)
-        fuses = [Fuse(0.1, 3.0, random.random) for _ in range(3000)]
-        return [sum(fuse.burns(1, at) for at in reads) > 0 for fuse in fuses]
-
-    early, late = [i / 2 for i in range(15)], [i / 2 for i in range(29)]  # 7 s and 14 s
-    crashed_early, crashed_late = life(early), life(late)
-    stood = crashed_early.count(False)
-    later = sum(late and not early for early, late in zip(crashed_early, crashed_late, strict=True))
-    assert later / stood == pytest.approx(crashed_early.count(True) / 3000, abs=0.04)
-    after_a_rest = [*early[:8], *(at + 1000 for at in early[8:])]
-    assert sum(life(after_a_rest)) == pytest.approx(sum(crashed_early), abs=0.05 * 3000)
+def test_crash_times_are_without_memory() -> None:
+    random = Random(9)
+    fuses = [Fuse(0.1, random.random) for _ in range(3000)]
+    for fuse in fuses:
+        fuse.read(1, 100.0)
+    standing = [fuse for fuse in fuses if not fuse.burnt(107.0)]
+    expected = 1 - math.exp(-0.7)
+    assert len(standing) / len(fuses) == pytest.approx(1 - expected, abs=0.03)
+    assert sum(fuse.burnt(114.0) for fuse in standing) / len(standing) == pytest.approx(expected, abs=0.04)
 
 
-def test_another_load_is_another_connection() -> None:
-    fuse = Fuse(1.0, 3.0, lambda: 0.9)  # crashes after 2.3 s
-    assert not fuse.burns(1, 100.0) and not fuse.burns(1, 102.0)
-    assert not fuse.burns(2, 103.0), "the second between two loads is none of either"
-    assert not fuse.burns(2, 103.2) and fuse.burns(2, 103.4)
+def test_only_load_counts_with_its_rests() -> None:
+    fuse = Fuse(1.0, lambda: 0.9)  # crashes after 2.3 s
+    assert not fuse.burnt(90.0), "no load yet"
+    fuse.read(1, 100.0)
+    fuse.read(2, 100.5)
+    fuse.read(1, 101.0)
+    fuse.ended(1, 101.0)
+    assert not fuse.burnt(101.5), "the other connection goes on"
+    fuse.ended(2, 102.0)
+    fuse.ended(3, 102.0)
+    assert not fuse.burnt(200.0), "between loads nothing happens"
+    fuse.read(4, 200.0)
+    assert not fuse.burnt(200.2)
+    assert fuse.burnt(200.4), "in a rest, too"
 
 
 def test_seeds_choose_different_culprits_and_twins_of_other_seeds_share_them() -> None:
