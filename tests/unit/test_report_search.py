@@ -10,10 +10,12 @@ from pathlib import Path
 
 import bisect_samples as plays
 import pytest
+import report_samples as samples
 from html_outline import Outline
 
 from lab.bisect.search import believe
 from lab.model import Case, Survived, Verdict, VerdictKind
+from lab.playbook import View
 from lab.report import calibration, matrix, survival
 from lab.report.html import render_html
 from lab.report.ladder import steps, stretches
@@ -205,6 +207,24 @@ def test_long_searches_are_folded_in_the_story() -> None:
     (folded,) = [s for s in told if s.summary]
     assert folded.summary.startswith(f"Trials {folded.steps[0].number} to {folded.steps[-1].number}")
     assert all(not s.confirms for s in folded.steps)
+
+
+def test_other_trials_in_a_row_are_told_one_by_one() -> None:
+    play = plays.Play(("a", "b"), frozenset({"a"}), 1.0, seed=0)
+    for _ in range(6):
+        play.run(frozenset({"a", "b"}), "baseline")
+    told = stretches(steps(play.case(None, ""), {}))
+    assert [s.summary for s in told] == [""] * 6
+
+
+def test_what_the_playbook_knows_of_a_case_is_a_search() -> None:
+    picture = posterior(SINGLE_CASE, View(SINGLE_CASE))
+    assert picture is not None
+    assert picture.tracks[0].kind == "culprit"
+    assert picture.tracks[0].levels[-1] > 0.95
+    system = samples.system_case()
+    nobody = replace(system, drivers=tuple(replace(d, pinned="it must stay") for d in system.drivers))
+    assert posterior(nobody, View(nobody)) is None
 
 
 FIGURES = {"first certain": [20000, 19860.0, 19800], "after each trial": [[0, 0.0, 0], [400, 100.0, 90]]}
