@@ -82,21 +82,22 @@ def posterior(case: Case, search: Search | None) -> Posterior | None:
         return None
     from lab.bisect.search import believe
 
-    belief = believe(search.question, ())
+    question, observations = search.question, tuple(search.observations)
+    belief = believe(question, ())
     beliefs, rank = [belief], [dict(belief.ranked(LOOKED_AT))]
     for trial in case.trials:
-        known = [o for o in search.observations if o.trial <= trial.number]
+        known = [o for o in observations if o.trial <= trial.number]
         if len(known) > len(belief.observations):
-            belief = believe(search.question, known)
+            belief = believe(question, known)
             rank.append(dict(belief.ranked(LOOKED_AT)))
         beliefs.append(belief)
     chosen = _chosen(rank)
     if not chosen:
         return None
     levels = {h: tuple(b.probability(h) for b in beliefs) for h in chosen}
-    tracks = [_track(case, search.question, h, levels[h]) for h in chosen]
+    tracks = [_track(case, question, h, levels[h]) for h in chosen]
     rest = tuple(max(0.0, 1.0 - sum(own[i] for own in levels.values())) for i in range(len(beliefs)))
-    tracks.append(_others(search.question, chosen, rest))
+    tracks.append(_others(question, chosen, rest))
     return Posterior(
         tracks=tuple(tracks),
         marks=_marks(case),
