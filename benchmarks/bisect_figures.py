@@ -83,7 +83,7 @@ class Table:
     @property
     def stated(self) -> dict[str, Any]:
         """Counts of what was stated: [how often, sum of the probabilities, how often true]."""
-        return {"first certain": self.first, "after each trial": self.bins}
+        return {"first certain": self.first, "by probability": self.bins}
 
     def figures(self, key: str, who: str = OURS, *, first: int | None = None) -> Figures:
         runs = self.runs[key, OURS if who == SEARCH else who][:first]

@@ -159,7 +159,7 @@ def calibration(stated: dict[str, Any]) -> str:
             f'<text class="small" x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{10 * tenth} %</text>',
         ]
     lines.append(f'<path class="line" d="M {LEFT} {UPPER + SIDE} L {LEFT + SIDE} {UPPER}"/>')
-    for count, probability, true in stated["after each trial"]:
+    for count, probability, true in stated["by probability"]:
         if count >= 10:
             lines += _dot(count, probability / count, true / count)
     count, probability, true = stated["first certain"]
@@ -173,7 +173,7 @@ def calibration(stated: dict[str, Any]) -> str:
         f'<text class="small" x="{LEFT + SIDE}" y="{height - 28}" text-anchor="end">'
         "probability of the leading suspect, as stated</text>",
         f'<text class="small" x="16" y="{height - 10}">'
-        "After each trial. Whiskers: twice the standard deviation. Below the line: boastful.</text>",
+        "One statement of each search a bin. Whiskers: twice the deviation. Below the line: boastful.</text>",
     ]
     return "\n".join([*lines, "</svg>"]) + "\n"
 

@@ -94,7 +94,7 @@ def test_statements_of_several_processes_add_up() -> None:
     (row,) = judged(*results).values()
     assert (row.met, row.ours.split(" ")[0]) == (True, "98.50")
     assert "1,000 statements" in row.name
-    assert Table.of(results).stated["after each trial"] == [[2, 1.0, 2]] * 20
+    assert Table.of(results).stated["by probability"] == [[2, 1.0, 2]] * 20
 
 
 def test_the_plan_is_whole() -> None:
@@ -153,7 +153,7 @@ def test_the_pictures_show_every_search_and_what_was_said() -> None:
     assert set(bisect_picture.OUR_NAMES) == {OURS, SEARCH}
     bins = [[100, 100 * (at + 0.5) / 20, 5 * at] for at in range(20)]
     said = ElementTree.fromstring(
-        bisect_picture.calibration({"first certain": [1000, 995.0, 991], "after each trial": bins})
+        bisect_picture.calibration({"first certain": [1000, 995.0, 991], "by probability": bins})
     )
     assert len(list(said.iter("{http://www.w3.org/2000/svg}circle"))) == 20
     assert "99.10 % true" in {text.text for text in said.iter("{http://www.w3.org/2000/svg}text")}
