@@ -60,7 +60,6 @@ class Site:
                 stderr=story,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, "PREFECT_HOME": str(self.folder / "prefect")},
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
         self.started.append(process)

@@ -1,0 +1,75 @@
+"""A bisect end to end, as a user runs it: four simulated servers with 32 third-party drivers each, a crash
+that does not always come, and a culprit, or a pair, that no dump names."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bisect_twins import ENV, HOSTS, PASSWORD, Site, four_twins
+
+from lab.journal import open_journal
+from lab.model import Invalid, InvalidReason, VerdictKind
+
+PATIENCE = 420.0  # a sixth of that is usual; the computer may be busy with something else
+LONG = pytest.mark.skipif(
+    "BUGCHECK_LAB_LONG_STORIES" not in os.environ, reason="takes minutes: make story-bisect"
+)
+
+
+@pytest.fixture(scope="module")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all: a new one costs Prefect ten seconds for its tables."""
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch, prefect_home: Path) -> Iterator[None]:
+    monkeypatch.setenv(ENV, PASSWORD)
+    monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
+    yield
+
+
+def solved(site: Site, soak: float, kind: VerdictKind, patience: float) -> None:
+    """`lab bisect` names what the twins have sealed, writes its report, and leaves the hosts as found."""
+    before = site.settings()
+    process = site.lab(
+        *("bisect", "--dump", str(site.customer_dump), "--hosts", ",".join(HOSTS)),
+        *("--load-seconds", str(soak), "--budget", "60", "--json"),
+        *("-i", str(site.inventory), "--data", str(site.data)),
+    )
+    told, _ = process.communicate(timeout=patience)
+    assert process.returncode == 0, site.told()
+    answer = json.loads(told)
+    journal = open_journal(site.data / "journal.db")
+    trials = journal.case(answer["case"]).trials
+    assert site.settings() == before
+    assert not any(journal.undo_pending(host) for host in HOSTS) and not journal.running_trials()
+    assert {trial.host for trial in trials} == set(HOSTS)
+    wrong = [t.outcome for t in trials if isinstance(t.outcome, Invalid)]
+    assert {each.reason for each in wrong} <= {InvalidReason.INTERRUPTED, InvalidReason.NOT_BOOTED}, wrong
+    verdict = answer["verdict"]
+    assert verdict["kind"] == kind
+    assert verdict["probability"] >= 0.99
+    culprits = site.culprits()
+    assert sorted(verdict["culprits"]) == sorted(culprits)
+    report = Path(answer["report"]).read_text("utf-8")
+    assert all(culprit in report for culprit in culprits)
+    assert PASSWORD not in site.told() + report
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_unknown_driver_that_crashes_every_other_time(tmp_path: Path) -> None:
+    with four_twins(tmp_path, "random-single", hidden_seed=7, half_life=4.0) as site:
+        solved(site, 4.0, VerdictKind.DRIVER, PATIENCE)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_unknown_pair_that_crashes_four_times_of_five(tmp_path: Path) -> None:
+    with four_twins(tmp_path, "random-pair", hidden_seed=5, half_life=1.3) as site:
+        solved(site, 3.0, VerdictKind.PAIR, PATIENCE)
