@@ -45,8 +45,8 @@ def calibration() -> Calibration | None:
 def of(stated: dict[str, Any]) -> Calibration | None:
     """From counts [statements, sum of their probabilities, how many were right]; None without any.
 
-    `stated` has those of the first answer with 99 % ("first certain"), and those of the leading answer
-    after each trial by its probability ("after each trial").
+    `stated` has those of the first answer with 99 % of a search ("first certain"), and those of the
+    leading answer, by its probability ("by probability"): one a search in each bin.
     """
     count, probability, right = stated["first certain"]
     if not count:
@@ -59,7 +59,7 @@ def of(stated: dict[str, Any]) -> Calibration | None:
         Dot(
             round(100 * p / n, 2), round(100 * k / n, 2), f"stated {_percent(p / n)}, right {_percent(k / n)}"
         )
-        for n, p, k in stated["after each trial"]
+        for n, p, k in stated["by probability"]
         if n >= FEWEST
     )
     return Calibration(sentence, dots)

@@ -9,11 +9,16 @@ from lab.model import Case
 from lab.report.crash import CrashView
 from lab.report.drivers import DriverCard
 from lab.report.markup import bullets, code, facts, table, text
+from lab.report.matrix import Matrix
 from lab.report.page import Page, page
 from lab.report.path import Path
 from lab.report.posterior import Search
 
 __all__ = ["code", "render_markdown", "text"]
+
+
+WIDEST = 30
+"""Trials that have a column each: more of them make a table that nobody reads in a ticket."""
 
 
 def render_markdown(case: Case, *, search: Search | None = None) -> str:
@@ -117,22 +122,11 @@ def _trials(view: Page) -> Iterator[str]:
         if view.matrix.finding:
             yield text(view.matrix.finding)
             yield ""
-        marks = {"on": "●", "off": "○", "unknown": "·"}
-        yield from table(
-            ("Driver", *(str(c.number) for c in view.matrix.columns)),
-            [
-                *(
-                    (
-                        f"**{text(r.full)}**" if r.culprit else text(r.full),
-                        *(c.short or marks[c.state] for c in r.cells),
-                    )
-                    for r in view.matrix.rows
-                ),
-                ("Outcome", *(c.end.word for c in view.matrix.columns)),
-            ],
-        )
-        yield f"● ran, ○ switched off. {text(view.matrix.rest)}".rstrip()
-        yield ""
+        if len(view.matrix.columns) > WIDEST:
+            yield f"{text(view.matrix.summary)}"
+            yield ""
+        else:
+            yield from _matrix(view.matrix)
     if view.trials:
         yield from table(
             (
@@ -163,6 +157,25 @@ def _trials(view: Page) -> Iterator[str]:
                 for r in view.trials
             ),
         )
+
+
+def _matrix(picture: Matrix) -> Iterator[str]:
+    marks = {"on": "●", "off": "○", "unknown": "·"}
+    yield from table(
+        ("Driver", *(str(c.number) for c in picture.columns)),
+        [
+            *(
+                (
+                    f"**{text(r.full)}**" if r.culprit else text(r.full),
+                    *(c.short or marks[c.state] for c in r.cells),
+                )
+                for r in picture.rows
+            ),
+            ("Outcome", *(c.end.word for c in picture.columns)),
+        ],
+    )
+    yield f"● ran, ○ switched off. {text(picture.rest)}".rstrip()
+    yield ""
 
 
 def _crashes(view: Page) -> Iterator[str]:

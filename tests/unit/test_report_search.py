@@ -227,7 +227,7 @@ def test_what_the_playbook_knows_of_a_case_is_a_search() -> None:
     assert posterior(nobody, View(nobody)) is None
 
 
-FIGURES = {"first certain": [20000, 19860.0, 19800], "after each trial": [[0, 0.0, 0], [400, 100.0, 90]]}
+FIGURES = {"first certain": [20000, 19860.0, 19800], "by probability": [[0, 0.0, 0], [400, 100.0, 90]]}
 
 
 def test_calibration_is_one_sentence_and_its_dots() -> None:
@@ -237,7 +237,7 @@ def test_calibration_is_one_sentence_and_its_dots() -> None:
         "In 20 000 simulated searches, answers stated with 99.3 % on average were right 99.0 % of the time."
     )
     assert [(d.stated, d.right) for d in found.dots] == [(25.0, 22.5)]
-    assert calibration.of({"first certain": [0, 0, 0], "after each trial": []}) is None
+    assert calibration.of({"first certain": [0, 0, 0], "by probability": []}) is None
 
 
 def test_calibration_is_shown_where_figures_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,3 +253,10 @@ def test_the_shipped_calibration_is_that_of_the_benchmark() -> None:
     if not (shipped.exists() and measured.exists()):
         pytest.skip("not measured yet")
     assert json.loads(shipped.read_text()) == json.loads(measured.read_text())["stated"]
+
+
+def test_a_table_of_sixty_trials_is_not_written_into_a_ticket() -> None:
+    short, long = render_markdown(SINGLE_CASE), render_markdown(PAIR_CASE)
+    assert "| Driver | 1 | 2 |" in short
+    assert "| Driver |" not in long
+    assert f"{len(PAIR.services)} drivers in {len(PAIR_CASE.trials)} trials" in long
