@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types unit servers oracles fuzz bench-analyser bench-smb bench-sftp bench-bisect clean help
+.PHONY: demo test lint types unit servers oracles fuzz bench-analyser bench-smb bench-sftp bench-bisect story-bisect clean help
 
 help:
 	@echo "make demo   the whole story on the twin, one HTML report"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench-smb   SMB2 reads, against their goals and other clients; needs root"
 	@echo "make bench-sftp   fetching a dump over SFTP, against the sftp command and paramiko"
 	@echo "make bench-bisect   the search for a culprit, against its goals and other searches; most of an hour"
+	@echo "make story-bisect   a bisect on four twins, with every kind of culprit; twenty minutes"
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
@@ -66,6 +67,9 @@ bench-sftp: $(VENV)/.dev servers
 bench-bisect: $(VENV)/.dev
 	PYTHON=$(PYTHON) benchmarks/install.sh packages
 	$(BIN)/python -m benchmarks.bisect
+
+story-bisect: $(VENV)/.dev
+	BUGCHECK_LAB_LONG_STORIES=1 $(BIN)/python -m pytest tests/twin/test_bisect_story.py -rP --durations 0
 
 clean:
 	rm -rf $(VENV) .venv-oracles .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -88,7 +88,7 @@ class Site:
             assert sealed == endpoints["commitment"]
             said.add(revealed["culprit"])
         (culprits,) = said
-        return tuple(culprits.split("+"))
+        return tuple(culprits.split("+")) if culprits else ()
 
     def end(self) -> None:
         """End what a test that failed has left: with all that it started."""
