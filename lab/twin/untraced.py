@@ -33,7 +33,7 @@ class Plot(StrEnum):
     LOTTERY = "random-lottery"  # one driver; each boot crashes soon or never
     SYSTEM = "system"  # whatever runs
     UNRELATED = "unrelated"  # beside it a rare crash that looks the same, whatever runs
-    NO_BOOT = "no-boot"  # and one driver without which of two others Windows does not start
+    NO_BOOT = "no-boot"  # and one driver with which Windows does not start unless one of two others runs
 
 
 _EXTRA = frozenset({Plot.UNRELATED, Plot.NO_BOOT})
