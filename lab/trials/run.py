@@ -118,7 +118,8 @@ def _load_and_watch(bench: Bench, case: Case, recipe: Recipe, at: _Progress) -> 
     if not load.target_died and still_up(bench, boot):
         if load.undelivered:
             return Invalid(InvalidReason.LOAD_NOT_DELIVERED, load.undelivered)
-        return Survived(load.seconds, cut_short=bench.halt.why if bench.halt.asked else "")
+        cut = bench.halt.asked and load.seconds < plan.seconds
+        return Survived(load.seconds, cut_short=bench.halt.why if cut else "")
     after = load.died_after if load.died_after is not None else load.seconds
     bench.tell(EntryKind.FINDING, f"the host stopped answering {after:.1f} s into the load")
     return after_the_stop(bench, case, boot, position, stale, after, outside)

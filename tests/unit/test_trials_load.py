@@ -183,5 +183,12 @@ def test_only_seconds_in_which_reads_are_answered_are_beaten() -> None:
 def test_a_load_that_is_ended_from_outside_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = FakeBench(STOOD)
     bench.halt.ask("the verdict came first")
-    assert outcome(bench, monkeypatch) == Survived(8.0, "the verdict came first")
+    long = LoadPlan(seconds=60.0, connections=4)
+    assert outcome(bench, monkeypatch, long) == Survived(8.0, "the verdict came first")
     assert bench.asked["stop"].is_set()
+
+
+def test_a_load_that_was_over_when_its_end_was_asked_for_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = FakeBench(STOOD)
+    bench.halt.ask("the verdict came first")
+    assert outcome(bench, monkeypatch) == Survived(8.0)

@@ -1,0 +1,281 @@
+"""Several hosts on one case: no barriers, nothing lost, hosts left out, killed, interrupted."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from campaign_world import SETUP, Computer, Killed, Lab, Stage, drivers
+
+from lab.model import (
+    Bugcheck,
+    Crashed,
+    EntryKind,
+    GuestError,
+    InfrastructureError,
+    Invalid,
+    InvalidReason,
+    Outcome,
+    Recipe,
+    Refused,
+    Relation,
+    Survived,
+    VerdictKind,
+)
+from lab.trials import recover
+from lab.trials.campaign import VERDICT_FIRST
+
+ONE = (VerdictKind.DRIVER, ("drv05",))
+
+
+def told(lab: Lab, kind: EntryKind) -> list[str]:
+    return [entry.text for entry in lab.case().entries if entry.kind is kind]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_four_hosts_find_one_driver(tmp_path: Path, seed: int) -> None:
+    lab = Lab(tmp_path, ("drv05",), seed=seed)
+    verdict = lab.search()
+    case = lab.case()
+    assert (verdict.kind, verdict.culprits) == ONE and verdict.probability >= 0.99
+    assert case.verdict == verdict
+    assert told(lab, EntryKind.VERDICT)[0].startswith("verdict: driver, drv05.sys (service drv05)")
+    assert {t.host for t in case.trials} == {"srv1", "srv2", "srv3", "srv4"}
+    busy = sum(t.seconds for t in case.trials)
+    assert lab.stage.time < 0.35 * busy, "hosts do not wait for each other"
+    assert all(c.put_back == 2 for c in lab.computers), "cleared before, put back after"
+
+
+def test_trials_that_the_verdict_overtakes_are_ended_and_say_so(tmp_path: Path) -> None:
+    """Under load they are cut short, and what they stood counts; before it they say nothing."""
+    ends: list[Outcome] = []
+    for seed in range(6):
+        (tmp_path / str(seed)).mkdir()
+        lab = Lab(tmp_path / str(seed), ("drv05",), seed=seed, soak=300.0, mean=100.0, beat=30.0)
+        verdict = lab.search()
+        late = [t for t in lab.case().trials if VERDICT_FIRST in str(t.outcome)]
+        assert not {t.number for t in late} & set(verdict.confirmed_by)
+        assert all(t.seconds < SETUP + t.recipe.load.seconds for t in late)
+        ends += [t.outcome for t in late]
+    assert ends
+    for end in ends:
+        if isinstance(end, Invalid):
+            assert end == Invalid(InvalidReason.INTERRUPTED, VERDICT_FIRST)
+        else:
+            assert isinstance(end, Survived) and end.cut_short == VERDICT_FIRST
+
+
+def test_four_hosts_find_a_pair(tmp_path: Path) -> None:
+    verdict = Lab(tmp_path, ("drv02", "drv09"), mean=4.0).search()
+    assert (verdict.kind, verdict.culprits) == (VerdictKind.PAIR, ("drv02", "drv09"))
+
+
+def test_the_same_hosts_do_the_same_again(tmp_path: Path) -> None:
+    runs = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        lab = Lab(tmp_path / name, ("drv05",))
+        lab.search()
+        runs.append([(t.number, t.host, t.recipe, t.outcome) for t in lab.case().trials])
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("moment", [0.0, 30.0, 61.0, 66.5, 130.0, 201.0, 333.0, 480.0])
+def test_killed_at_any_moment_and_started_again(tmp_path: Path, moment: float) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=2)
+    with pytest.raises(Killed):
+        lab.search(Stage(kill_at=moment))
+    with lab.open() as journal:
+        before = {(r.host, r.number): r.heartbeat for r in journal.running_trials()}
+        ended = journal.case(lab.id).trials
+    assert before, "something was under way"
+    verdict = lab.search()
+    case = lab.case()
+    assert (verdict.kind, verdict.culprits) == ONE
+    assert case.trials[: len(ended)] == ended or {t.number for t in ended} <= {t.number for t in case.trials}
+    assert [t.number for t in case.trials] == list(range(1, len(case.trials) + 1)), "none lost, none twice"
+    for trial in case.trials:
+        if (trial.host, trial.number) not in before:
+            continue
+        beat = before[trial.host, trial.number]
+        if beat is None or beat.seconds == 0:
+            assert isinstance(trial.outcome, Invalid) and trial.outcome.reason is InvalidReason.INTERRUPTED
+        else:
+            assert trial.outcome == Survived(beat.seconds, recover.GONE)
+            assert trial.enabled == beat.enabled
+
+
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=3)
+    for _ in range(40):
+        try:
+            verdict = lab.search(Stage(kill_at=150.0))
+            break
+        except Killed:
+            continue
+    assert (verdict.kind, verdict.culprits) == ONE
+
+
+def test_a_host_that_crashed_while_nobody_looked_has_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=2, mean=1000.0)
+    with pytest.raises(Killed):
+        lab.search(Stage(kill_at=64.5))
+    lab.computers[0].boots += 1
+    lab.computers[0].bugchecks += 1
+    lab.computers[1].boots += 1  # somebody has reset this one
+
+    def after_the_stop(bench: object, case: object, boot: object, *rest: object) -> Outcome:
+        position, _, after, outside = rest
+        assert (position, outside) == (0, None)
+        return Crashed(float(after), Bugcheck(0x20), Relation.SAME)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recover, "after_the_stop", after_the_stop)
+    lab.mean = 2.0
+    lab.search()
+    first, second = lab.case().trials[:2]
+    assert first.outcome == Crashed(4.0, Bugcheck(0x20), Relation.SAME)
+    assert isinstance(second.outcome, Invalid) and "without a bugcheck" in second.outcome.why
+
+
+def test_ctrl_c_cuts_trials_short_and_puts_hosts_back(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=3, mean=1000.0)
+    with pytest.raises(KeyboardInterrupt):
+        lab.search(Stage(interrupt_at=66.0))
+    trials = lab.case().trials
+    assert {type(t.outcome) for t in trials} == {Survived} and len(trials) == 3
+    assert all(6.0 <= t.outcome.after <= 8.0 for t in trials if isinstance(t.outcome, Survived))
+    assert {t.outcome.cut_short for t in trials if isinstance(t.outcome, Survived)} == {
+        "interrupted by KeyboardInterrupt"
+    }
+    assert lab.case().verdict is None
+    assert not [text for text in told(lab, EntryKind.WARNING) if "still changed" in text]
+    lab.mean = 8.0
+    assert lab.search().culprits == ("drv05",)
+
+
+def test_a_host_that_fails_again_and_again_is_left_out(tmp_path: Path) -> None:
+    broken = Invalid(InvalidReason.INFRASTRUCTURE, "the network is down")
+    lab = Lab(tmp_path, ("drv05",), invalid=lambda host, recipe: broken if host == "srv2" else None)
+    verdict = lab.search()
+    assert (verdict.kind, verdict.culprits) == ONE
+    assert sum(t.host == "srv2" for t in lab.case().trials) == 3
+    (said,) = told(lab, EntryKind.WARNING)
+    assert said.startswith("srv2 is left out: 3 trials in a row were invalid") and said.endswith("down")
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [(InvalidReason.INFRASTRUCTURE, InfrastructureError), (InvalidReason.NOT_APPLIED, GuestError)],
+)
+def test_without_any_host_there_is_no_verdict(
+    tmp_path: Path, reason: InvalidReason, kind: type[Exception]
+) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=2, invalid=lambda host, recipe: Invalid(reason, "never"))
+    with pytest.raises(kind, match="3 trials in a row were invalid on srv"):
+        lab.search()
+    assert len(lab.case().trials) == 6 and lab.case().verdict is None
+
+
+def test_a_host_that_cannot_be_prepared_is_left_out_and_one_of_many_errors_is_told(tmp_path: Path) -> None:
+    gone = InfrastructureError("srv1 cannot be reached")
+    lab = Lab(tmp_path, ("drv05",), raises=lambda host: gone if host == "srv1" else None)
+    assert lab.search().culprits == ("drv05",)
+    assert "srv1 is left out: srv1 cannot be reached" in told(lab, EntryKind.WARNING)
+    lab.raises = lambda host: gone
+    with pytest.raises(InfrastructureError, match="srv1 cannot be reached"):
+        lab.search()
+
+
+def test_what_is_no_error_of_the_lab_ends_it_all(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, ("drv05",), raises=lambda host: ZeroDivisionError() if host == "srv3" else None)
+    with pytest.raises(ZeroDivisionError):
+        lab.search()
+    assert lab.case().trials == ()
+
+
+def _other(computer: Computer, **changes: object) -> None:
+    computer.drivers = (*computer.drivers[:-1], replace(computer.drivers[-1], **changes))  # type: ignore[arg-type]
+
+
+def test_hosts_that_differ_are_refused_with_one_sentence(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=5)
+    _other(lab.computers[1], version="2.0")
+    lab.computers[2].drivers = drivers(14)
+    lab.computers[3].build = 20348
+    verdict = lab.search()
+    assert (verdict.kind, verdict.culprits) == ONE
+    assert {t.host for t in lab.case().trials} == {"srv1", "srv5"}
+    refused = sorted(text.partition(": its trials")[0] for text in told(lab, EntryKind.WARNING))
+    assert refused == [
+        "srv2 is left out: srv2 has another version of drv11.sys",
+        "srv3 is left out: srv3 also runs drv12.sys, drv13.sys",
+        "srv4 is left out: srv4 is build 20348, not 17763",
+    ]
+
+
+def test_a_case_is_not_gone_on_with_on_hosts_of_another_kind(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=2)
+    with pytest.raises(Killed):
+        lab.search(Stage(kill_at=150.0))
+    for computer in lab.computers:
+        _other(computer, running=False)
+    with pytest.raises(Refused, match=r"does not run drv11\.sys"):
+        lab.search()
+
+
+def test_a_driver_that_one_host_pins_is_never_switched_off(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=2)
+    _other(lab.computers[1], pinned="its network card")
+    lab.search()
+    assert not any("drv11" in t.recipe.disabled for t in lab.case().trials)
+    assert next(d.pinned for d in lab.case().drivers if d.service == "drv11") == "its network card"
+
+
+def test_a_set_that_does_not_boot_is_left_alone_and_its_host_put_back(tmp_path: Path) -> None:
+    dead = Invalid(InvalidReason.NOT_BOOTED, "waited 600 s for boot")
+
+    def invalid(host: str, recipe: Recipe) -> Invalid | None:
+        return dead if {"drv05", "drv06"} <= recipe.disabled else None
+
+    lab = Lab(tmp_path, ("drv05",), hosts=2, invalid=invalid)
+    verdict = lab.search()
+    assert (verdict.kind, verdict.culprits) == ONE
+    failed = [t.recipe.disabled for t in lab.case().trials if t.outcome == dead]
+    assert failed and all(failed.count(each) <= 2 for each in failed)
+    assert sum(c.put_back for c in lab.computers) == 4 + len(failed)
+
+
+def test_a_budget_is_kept_and_what_would_decide_is_said(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=2)
+    verdict = lab.search(budget=600.0)
+    spent = sum(t.seconds for t in lab.case().trials)
+    assert verdict.kind in (VerdictKind.UNDECIDED, VerdictKind.ONE_OF)
+    assert any(text.startswith("what would decide it") for text in verdict.because)
+    assert 400.0 < spent <= 600.0 + 2 * 10.0
+    again = lab.search(budget=600.0)
+    assert again == verdict and sum(t.seconds for t in lab.case().trials) == spent
+    assert lab.search(budget=6000.0).culprits == ("drv05",)
+
+
+def test_no_load_is_longer_than_its_host_allows(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=2)
+    lab.computers[1].most_seconds = 11.0
+    lab.search()
+    longest = {
+        h: max(t.recipe.load.seconds for t in lab.case().trials if t.host == h) for h in ("srv1", "srv2")
+    }
+    assert longest["srv2"] <= 11.0 < longest["srv1"]
+
+
+def test_no_two_trials_get_the_same_load(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, ("drv05",))
+    lab.search()
+    trials = lab.case().trials
+    assert all(a.recipe.load.seed != b.recipe.load.seed for a, b in pairwise(trials))
