@@ -12,6 +12,14 @@ from twin_client import PASSWORD, SPEED, Running, Start
 from lab.twin.server import Twin, TwinSettings
 
 
+@pytest.fixture(scope="session", autouse=True)
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Not the user's, and one for all stories: Prefect needs many seconds to make the tables of a new one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_ca_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """These variables beat the CA file that sushy is given."""

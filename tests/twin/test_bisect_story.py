@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,17 +19,9 @@ LONG = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all: a new one costs Prefect ten seconds for its tables."""
-    return tmp_path_factory.mktemp("prefect")
-
-
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch, prefect_home: Path) -> Iterator[None]:
+def password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENV, PASSWORD)
-    monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
-    yield
 
 
 def solved(site: Site, soak: float, kind: VerdictKind, patience: float) -> None:

@@ -51,7 +51,6 @@ class Story:
                 stdout=subprocess.PIPE,
                 stderr=story,
                 start_new_session=True,
-                env={**os.environ, "PREFECT_HOME": str(self.folder / "prefect")},
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
         self.started.append(process)

@@ -111,7 +111,6 @@ class Site:
                 stderr=story,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, "PREFECT_HOME": str(self.folder / "prefect")},
             )
         self.started.append(process)
         return process
