@@ -71,7 +71,7 @@ class Site:
     def settings(self) -> As_found:
         """What each host would load at its next boot."""
         inventory, found = load([self.inventory]), {}
-        for name in HOSTS:
+        for name in inventory.hosts:
             with open_guest(inventory.host(name)) as guest:
                 guest.wait_until_reachable()
                 found[name] = surgery.settings(guest.drivers()), guest.verifier().pending
@@ -101,12 +101,22 @@ class Site:
 @contextmanager
 def four_twins(folder: Path, *plots: str, hidden_seed: int, half_life: float) -> Iterator[Site]:
     """32 third-party drivers on each, and the dump of a customer who has them, too."""
-    site = Site(folder, [_serve(folder, number, plots, hidden_seed, half_life) for number in range(1, 5)])
+    with some_twins(folder, HOSTS, 32, *plots, hidden_seed=hidden_seed, half_life=half_life) as site:
+        yield site
+
+
+@contextmanager
+def some_twins(
+    folder: Path, names: tuple[str, ...], drivers: int, *plots: str, hidden_seed: int, half_life: float
+) -> Iterator[Site]:
+    """As many twins as there are names, with so many third-party drivers each."""
+    numbers = range(1, len(names) + 1)
+    site = Site(folder, [_serve(folder, n, drivers, plots, hidden_seed, half_life) for n in numbers])
     try:
         for twin in site.twins:
             assert twin.stdout is not None
             site.endpoints.append(json.loads(twin.stdout.readline()))
-        hosts = zip(HOSTS, site.endpoints, strict=True)
+        hosts = zip(names, site.endpoints, strict=True)
         text = yaml.safe_dump({"hosts": {name: _host(folder, ends) for name, ends in hosts}})
         site.inventory.write_text(text, "utf-8")
         yield site
@@ -115,7 +125,7 @@ def four_twins(folder: Path, *plots: str, hidden_seed: int, half_life: float) ->
 
 
 def _serve(
-    folder: Path, number: int, plots: tuple[str, ...], hidden_seed: int, half_life: float
+    folder: Path, number: int, drivers: int, plots: tuple[str, ...], hidden_seed: int, half_life: float
 ) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "lab", "twin", "serve", "--state", str(folder / f"state{number}")]
     command += [
@@ -124,7 +134,7 @@ def _serve(
         "--seed",
         str(number),
         "--drivers",
-        "32",
+        str(drivers),
         "--speed",
         str(SPEED),
     ]
