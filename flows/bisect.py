@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.bench import bench_for, journal_at
 from flows.reproduce import key, put_back, rows, trial
 from lab import trials
-from lab.model import Case, Verdict
+from lab.model import Case, ConfigurationError, Verdict
 from lab.playbook import SEARCH
 from lab.report.markdown import render_markdown
 from lab.trials import Bench
@@ -44,6 +44,10 @@ def bisect(
     for as long as this runs, and put back as they were found however it ends. `data` is the folder of
     journal and vault, `symbols` are specifications as of `lab triage --symbols`.
     """
+    if not hosts:
+        raise ConfigurationError(
+            "no host is named to bisect on", help="Name expendable hosts of the inventory."
+        )
     journal = journal_at(data)
     progress = create_progress_artifact(0.0, description=f"case {case}: budget")
 

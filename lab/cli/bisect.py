@@ -17,6 +17,7 @@ from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, 
 from lab.cli.reproduce import FOUND, expected_stop
 from lab.cli.symbols import sought
 from lab.inventory import load
+from lab.journal import Journal
 from lab.model import Case, ConfigurationError, LoadPlan, VerdictKind
 from lab.provision import folder_in
 from lab.report.files import write_report
@@ -85,16 +86,11 @@ def bisect(
             "exactly one of a case, --dump and --bugcheck is needed",
             help="List the cases with 'lab case list'.",
         )
-    journal = journal_at(data)
     if named:
-        opened = journal.case(_one(named))
-        if opened.verdict is not None and opened.verdict.kind not in GO_ON:
-            raise ConfigurationError(f"case {opened.id} already has its verdict", help="See 'lab case show'.")
-        if load_seconds is not None:
-            journal.set_load(opened.id, replace(opened.load, seconds=load_seconds))
+        opened = _go_on(journal_at(data), _one(named), load_seconds)
     else:
         opened = open_case(
-            journal,
+            journal_at(data),
             LoadPlan(seconds=load_seconds or LOAD_SECONDS),
             dump=dump,
             expected=expected_stop(bugcheck) if bugcheck else None,
@@ -103,6 +99,16 @@ def bisect(
         )
     finished, report = search(opened, inventory, names, budget, data, places)
     _tell(finished, report, json)
+
+
+def _go_on(journal: Journal, name: str, load_seconds: float | None) -> Case:
+    """The case of that name, with another usual soak where one is asked for. Raises ConfigurationError."""
+    case = journal.case(name)
+    if case.verdict is not None and case.verdict.kind not in GO_ON:
+        raise ConfigurationError(f"case {case.id} already has its verdict", help="See 'lab case show'.")
+    if load_seconds is not None:
+        journal.set_load(case.id, replace(case.load, seconds=load_seconds))
+    return case
 
 
 def search(

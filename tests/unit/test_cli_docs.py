@@ -36,6 +36,11 @@ def test_fetch() -> None:
     assert "-i INVENTORY" in section
 
 
+def test_bisect() -> None:
+    section = PAGE[PAGE.index("## `lab bisect`") :].partition("\n## ")[0]
+    assert {flag for flag in options(command("bisect")) if f"`{flag}" not in section} == set()
+
+
 def test_machine() -> None:
     section = PAGE[PAGE.index("## `lab machine`") :].partition("\n## ")[0]
     assert {flag for flag in options(command("machine")) if f"`{flag}" not in section} == set()
