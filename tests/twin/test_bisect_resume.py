@@ -44,9 +44,7 @@ def under_load(journal: Journal) -> list[RunningTrial]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_killed_and_interrupted_and_the_same_answer(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_and_interrupted_and_the_same_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENV, PASSWORD)
     with some_twins(tmp_path, TWO, FEWEST, "random-single", hidden_seed=3, half_life=4.0) as site:
         before = site.settings()
