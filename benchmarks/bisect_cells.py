@@ -69,8 +69,8 @@ def works() -> list[Work]:
     plan += [
         Work(SYSTEM, Cell(64, "system", 0.5, 0.02), 500, 100),
         Work(OTHERS[0], Cell(64, "single", 0.5, 0.0, evidence="good"), 300, 100, ALL),
-        Work(OTHERS[1], Cell(64, "either", 0.5, 0.0), 150, 30),
-        Work(OTHERS[2], Cell(64, "triple", 0.5, 0.0), 100, 20),
+        Work(OTHERS[1], Cell(64, "either", 0.5, 0.0), 100, 20),
+        Work(OTHERS[2], Cell(64, "triple", 0.5, 0.0), 30, 6),
         Work(OTHERS[3], Cell(64, "single", 0.5, 0.0, needs=True), 200, 50),
     ]
     for truth in ("single", "pair"):
