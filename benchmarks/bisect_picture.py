@@ -173,7 +173,7 @@ def calibration(stated: dict[str, Any]) -> str:
         f'<text class="small" x="{LEFT + SIDE}" y="{height - 28}" text-anchor="end">'
         "probability of the leading suspect, as stated</text>",
         f'<text class="small" x="16" y="{height - 10}">'
-        "One statement of each search a bin. Whiskers: twice the deviation. Below the line: boastful.</text>",
+        "One statement of a search in each bin. Below the line: too sure. Whiskers: 2 σ.</text>",
     ]
     return "\n".join([*lines, "</svg>"]) + "\n"
 
