@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from lab.cli.bisect_table import Suspect, line, render, suspects
-from lab.journal import Journal
-from lab.model import Case, Entry, EntryKind, LabError
+from lab.journal import Journal, RunningTrial
+from lab.model import Entry, EntryKind, LabError
 
 EVERY = 0.5
 _STYLES = {EntryKind.STEP: "cyan", EntryKind.WARNING: "yellow", EntryKind.VERDICT: "bold"}
@@ -27,9 +27,10 @@ class SearchWatch:
 
     def __init__(self, console: Console, journal: Journal, case: str, budget: float | None) -> None:
         self._console, self._journal, self._case, self._budget = console, journal, case, budget
-        known = journal.case(case)
-        self._entry = known.entries[-1].number if known.entries else 0
-        self._told = {trial.number for trial in known.trials}
+        self._known = journal.case(case)
+        self._entry = self._known.entries[-1].number if self._known.entries else 0
+        self._told = {trial.number for trial in self._known.trials}
+        self._under_way: set[int] = set()
         self._leading: tuple[Suspect, ...] = ()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="search-watch", daemon=True)
@@ -59,24 +60,27 @@ class SearchWatch:
         for entry in self._journal.entries(self._case, after=self._entry):
             self._entry = entry.number
             self._tell(entry)
-        case = self._journal.case(self._case)
-        ended = [trial for trial in case.trials if trial.number not in self._told]
+        running = [r for r in self._journal.running_trials() if r.case_id == self._case]
+        under_way = {r.number for r in running}
+        if under_way != self._under_way or self._done.is_set():
+            self._under_way = under_way
+            self._known = self._journal.case(self._case)  # with all its crashes: not to be read all the time
+            self._tell_ended()
+        if self._console.is_terminal and not self._done.is_set():
+            self._live.update(self._picture(running), refresh=True)
+
+    def _tell_ended(self) -> None:
+        ended = [trial for trial in self._known.trials if trial.number not in self._told]
         if ended:
-            self._leading = suspects(case)
+            self._leading = suspects(self._known)
         for trial in ended:
             self._told.add(trial.number)
-            text = line(case, trial, self._leading, self._budget)
+            text = line(self._known, trial, self._leading, self._budget)
             self._console.print(f"   [green]→[/] {escape(text)}", soft_wrap=True)
-        if self._console.is_terminal and not self._done.is_set():
-            self._live.update(self._picture(case), refresh=True)
 
-    def _picture(self, case: Case) -> RenderableType:
+    def _picture(self, running: list[RunningTrial]) -> RenderableType:
         return render(
-            case,
-            self._journal.running_trials(),
-            budget_seconds=self._budget,
-            now=datetime.now(UTC),
-            leading=self._leading,
+            self._known, running, budget_seconds=self._budget, now=datetime.now(UTC), leading=self._leading
         )
 
     def _tell(self, entry: Entry) -> None:
