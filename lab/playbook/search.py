@@ -30,7 +30,8 @@ def ask(
         return Conclude(verdict(view, step))
     off = frozenset(s for u, services in view.units.services.items() if u not in step.on for s in services)
     what = recipe(view, SEARCH[step.purpose], disabled=off, seconds=step.seconds, begun=begun)
-    return RunTrial(what, _headline(view, step, off), step.why, step)
+    why = step.why.removeprefix(f"{len(step.on)} of {len(view.units.names)} on, ")  # the headline says it
+    return RunTrial(what, _headline(view, step, off), why, step)
 
 
 def recipe(

@@ -112,7 +112,13 @@ def _load_and_watch(bench: Bench, case: Case, recipe: Recipe, at: _Progress) -> 
     bench.tell(
         EntryKind.ACTION, f"read load '{plan.profile}', {plan.seconds:g} s, {plan.connections} connections"
     )
-    at.load = load = _load(bench, plan, boot, at.pulse)
+    try:
+        at.load = load = _load(bench, plan, boot, at.pulse)
+    except (InfrastructureError, TimedOut):
+        if still_up(bench, boot):
+            raise
+        bench.tell(EntryKind.FINDING, "the host stopped answering before a READ was answered")
+        return after_the_stop(bench, case, boot, position, stale, 0.0, outside)
     rate = load.reads_answered / load.seconds if load.seconds else 0.0
     bench.tell(EntryKind.FINDING, f"{load.reads_answered} READs answered ({rate:.0f}/s)")
     if not load.target_died and still_up(bench, boot):

@@ -120,7 +120,7 @@ def outcome(bench: FakeBench, monkeypatch: pytest.MonkeyPatch, plan: LoadPlan | 
     recipe = Recipe(frozenset(), VerifierPlan(), plan or LoadPlan())
     at = module._Progress(1, frozenset({"a"}))
     found = module._load_and_watch(cast(Bench, bench), cast(Any, None), recipe, at)
-    assert at.load is bench.report and bench.shell.closed
+    assert bench.shell.closed and (at.load is bench.report or at.load is None)
     return found
 
 
@@ -192,3 +192,18 @@ def test_a_load_that_was_over_when_its_end_was_asked_for_is_whole(monkeypatch: p
     bench = FakeBench(STOOD)
     bench.halt.ask("the verdict came first")
     assert outcome(bench, monkeypatch) == Survived(8.0)
+
+
+@pytest.mark.parametrize("then", ["8", None])
+def test_a_host_that_stops_while_its_load_is_set_up_has_stopped(
+    then: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = FakeBench(InfrastructureError("no connection"), then)
+    assert str(outcome(bench, monkeypatch)) == "stopped after 0 s"
+
+
+def test_a_load_that_cannot_be_set_up_on_a_host_that_is_up_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(InfrastructureError, match="no connection"):
+        outcome(FakeBench(InfrastructureError("no connection")), monkeypatch)
