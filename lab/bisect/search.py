@@ -189,7 +189,7 @@ class _State:
 
     # ---- the system, cleared or convicted by a run with everything off
 
-    def clear_system(self) -> Try | Wait | None:
+    def clear_system(self) -> Try | Wait | Answer | None:
         if self.belief.system < SUSPECT_SYSTEM or frozenset() in self.question.refused:
             return None
         if any(not o.on and o.crashed for o in self.seen):

@@ -99,9 +99,9 @@ class Units:
     def close_on(self, on: Iterable[str]) -> frozenset[str]:
         """These units with all that they need."""
         flags = self.marks(on)
-        return self.named(self.reach[flags].any(axis=0) if flags.any() else flags)
+        return self.named(np.asarray(self.reach[flags].any(axis=0)))
 
     def close_off(self, on: Iterable[str]) -> frozenset[str]:
         """The largest closed set among these units: those that lack something they need are off."""
         flags = self.marks(on)
-        return self.named(~(self.reach & ~flags).any(axis=1))
+        return self.named(np.asarray(~(self.reach & ~flags).any(axis=1)))
