@@ -128,16 +128,8 @@ def _serve(
     folder: Path, number: int, drivers: int, plots: tuple[str, ...], hidden_seed: int, half_life: float
 ) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "lab", "twin", "serve", "--state", str(folder / f"state{number}")]
-    command += [
-        "--host",
-        f"127.0.0.{number}",
-        "--seed",
-        str(number),
-        "--drivers",
-        str(drivers),
-        "--speed",
-        str(SPEED),
-    ]
+    command += ["--host", f"127.0.0.{number}", "--seed", str(number), "--speed", str(SPEED)]
+    command += ["--drivers", str(drivers)]
     command += ["--hidden-seed", str(hidden_seed), "--half-life", str(half_life)]
     for plot in plots:
         command += ["--hidden", plot]
@@ -153,18 +145,12 @@ def _serve(
 def _host(folder: Path, ends: dict[str, Any]) -> dict[str, Any]:
     password = {"env": ENV}
     machine = {"kind": "redfish", "url": ends["redfish_url"], "user": ends["user"], "password": password}
-    shell = {
-        "kind": "psrp",
-        "port": ends["winrm_port"],
-        "tls": False,
-        "user": ends["user"],
-        "password": password,
-    }
+    shell = {"kind": "psrp", "port": ends["winrm_port"], "tls": False, "user": ends["user"]}
     return {
         "address": ends["host"],
         "expendable": True,
         "machine": {**machine, "ca_file": ends["ca_file"]},
-        "guest": {"shell": shell},
+        "guest": {"shell": {**shell, "password": password}},
         "smb": {"port": ends["smb_port"], "most_reads_per_second": READS_PER_SECOND},
         "symbols": [f"srv*{folder / 'symbols'}*{ends['symbols_url']}"],
         "timeouts": {"reachable": 20, "boot": 20, "dump": 30, "poll": 0.1},
