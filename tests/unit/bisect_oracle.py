@@ -113,7 +113,7 @@ class Oracle:
         """The chance that a run crashes, if `h` is true."""
         if not h.active(on):
             a, b = self.gamma_off[h]
-            return 1 - (b / (b + seconds)) ** a
+            return float(1 - (b / (b + seconds)) ** a)
         parts = zip(hazard.SHARES, self.layers[h], self.gamma[h], strict=True)
         crash = sum(share * w * (1 - (b / (b + seconds)) ** a) for share, w, (a, b) in parts)
         return float(crash / self.probability(h))

@@ -40,7 +40,9 @@ def test_probabilities_are_those_of_the_enumerated_model(seed: int, needy: bool,
 
 def test_the_chance_that_the_rate_is_steady() -> None:
     question = Question(Units.plain("abcd"))
-    seen = [Observation(frozenset("abcd"), s, c) for s, c in ((20, True), (900, False), (35, True), (900, False))]
+    seen = [
+        Observation(frozenset("abcd"), s, c) for s, c in ((20, True), (900, False), (35, True), (900, False))
+    ]
     belief = Belief(question, tuple(seen))
     assert belief.steady == pytest.approx(Oracle(question, seen).steady, rel=1e-9)
     assert belief.steady < Belief(question, tuple(seen[:1])).steady - 0.2  # early or not at all

@@ -97,12 +97,12 @@ def test_the_choice_is_nearly_always_nearly_the_best_of_all(needy: bool, waiting
         assert rate_of(belief, found.on, found.seconds, runs) == pytest.approx(rate(found), rel=1e-6)
         shares.append(rate(found) / best_rate(belief, runs))
     assert sum(share >= 0.95 for share in shares) >= 22
-    assert 0.75 <= min(shares) and max(shares) <= 1.0 + 1e-6
+    assert min(shares) >= 0.75 and max(shares) <= 1.0 + 1e-6
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_refused_sets_are_never_chosen(seed: int) -> None:
-    """Each best set is refused in turn, until half of all are: what is chosen is closed and was not refused."""
+    """Each choice is refused in turn, until half of all sets are: the next is closed and another one."""
     odds = random.Random(f"refused {seed}")
     units = some_units(odds, 5, 4, needy=seed % 2 == 1)
     seen = some_runs(odds, units, 4)
@@ -118,7 +118,9 @@ def test_refused_sets_are_never_chosen(seed: int) -> None:
     assert refused
 
 
-@pytest.mark.xfail(strict=True, reason="a start that was refused is kept when nothing beside it tells anything")
+@pytest.mark.xfail(
+    strict=True, reason="a start that was refused is kept when nothing beside it tells anything"
+)
 def test_when_all_that_tells_is_refused_nothing_is_chosen() -> None:
     seen = tuple(Observation(frozenset("a"), 100.0, True, i) for i in range(5))
     found = choose(Belief(Question(Units.plain("a"), refused=(frozenset(),)), seen))
