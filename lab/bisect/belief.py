@@ -24,7 +24,7 @@ from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
 from lab.bisect.units import Units
 
 SYSTEM_PRIOR = 0.03
-PAIR_PRIOR = 0.20
+PAIR_PRIOR = 0.15
 EITHER_PRIOR = 0.02
 TRIPLE_PRIOR = 0.02
 """Prior probabilities of the kinds; the singles have the rest."""
@@ -77,8 +77,10 @@ class Question:
         if self.prior is None:
             return even
         given = np.array([float(self.prior.get(name, 0.0)) for name in self.units.names])
-        total = given.sum()
-        return FLOOR * even + (1.0 - FLOOR) * given / total if total > 0 else even
+        if not given.max() > 0:
+            return even
+        given = given / given.max()
+        return np.asarray(FLOOR * even + (1.0 - FLOOR) * given / given.sum())
 
     @cached_property
     def log_prior(self) -> Floats:
@@ -101,7 +103,6 @@ class Question:
     @cached_property
     def log_prior_either(self) -> Floats:
         """(n, n), nothing on the diagonal: half of each "either of two" on both sides."""
-        n = len(self.units)
         share = self.weights
         pairs = np.add.outer(share, share)
         np.fill_diagonal(pairs, 0.0)
@@ -128,11 +129,12 @@ class Family(NamedTuple):
 
 @dataclass(frozen=True)
 class Belief:
-    """Immutable. `wide` adds "either of two" and triples around the leading pairs."""
+    """Immutable. `wide` adds "either of two" to the hypotheses; `triples` adds those, as rising unit numbers."""
 
     question: Question
     observations: tuple[Observation, ...] = ()
     wide: bool = False
+    triples: tuple[tuple[int, int, int], ...] = ()
 
     def observe(self, on: frozenset[str], seconds: float, crashed: bool, trial: int = 0) -> Belief:
         """The belief after one more run. Names in `on` that are no units do not matter."""
@@ -179,7 +181,8 @@ class Belief:
 
     @cached_property
     def families(self) -> dict[Kind, Family]:
-        """SYSTEM (G, 1); PAIR (G, n, n) with the singles on its diagonal; EITHER likewise if `wide`."""
+        """SYSTEM (G, 1); PAIR (G, n, n) with the singles on its diagonal; EITHER likewise if `wide`;
+        TRIPLE (G, m) if there are triples."""
         s, q = self.sets, self.question
         hits = self.crashed[:, None] * s
         k_all, e_all = self.crashed.sum(), self.seconds.sum()
@@ -197,6 +200,12 @@ class Belief:
         }  # fmt: skip
         if self.wide and len(q.units) > 1:
             found[Kind.EITHER] = self._weigh(q.log_prior_either, _either(k1), _either(e1), _either(g1))
+        if self.triples:
+            active = s[:, np.array(self.triples)].min(axis=2)  # (t, m)
+            prior = np.full((len(self.triples),), np.log(TRIPLE_PRIOR / len(self.triples)))
+            found[Kind.TRIPLE] = self._weigh(
+                prior, self.crashed @ active, self.seconds @ active, self.credits @ active
+            )
         top = max(float(f.weight.max()) for f in found.values())
         scaled = {kind: np.exp(np.maximum(f.weight - top, _MIN_LOG)) for kind, f in found.items()}
         total = sum(float(w.sum()) for w in scaled.values())
@@ -242,9 +251,17 @@ class Belief:
         """0 for a hypothesis that is not (yet) considered."""
         if hypothesis.kind is Kind.SYSTEM:
             return self.system
+        hypothesis = self.alike(hypothesis)[0]
         index = [self.question.units.index[u] for u in hypothesis.units]
         if hypothesis.kind is Kind.SINGLE:
             return float(self.joint[index[0], index[0]])
+        if hypothesis.kind is Kind.TRIPLE:
+            known = tuple(sorted(index)) in self.triples
+            return (
+                float(self.families[Kind.TRIPLE].weight[:, self.triples.index(tuple(sorted(index)))].sum())
+                if known
+                else 0.0
+            )
         table = {Kind.PAIR: self.joint, Kind.EITHER: self.either}.get(hypothesis.kind)
         return 0.0 if table is None else 2.0 * float(table[index[0], index[1]])
 
@@ -258,14 +275,20 @@ class Belief:
                 continue
             folded = 2.0 * np.triu(table, 1) + np.diag(np.diag(table))
             flat = folded.ravel()
-            some = min(len(flat), limit + 1)
-            edge = np.partition(flat, len(flat) - some)[len(flat) - some]
-            for at in np.flatnonzero(flat >= max(edge, 1e-300))[: 50 * some]:
+            some = min(len(flat), limit)
+            edge = max(float(np.partition(flat, len(flat) - some)[len(flat) - some]), 1e-300)
+            best = np.flatnonzero(flat > edge)
+            for at in (*best, *np.flatnonzero(flat == edge)[:some]):
                 i, j = divmod(int(at), len(names))
                 if kind is Kind.PAIR and i == j:
                     found.append((Hypothesis(Kind.SINGLE, (names[i],)), float(flat[at])))
                 elif i < j:
                     found.append((Hypothesis(kind, (names[i], names[j])), float(flat[at])))
+        if self.triples:
+            masses = self.families[Kind.TRIPLE].weight.sum(axis=0)
+            for at in np.argsort(-masses, kind="stable")[:limit]:
+                members = tuple(names[i] for i in self.triples[at])
+                found.append((Hypothesis(Kind.TRIPLE, members), float(masses[at])))
         order = list(Kind)
         found.sort(key=lambda f: (-f[1], order.index(f[0].kind), f[0].units))
         return found[:limit]
@@ -275,19 +298,29 @@ class Belief:
         part = np.diag(self.joint) + 2.0 * (self.joint.sum(axis=1) - np.diag(self.joint))
         if self.either is not None:
             part = part + 2.0 * self.either.sum(axis=1)
+        if self.triples:
+            masses = np.repeat(self.families[Kind.TRIPLE].weight.sum(axis=0), 3)
+            part = part + np.bincount(np.array(self.triples).ravel(), masses, len(part))
         return dict(zip(self.question.units.names, (float(p) for p in np.minimum(part, 1.0)), strict=True))
 
     def alike(self, hypothesis: Hypothesis) -> tuple[Hypothesis, ...]:
-        """The hypotheses that no set that can be tried tells from this one, itself first.
+        """The hypotheses that no set that can be tried tells from this one, the plainest first.
 
         A unit by itself, and the same unit together with one that it needs, are one hypothesis.
         """
+        if hypothesis.kind is Kind.PAIR:
+            first, second = hypothesis.units
+            for unit, other in ((first, second), (second, first)):
+                if other in self._needed(unit):
+                    return self.alike(Hypothesis(Kind.SINGLE, (unit,)))
         if hypothesis.kind is not Kind.SINGLE:
             return (hypothesis,)
         (unit,) = hypothesis.units
-        wanted = sorted(self.question.units.needs.get(unit, frozenset()))
-        pairs = (Hypothesis(Kind.PAIR, tuple(sorted((unit, other)))) for other in wanted)
+        pairs = (Hypothesis(Kind.PAIR, tuple(sorted((unit, other)))) for other in sorted(self._needed(unit)))
         return (hypothesis, *pairs)
+
+    def _needed(self, unit: str) -> frozenset[str]:
+        return self.question.units.needs.get(unit, frozenset())
 
 
 def _either(both: Floats) -> Floats:

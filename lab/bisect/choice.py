@@ -19,15 +19,18 @@ from lab.bisect.hazard import Floats
 from lab.bisect.hypotheses import Kind
 from lab.bisect.units import Units
 
-SOAKS = (0.15, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+SOAKS = tuple(float(f) for f in np.round(np.geomspace(0.15, 6.0, 22), 3))
 """Lengths of a soak that are tried, in usual soaks."""
 MOST_PENDING = 3
 """Runs elsewhere whose outcomes are weighed: those with the most time left."""
+_LEADER = 0.5
+"""With a leader of this probability two kinds of runs compete, a short one that should crash and a long
+silence; then the soak is sought from three sides."""
 _GAIN = 1e-9
 
 
 class Choice(NamedTuple):
-    """A set to switch on, its soak, what it is expected to tell, and how long the trial is expected to take."""
+    """A set to switch on, its soak, what it is expected to tell, and how long the trial should take."""
 
     on: frozenset[str]
     seconds: float
@@ -46,18 +49,34 @@ def choose(belief: Belief, pending: Sequence[Pending] = (), *, longest: float | 
     if longest is not None:
         grid = [s for s in grid if s <= longest] or [longest]
     booting = _Booting(belief)
-    at = _first_soak(belief, grid)
-    best = _best_set(belief, grid[at], kept, booting, _starts(belief))
+    starts = _starts(belief)
+    best = _climb_soaks(belief, grid, _first_soak(belief, grid), kept, booting, starts)
+    if belief.ranked(1)[0][1] >= _LEADER:
+        for at in (min(1, len(grid) - 1), (2 * len(grid)) // 3):
+            best = max(best, _climb_soaks(belief, grid, at, kept, booting, starts), key=lambda f: f.score)
+    return Choice(question.units.named(best.on > 0), best.seconds, best.bits, best.length)
+
+
+def _climb_soaks(
+    belief: Belief,
+    grid: list[float],
+    at: int,
+    pending: tuple[Pending, ...],
+    booting: _Booting,
+    starts: Sequence[Floats],
+) -> _Found:
+    """The best trial in reach of one soak: along the grid while that helps."""
+    best = _best_set(belief, grid[at], pending, booting, starts)
     for step in (1, -1):
         here = at
         while 0 <= here + step < len(grid):
-            found = _best_set(belief, grid[here + step], kept, booting, [best.on])
+            found = _best_set(belief, grid[here + step], pending, booting, [best.on])
             if found.score <= best.score:
                 break
             best, here = found, here + step
         if here != at:
             break
-    return Choice(question.units.named(best.on > 0), best.seconds, best.bits, best.length)
+    return best
 
 
 def rate_of(belief: Belief, on: frozenset[str], seconds: float, pending: Sequence[Pending] = ()) -> float:
@@ -97,16 +116,13 @@ def _climb(forms: Forms, belief: Belief, seconds: float, booting: _Booting, star
     score, bits = forms.score(sums, setup)
     best = float(score) * booting.chance(on)
     for _ in range(4 * len(units)):
-        sign = 1.0 - 2.0 * on
-        moved = sums[:, None] + sign * (forms.diagonals + 2.0 * (rows - on * forms.diagonals))
+        moved = forms.switched(on, sums, rows)
         sets: Floats | None = None
         if not units.free:
             sets = _closed_moves(units, on)
             wide = np.flatnonzero(np.abs(sets - on).sum(axis=1) > 1)
             if len(wide):
-                moved[:, wide] = forms.constants[:, None] + np.einsum(
-                    "mi,qij,mj->qm", sets[wide], forms.stack, sets[wide], optimize=True
-                )
+                moved[:, wide] = forms.sums_of(sets[wide])
         scores, _ = forms.score(moved, setup)
         scores = scores * booting.chances(on, sets)
         pick = int(np.argmax(scores))
@@ -114,15 +130,17 @@ def _climb(forms: Forms, belief: Belief, seconds: float, booting: _Booting, star
             break
         best = float(scores[pick])
         if sets is None:
-            rows = rows + sign[pick] * forms.stack[:, :, pick]
+            change = 1.0 - 2.0 * on[pick]
+            rows = rows + change * forms.stack[:, :, pick]
             on = on.copy()
-            on[pick] += sign[pick]
-            sums = moved[:, pick]
+            on[pick] += change
         else:
             on = sets[pick]
-            rows, sums = forms.stack @ on, moved[:, pick]
+            rows = forms.stack @ on
+        sums = moved[:, pick]
     _, bits = forms.score(sums, setup)
-    return _Found(best, float(bits), seconds, float(setup + sums[forms.rows + 1]), on)
+    told = float(bits) if booting.chance(on) > 0 else 0.0
+    return _Found(best, told, seconds, float(setup + sums[forms.rows + 1]), on)
 
 
 def _closed_moves(units: Units, on: Floats) -> Floats:

@@ -6,13 +6,14 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lab.bisect import hazard
 from lab.bisect.belief import Belief, Family
 from lab.bisect.hazard import Floats
 from lab.bisect.hypotheses import Kind
 
-_LIGHT = 1e-3
+_LIGHT = 1e-2
 """Layers of the lottery that together weigh less than this do not take part in choosing."""
 
 
@@ -74,6 +75,8 @@ class Forms:
         self.masses = np.zeros(self.rows)
         self.constants = np.zeros(self.rows + 2)
         self.stack = np.zeros((self.rows + 2, n, n))
+        self.triples = np.array(belief.triples, dtype=np.intp).reshape(-1, 3)
+        self.third = np.zeros((self.rows + 2, len(self.triples)))
         for kind, family in belief.families.items():
             now = predict(family, seconds)
             known_on, known_off = entropy(now.crash_on), entropy(now.crash_off)
@@ -90,6 +93,9 @@ class Forms:
             if kind is Kind.SYSTEM:  # on with every set
                 self.constants += [float(v.sum()) for v in values]
                 continue
+            if kind is Kind.TRIPLE:
+                self.third += values
+                continue
             for row, matrix in enumerate(values):
                 if kind is Kind.EITHER:
                     self.stack[row] -= matrix
@@ -98,8 +104,8 @@ class Forms:
                     self.stack[row] += matrix
         self.diagonals = np.ascontiguousarray(np.diagonal(self.stack, axis1=1, axis2=2))
 
-    @staticmethod
     def _joint(
+        self,
         kind: Kind,
         family: Family,
         weight: Floats,
@@ -112,8 +118,11 @@ class Forms:
         chances = []
         for run in pending:
             seen = predict(family, run.seconds)
+            active: NDArray[np.bool_]
             if kind is Kind.SYSTEM:
-                active = np.ones(1, dtype=bool)
+                active = np.ones((1,), dtype=bool)
+            elif kind is Kind.TRIPLE:
+                active = np.asarray((run.on > 0)[self.triples].all(axis=1))
             else:
                 on = run.on > 0
                 active = np.logical_or.outer(on, on) if kind is Kind.EITHER else np.logical_and.outer(on, on)
@@ -128,7 +137,29 @@ class Forms:
 
     def sums(self, on: Floats) -> Floats:
         """(rows + 2,) the sums for one set, given as (n,) zeros and ones."""
-        return np.asarray(self.constants + np.einsum("i,qij,j->q", on, self.stack, on, optimize=True))
+        return self.sums_of(on[None, :])[:, 0]
+
+    def sums_of(self, sets: Floats) -> Floats:
+        """(rows + 2, m) the sums for m sets, given as (m, n) zeros and ones."""
+        found = self.constants[:, None] + np.einsum("qmj,mj->qm", sets @ self.stack, sets)
+        if len(self.triples):
+            found += self.third @ sets[:, self.triples].min(axis=2).T
+        return np.asarray(found)
+
+    def switched(self, on: Floats, sums: Floats, product: Floats) -> Floats:
+        """(rows + 2, n) the sums after switching each unit alone; `product` is stack @ on."""
+        sign = 1.0 - 2.0 * on
+        moved = sums[:, None] + sign * (self.diagonals + 2.0 * (product - on * self.diagonals))
+        if len(self.triples):
+            members = on[self.triples]  # (m, 3)
+            missing = 3.0 - members.sum(axis=1)
+            for column in range(3):
+                # on: its triple ends if all were on; off: it begins if only this one is missing
+                flips = np.where(members[:, column] > 0, missing == 0, missing == 1)
+                unit = self.triples[flips, column]
+                for row, values in enumerate(self.third[:, flips]):
+                    moved[row] += sign * np.bincount(unit, values, len(on))
+        return np.asarray(moved)
 
     def score(self, sums: Floats, setup: float) -> tuple[Floats, Floats]:
         """(bits per second, bits) of sets with these sums, (rows + 2, ...)."""
@@ -143,6 +174,6 @@ _LOG2 = np.log(2.0)
 
 
 def entropy(p: Floats) -> Floats:
-    """Bits of a yes/no answer that is yes with probability p; p outside (0, 1) by rounding counts as certain."""
+    """Bits of a yes/no answer that is yes with probability p; outside (0, 1) by rounding is certain."""
     p = np.clip(p, 1e-15, 1.0 - 1e-15)
     return np.asarray(-(p * np.log(p) + (1.0 - p) * np.log1p(-p)) / _LOG2)

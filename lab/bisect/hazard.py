@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-A_ON, B_ON = 1.0 + 1e-6, 0.3
-"""Gamma prior of λ: shape, and rate in usual soaks. The tiny excess keeps `duration` free of a limit."""
+A_ON, B_ON = 2.0, 1.0
+"""Gamma prior of λ: shape, and rate in usual soaks. A mean of 2; wide."""
 A_OFF, B_OFF = 0.4, 40.0
 """Gamma prior of μ: a mean of 1 % for a usual soak, with a long tail."""
 
 SHARES = np.array([1.0, 0.75, 0.5, 0.3])
 """Values of π: the share of boots that can crash. 1.0 is the steady rate."""
-SHARE_PRIOR = np.array([0.88, 0.04, 0.04, 0.04])
+SHARE_PRIOR = np.array([0.994, 0.002, 0.002, 0.002])
 
 
 @lru_cache(maxsize=32)

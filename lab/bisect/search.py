@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
 
-import numpy as np
-
 from lab.bisect import hazard
 from lab.bisect.belief import Belief, Observation, Question
 from lab.bisect.choice import Choice, choose, rate_of
@@ -33,6 +31,8 @@ SUSPECT_SYSTEM = 0.5
 """Probability of "none of them" that is worth a run with all units off."""
 LEADING, NEARLY = 0.6, 0.8
 """A leader of this probability gets its confirming runs early, when they tell this share of the best run."""
+NOT_WORTH = 0.1
+"""Bits for which no other host is started while a confirming run is under way."""
 SETTLING = 1.5
 """How much longer a confirming silence may be made, when that settles the answer."""
 SILENCE = 0.95
@@ -40,15 +40,21 @@ SILENCE = 0.95
 BASELINE_CRASHES = 2
 """Crashes with everything on that are always wanted first."""
 BASELINE_MORE, BASELINE_SOAKS = 5, 6.0
-"""So many are taken as long as all of them together took less than so many usual soaks."""
+"""So many are taken as long as all runs together took less than so many usual soaks, set-up included."""
 HOPELESS_SOAKS = 30.0
-"""Usual soaks with everything on and without a crash after which it is called not reproducible."""
+"""So long with everything on and without a crash, and it is called not reproducible. Set-up included."""
 RARE_SOAKS = 12.0
-"""Usual soaks of baseline after which one crash must do."""
+"""After so many usual soaks of baseline, set-up included, one crash must do."""
 STEADY_ENOUGH = 0.8
 """Probability of a steady rate from which on confirming silences need not span several boots."""
 LONGEST = 9.0
 """Longest soak, in usual soaks."""
+
+
+UNRELATED = 2
+"""Crashes without the leading hypothesis' units from which on "either of two" is considered."""
+ABSURD, LEADERS = 0.02, 6
+"""How improbable silences must be for triples to be considered, and among how many leading hypotheses."""
 
 
 class Purpose(StrEnum):
@@ -141,15 +147,16 @@ class _State:
         if any(o.crashed for o in self.seen) and soaks >= RARE_SOAKS and crashes:
             return None
         if not any(o.crashed for o in self.seen) and soaks >= HOPELESS_SOAKS:
-            said = f"{len(runs)} runs with everything on, {_time(soaks * self.question.soak)} under load, no crash"
+            load = math.fsum(o.seconds for o in runs)
+            said = f"{len(runs)} runs with everything on, {_time(load)} under load, no crash"
             return Answer(VerdictKind.NOT_REPRODUCIBLE, (), 0.0, (said,))
         wanted = max(1, BASELINE_MORE - crashes)
         if len(under_way) >= wanted:
             return None if crashes >= BASELINE_CRASHES else Wait("the runs with everything on come first")
         seconds = self.question.soak
-        if self._too_dear(seconds):
-            return self._undecided(f"about {_time(seconds)} more with everything on")
-        return Try(self.everything, seconds, Purpose.BASELINE, "everything on: how soon does it crash?")
+        return self._affordable(
+            Try(self.everything, seconds, Purpose.BASELINE, "everything on: how soon does it crash?")
+        )
 
     # ---- is it decided?
 
@@ -159,21 +166,27 @@ class _State:
             return None
         if top == SYSTEM:
             without = [o for o in self.seen if not o.on and o.crashed]
-            if not without:
+            bare = frozenset() in self.question.refused
+            if not without and not bare:
                 return None
-            return Answer(
-                VerdictKind.SYSTEM, (), probability,
-                ("the crash also came with every unit off",), tuple(o.trial for o in without),
-            )  # fmt: skip
+            because = (
+                "the crash came whichever units were off; with all of them off the host does not boot"
+                if bare
+                else "the crash also came with every unit off"
+            )
+            return Answer(VerdictKind.SYSTEM, (), probability, (because,), tuple(o.trial for o in without))
         if self.belief.system > CLEAR_OF_SYSTEM:
             return None
-        runs = [self._confirming(step) for step in self._steps(top)]
+        possible = [step for step in self._steps(top) if step[1] not in self.question.refused]
+        runs = [self._confirming(step) for step in possible]
         if any(found is None for found in runs):
             return None
         trials = tuple(sorted({t for found in runs for t in found or ()}))
-        return self._named(top, probability, trials)
+        return self._named(top, probability, trials, unconfirmed=len(possible) < len(self._steps(top)))
 
-    def _named(self, top: Hypothesis, probability: float, trials: tuple[int, ...]) -> Answer:
+    def _named(
+        self, top: Hypothesis, probability: float, trials: tuple[int, ...], *, unconfirmed: bool
+    ) -> Answer:
         kinds = {
             Kind.SINGLE: VerdictKind.DRIVER,
             Kind.PAIR: VerdictKind.PAIR,
@@ -185,6 +198,8 @@ class _State:
         if alike:
             others = ", ".join(u for h in alike for u in h.units if u not in top.units)
             because = (f"it cannot be told from {top.units[0]} together with {others}, which it needs",)
+        if unconfirmed:
+            because += ("one of the confirming runs could not be made: that set of drivers does not boot",)
         return Answer(kinds[top.kind], top.units, probability, because, trials)
 
     # ---- the system, cleared or convicted by a run with everything off
@@ -260,7 +275,8 @@ class _State:
         confirming = self._as_good(best, pending, leading, probability)
         if confirming is not None:
             return self._affordable(confirming)
-        if best.bits <= 1e-9:
+        confirming_now = any(r.purpose in (Purpose.ONLY, Purpose.WITHOUT) for r in self.running)
+        if best.bits <= (NOT_WORTH if confirming_now else 1e-9):
             if self.running:
                 return Wait("the running trials tell all that can be told now")
             return self._undecided("no set of units that can be tried tells anything more")
@@ -282,7 +298,7 @@ class _State:
         if leading == SYSTEM or probability < LEADING:
             return None
         for step in self._steps(leading):
-            purpose, on = step
+            _, on = step
             if self._confirming(step) is not None or on in self.question.refused:
                 continue
             if any(r.on == on for r in self.running):
@@ -329,13 +345,18 @@ class _State:
 
     def _hazard(self, top: Hypothesis, layer: int = 0) -> tuple[float, float]:
         belief, units = self.belief, self.question.units
-        if top.kind is Kind.SYSTEM:
-            side = belief.families[Kind.SYSTEM].on
-            return float(side.shape[0]), float(side.rate[layer, 0])
+        if top.kind in (Kind.SYSTEM, Kind.TRIPLE):
+            side = belief.families[top.kind].on
+            at = belief.triples.index(self._numbers(top)) if top.kind is Kind.TRIPLE else 0
+            return float(side.shape[at]), float(side.rate[layer, at])
         kind = Kind.EITHER if top.kind is Kind.EITHER else Kind.PAIR
         side = belief.families[kind].on
         i, j = units.index[top.units[0]], units.index[top.units[-1]]
         return float(side.shape[i, j]), float(side.rate[layer, i, j])
+
+    def _numbers(self, top: Hypothesis) -> tuple[int, int, int]:
+        first, second, third = (self.question.units.index[u] for u in top.units)
+        return first, second, third
 
     def _layers(self) -> list[tuple[float, float, int]]:
         """(probability, share of bad boots, layer) of the ways in which crashes are decided."""
@@ -370,7 +391,11 @@ class _State:
         stood = [o.seconds for o in self.seen if o.on == on and not o.crashed]
         missing = self._seconds_until(top, confidence, math.fsum(stood))
         by_boots = math.prod(self._survives(top, s) for s in stood)
-        return missing if missing > 1.0 or by_boots <= 1.5 * (1.0 - confidence) else self._one_boot(top)
+        return (
+            missing
+            if missing > 0.02 * self.question.soak or by_boots <= 1.5 * (1.0 - confidence)
+            else self._one_boot(top)
+        )
 
     def _one_boot(self, top: Hypothesis) -> float:
         return min(1.5 / self._rate(top), self.question.soak)
@@ -402,15 +427,45 @@ class _State:
 
 
 def believe(question: Question, observations: Iterable[Observation]) -> Belief:
-    """The belief after these observations. It widens when the plain hypotheses do not explain them."""
+    """The belief after these observations. It widens when the plain hypotheses do not explain them.
+
+    Crashes without the leading hypothesis' units: perhaps either of two is enough. Silences with them:
+    perhaps a third is needed.
+    """
     belief = Belief(question, tuple(observations))
-    return Belief(question, belief.observations, wide=True) if surprised(belief) else belief
-
-
-def surprised(belief: Belief) -> bool:
-    """The leading hypothesis must call two crashes or more unrelated."""
     top, _ = belief.ranked(1)[0]
-    return sum(o.crashed and not top.active(o.on) for o in belief.observations) >= 2
+    wide = sum(o.crashed and not top.active(o.on) for o in belief.observations) >= UNRELATED
+    triples = _triples(belief) if _too_silent(belief, top) else ()
+    return Belief(question, belief.observations, wide, triples) if wide or triples else belief
+
+
+def _too_silent(belief: Belief, top: Hypothesis) -> bool:
+    """With everything on it crashes at a rate at which the silences with the leader's units on are absurd."""
+    everything = frozenset(belief.question.units.names)
+    base = [o for o in belief.observations if o.on == everything]
+    crashes, seconds = sum(o.crashed for o in base), math.fsum(o.seconds for o in base)
+    active = [o for o in belief.observations if o.on != everything and top.active(o.on)]
+    if not crashes or top.kind not in (Kind.SINGLE, Kind.PAIR):
+        return False
+    # k crashes in e seconds here, K in E there: under one rate k is binomial
+    k, n = sum(o.crashed for o in active), sum(o.crashed for o in active) + crashes
+    share = math.fsum(o.seconds for o in active) / max(math.fsum(o.seconds for o in active) + seconds, 1e-9)
+    tail = math.fsum(math.comb(n, i) * share**i * (1.0 - share) ** (n - i) for i in range(k + 1))
+    return tail < ABSURD
+
+
+def _triples(belief: Belief) -> tuple[tuple[int, int, int], ...]:
+    """The leading pairs and singles, each with every third unit; none of which needs another."""
+    units = belief.question.units
+    leaders = [h for h, _ in belief.ranked(LEADERS) if h.kind in (Kind.SINGLE, Kind.PAIR)]
+    involved = sorted({units.index[u] for h in leaders for u in h.units})[:LEADERS]
+    found = set()
+    for i, j in combinations(involved, 2):
+        for k in range(len(units)):
+            members = sorted({i, j, k})
+            if len(members) == 3 and not any(units.reach[a, b] for a in members for b in members if a != b):
+                found.add((members[0], members[1], members[2]))
+    return tuple(sorted(found))
 
 
 def _so_far(running: Iterable[Running]) -> list[Observation]:
@@ -419,6 +474,3 @@ def _so_far(running: Iterable[Running]) -> list[Observation]:
 
 def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-__all__ = ["Answer", "Purpose", "Running", "Try", "Wait", "believe", "combinations", "next_trial", "np"]
