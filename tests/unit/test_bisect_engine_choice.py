@@ -172,3 +172,14 @@ def test_dear_restarts_make_longer_soaks() -> None:
     cheap = choose(Belief(Question(units, setup=5.0), seen))
     dear = choose(Belief(Question(units, setup=3600.0), seen))
     assert dear.seconds > cheap.seconds
+
+
+def test_a_pending_run_that_is_certain_tells_nothing_more() -> None:
+    belief = Belief(Question(Units.plain("abcdef"))).observe(frozenset("abcdef"), 100.0, True)
+    mark = belief.question.units.marks("abc").astype(float)
+    over = Forms(belief, 600.0, (Pending(mark, 1e-9),))
+    alone = Forms(belief, 600.0, ())
+    on = belief.question.units.marks("bcd").astype(float)
+    assert float(over.score(over.sums(on), 240.0)[1]) == pytest.approx(
+        float(alone.score(alone.sums(on), 240.0)[1]), rel=1e-6
+    )
