@@ -1,25 +1,47 @@
-"""Which of several drivers is it? Evidence and trials to a belief, and from it the next set to try.
+"""Which driver is it, or which of them together? From evidence and trials to the next trial, or the answer.
 
-Everything here is a pure function of its arguments. `greedy` is the engine used until a better one
-stands behind the same port.
+units       what can be switched, and what needs what
+hypotheses  what can be to blame
+evidence    dumps: what is believed before the first trial
+hazard      how crashes come over time: rates, and boots that decide
+belief      what is believed after some trials
+forms       sums over all pairs at once, for sets and running trials
+choice      the set and the soak that tell most in the time they take
+search      all of it together: the next trial, or the answer
+simulate    whole searches in a world that is known
+soak        what a soak without a crash says
+
+Everything here is a pure function of its arguments: no clock, no files, no chance that is not seeded.
 """
 
+from lab.bisect.belief import Belief, Observation, Question
 from lab.bisect.evidence import prior
-from lab.bisect.greedy import information, next_set, soak_seconds
-from lab.bisect.old_belief import SYSTEM, Belief, Observation
-from lab.bisect.port import Engine
+from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
+from lab.bisect.search import Answer, Purpose, Running, Try, Wait, believe, next_trial
+from lab.bisect.simulate import Crashing, Simulated, Times, World, simulate
 from lab.bisect.soak import rate_bound
-from lab.bisect.trials import observations
+from lab.bisect.units import Units
 
 __all__ = [
     "SYSTEM",
+    "Answer",
     "Belief",
-    "Engine",
+    "Crashing",
+    "Hypothesis",
+    "Kind",
     "Observation",
-    "information",
-    "next_set",
-    "observations",
+    "Purpose",
+    "Question",
+    "Running",
+    "Simulated",
+    "Times",
+    "Try",
+    "Units",
+    "Wait",
+    "World",
+    "believe",
+    "next_trial",
     "prior",
     "rate_bound",
-    "soak_seconds",
+    "simulate",
 ]

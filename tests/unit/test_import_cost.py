@@ -1,9 +1,11 @@
-"""What importing the analyser brings in: the standard library and itself, nothing that takes long to load."""
+"""What importing brings in: nothing that takes long to load where an answer comes in less."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+
+import pytest
 
 PROGRAM = """
 import sys
@@ -16,3 +18,10 @@ print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before} - s
 def test_importing_the_analyser_imports_no_other_package() -> None:
     ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["lab"]
+
+
+@pytest.mark.parametrize("module", ["lab.cli.main", "lab.cli.triage", "lab.cli.twin"])
+def test_commands_that_do_not_search_bring_no_engine(module: str) -> None:
+    program = f"import sys, {module}; print(*{{'numpy', 'prefect', 'lab.bisect'}} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
