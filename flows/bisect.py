@@ -19,7 +19,7 @@ from flows.bench import bench_for, journal_at
 from flows.reproduce import key, put_back, rows, trial
 from lab import trials
 from lab.model import Case, ConfigurationError, Verdict
-from lab.playbook import SEARCH
+from lab.playbook import SEARCH, View
 from lab.report.markdown import render_markdown
 from lab.trials import Bench
 
@@ -68,5 +68,7 @@ def bisect(
             after_trial=after_trial,
         )
     update_progress_artifact(progress, 100.0)  # type: ignore[arg-type]
-    create_markdown_artifact(render_markdown(journal.case(case)), key=key(case), description="case report")
+    known = journal.case(case)
+    report = render_markdown(known, search=View(known))
+    create_markdown_artifact(report, key=key(case), description="case report")
     return verdict

@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.bench import bench_for, journal_at
 from lab import trials
 from lab.model import Case, Crashed, Recipe, Survived, Trial, Verdict
+from lab.playbook import View
 from lab.report.markdown import render_markdown
 from lab.trials import Bench
 
@@ -61,7 +62,9 @@ def reproduce(
             bench, prepare=prepare, run=trial, put_back=put_back, after_trial=after_trial
         )
     update_progress_artifact(progress, 100.0)  # type: ignore[arg-type]
-    create_markdown_artifact(render_markdown(journal.case(case)), key=key(case), description="case report")
+    known = journal.case(case)
+    report = render_markdown(known, search=View(known))
+    create_markdown_artifact(report, key=key(case), description="case report")
     return verdict
 
 

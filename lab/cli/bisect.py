@@ -19,6 +19,7 @@ from lab.cli.symbols import sought
 from lab.inventory import load
 from lab.journal import Journal
 from lab.model import Case, ConfigurationError, LoadPlan, VerdictKind
+from lab.playbook import View
 from lab.provision import folder_in
 from lab.report.files import write_report
 from lab.trials import open_case
@@ -132,7 +133,7 @@ def search(
                 )
         finally:
             finished = journal.case(case.id)
-            write_report(finished, report)
+            write_report(finished, report, View(finished))
     return finished, report
 
 

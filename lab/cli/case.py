@@ -13,6 +13,7 @@ from rich.table import Table
 from flows.bench import journal_at
 from lab.cli.console import out, to_json
 from lab.cli.options import DEFAULT_DATA, Data, Json
+from lab.playbook import View
 from lab.report.data import render_json
 from lab.report.files import write_report
 from lab.report.markdown import render_markdown
@@ -43,9 +44,9 @@ def show(id: Id, data: Data = DEFAULT_DATA, json: Json = False) -> None:
     if json:
         typer.echo(render_json(case))
     elif out.is_terminal:
-        out.print(Markdown(render_markdown(case)))
+        out.print(Markdown(render_markdown(case, search=View(case))))
     else:
-        typer.echo(render_markdown(case))
+        typer.echo(render_markdown(case, search=View(case)))
 
 
 @app.command()
@@ -59,5 +60,5 @@ def report(
     """Write the case as one self-contained HTML file."""
     case = journal_at(data).case(id)
     path = output or data / "reports" / f"{case.id}.html"
-    write_report(case, path)
+    write_report(case, path, View(case))
     out.print(str(path), soft_wrap=True)

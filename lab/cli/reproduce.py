@@ -15,6 +15,7 @@ from lab.cli.options import DEFAULT_DATA, DEFAULT_INVENTORY, Data, Inventories, 
 from lab.cli.symbols import sought
 from lab.inventory import load
 from lab.model import Case, ConfigurationError, LoadPlan, Signature, VerdictKind
+from lab.playbook import View
 from lab.provision import folder_in
 from lab.report.files import write_report
 from lab.smb import find_profile
@@ -103,7 +104,7 @@ def investigate(
                 flow(case=case.id, inventory=inventory, host=host, data=data, symbols=symbols)
         finally:
             finished = journal.case(case.id)
-            write_report(finished, report)
+            write_report(finished, report, View(finished))
     return finished, report
 
 

@@ -77,8 +77,8 @@ class Posterior:
 
 
 def posterior(case: Case, search: Search | None) -> Posterior | None:
-    """The picture, or None when nothing was searched, or nobody ever stood out."""
-    if search is None or not search.services or not case.trials or not search.observations:
+    """The picture, or None when nothing was searched, the crash never came, or nobody ever stood out."""
+    if search is None or not search.services or not any(o.crashed for o in search.observations):
         return None
     from lab.bisect.search import believe
 
