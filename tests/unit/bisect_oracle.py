@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, product
+from itertools import combinations, permutations, product
 
 from lab.bisect import hazard
-from lab.bisect.belief import EITHER_PRIOR, FLOOR, Observation, Question
+from lab.bisect.belief import EITHER_PRIOR, FLOOR, TRIPLE_PRIOR, Belief, Observation, Question
 from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
 from lab.bisect.units import Units
 
 On = frozenset[str]
+Triple = tuple[int, int, int]
 
 
 def closed_sets(units: Units) -> Iterator[On]:
@@ -27,7 +28,7 @@ def closed_sets(units: Units) -> Iterator[On]:
             yield on
 
 
-def priors(question: Question, wide: bool) -> dict[Hypothesis, float]:
+def priors(question: Question, wide: bool, triples: Sequence[Triple] = ()) -> dict[Hypothesis, float]:
     """Each hypothesis with what it starts with. A pair of a unit and one that it needs is that unit."""
     units = question.units
     share = _shares(question)
@@ -50,6 +51,9 @@ def priors(question: Question, wide: bool) -> dict[Hypothesis, float]:
         all_free = sum(share[a] + share[b] for a, b in free)
         for a, b in free:
             found[Hypothesis(Kind.EITHER, (a, b))] = EITHER_PRIOR * (share[a] + share[b]) / all_free
+    for three in triples:
+        members = tuple(units.names[i] for i in three)
+        found[Hypothesis(Kind.TRIPLE, members)] = TRIPLE_PRIOR / len(triples)
     return found
 
 
@@ -63,16 +67,17 @@ def _shares(question: Question) -> dict[str, float]:
 
 
 class Oracle:
-    """What is to be believed after these observations, and what one more run would tell."""
+    """What is to be believed after the observations of a belief, and what one more run would tell."""
 
-    def __init__(self, question: Question, seen: Sequence[Observation], wide: bool = False) -> None:
+    def __init__(self, belief: Belief) -> None:
+        question, seen = belief.question, belief.observations
         self.question, self.seen = question, seen
         self.everything = frozenset(question.units.names)
         raw: dict[Hypothesis, list[float]] = {}
         self.gamma: dict[Hypothesis, list[tuple[float, float]]] = {}
         self.gamma_off: dict[Hypothesis, tuple[float, float]] = {}
         rates = [self._usual_rate(float(share)) for share in hazard.SHARES]
-        for h, prior in priors(question, wide).items():
+        for h, prior in priors(question, belief.wide, belief.triples).items():
             on = [o for o in seen if h.active(o.on)]
             off = [o for o in seen if not h.active(o.on)]
             a_off = hazard.A_OFF + sum(o.crashed for o in off)
@@ -176,3 +181,15 @@ def some_runs(odds: random.Random, units: Units, most: int = 8) -> tuple[Observa
         crashed = odds.random() < 0.4
         runs.append(Observation(odds.choice(sets), odds.uniform(5, 900), crashed, 3 + i))
     return tuple(runs)
+
+
+def some_triples(odds: random.Random, units: Units, most: int = 4) -> tuple[Triple, ...]:
+    """Some triples of units none of which needs another."""
+    found = [
+        (i, j, k)
+        for i, j, k in combinations(range(len(units)), 3)
+        if all(
+            units.names[b] not in units.needs.get(units.names[a], ()) for a, b in permutations((i, j, k), 2)
+        )
+    ]
+    return tuple(sorted(odds.sample(found, min(most, len(found)))))
