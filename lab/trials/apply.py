@@ -26,7 +26,10 @@ class DidNotBoot(TimedOut):
 
 
 def apply(bench: Bench, case: Case, recipe: Recipe) -> frozenset[str]:
-    """Make the host run the recipe's drivers and verifier; restart only if something differs.
+    """Make the host run the recipe's drivers and verifier, in a boot that was not under load yet.
+
+    Restarts only where something differs or this boot was loaded: where it is decided at boot whether a
+    host crashes, a second load in the same boot would say nothing new, and be counted as if it did.
 
     Returns the third-party services that run afterwards. Raises NotApplied, naming the services that
     are not as planned, when the read-back after the restart differs from the plan.
@@ -49,9 +52,11 @@ def apply(bench: Bench, case: Case, recipe: Recipe) -> frozenset[str]:
             else f"verifier 0x{flags:X} for {len(recipe.verifier.drivers)} drivers",
         )
         guest.set_verifier(recipe.verifier)
-    if problem(bench, case, recipe, _running(now)) is None:
+    used = boot.identity == bench.loaded
+    if not used and problem(bench, case, recipe, _running(now)) is None:
         return _running(now)
-    bench.tell(EntryKind.ACTION, "restarting")
+    same = used and not changes and verifier.pending == recipe.verifier
+    bench.tell(EntryKind.ACTION, "restarting: this boot was under load" if same else "restarting")
     guest.restart(f"bugcheck-lab: case {bench.case}")
     try:
         guest.wait_for_new_boot(boot)

@@ -43,6 +43,7 @@ class Bench:
     halt: Halt = field(default_factory=Halt)  # to end what is done here from another thread
     found: tuple[Driver, ...] = ()  # this host's drivers as found, once it was examined
     build: int = 0  # its Windows', likewise
+    loaded: str = ""  # identity of the last boot that was under load
 
     def tell(self, kind: EntryKind, text: str) -> None:
         """One line into the journal of the case."""

@@ -29,9 +29,12 @@ def end_those_left_behind(bench: Bench) -> None:
     To be called before anything is changed on the host: what it says now is what became of the trial. The
     same boot as under its load: it stood until the last heartbeat. Another one, and a bugcheck in its log
     since: that is captured, and counts as a crash at the last heartbeat. Else the trial says nothing.
+    The bench knows afterwards which boot they had loaded.
     """
     for running in bench.journal.running_trials():
         if running.host == bench.host.name:
+            if running.heartbeat is not None:
+                bench.loaded = running.heartbeat.boot
             _end(replace(bench, case=running.case_id, trial=running.number), running)
 
 

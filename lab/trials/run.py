@@ -109,6 +109,7 @@ def _load_and_watch(bench: Bench, case: Case, recipe: Recipe, at: _Progress) -> 
         stale = header_of(source, DUMP)
     plan = within_caps(bench.host, recipe.load)
     at.pulse = Pulse(bench, at.number, Heartbeat(0.0, boot.identity, position, at.enabled, stale))
+    bench.loaded = boot.identity
     bench.tell(
         EntryKind.ACTION, f"read load '{plan.profile}', {plan.seconds:g} s, {plan.connections} connections"
     )

@@ -140,6 +140,7 @@ class FakeBench:
     found: tuple[Driver, ...] = ()
     build: int = 0
     trial: int | None = None
+    loaded: str = ""
 
     @property
     def host(self) -> Any:

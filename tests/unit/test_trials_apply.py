@@ -103,21 +103,29 @@ class FakeBench:
     host: Host = field(default_factory=Host)
     case: str = "c"
     found: tuple[Driver, ...] = ()
+    loaded: str = ""
 
     def tell(self, kind: object, text: str) -> None:
         pass
 
 
-def run(guest: Guest, disabled: set[str], flags: int = 0) -> frozenset[str]:
+def run(guest: Guest, disabled: set[str], flags: int = 0, loaded: str = "") -> frozenset[str]:
     images = tuple(d.image for d in FOUND) if flags else ()
     recipe = Recipe(frozenset(disabled), VerifierPlan(flags, images), LoadPlan())
     case = Case("c", "t", "", Signature(0x20, 0, "", ()), LoadPlan(), FOUND)
-    return apply(cast(Bench, FakeBench(guest)), case, recipe)
+    return apply(cast(Bench, FakeBench(guest, loaded=loaded)), case, recipe)
 
 
 def test_nothing_to_change_needs_no_restart() -> None:
     guest = Guest()
     assert run(guest, set()) == {"alpha", "beta", "tool"} and guest.boots == 0
+
+
+def test_no_boot_is_loaded_twice() -> None:
+    guest = Guest()
+    assert run(guest, {"beta"}, loaded="0") == {"alpha", "tool"} and guest.boots == 1
+    assert run(guest, {"beta"}, loaded="0") == {"alpha", "tool"} and guest.boots == 1, "it crashed since"
+    assert run(guest, {"beta"}, loaded="1") == {"alpha", "tool"} and guest.boots == 2
 
 
 def test_a_set_that_took_is_what_runs_after_one_restart() -> None:

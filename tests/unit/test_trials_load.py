@@ -68,6 +68,7 @@ class FakeBench:
     case: str = "c"
     halt: Halt = field(default_factory=Halt)
     beats: list[Heartbeat] = field(default_factory=list)
+    loaded: str = ""
 
     @property
     def host(self) -> Host:
@@ -168,6 +169,7 @@ def test_a_heartbeat_is_written_before_the_load_and_knows_the_host(monkeypatch: 
     bench = FakeBench(STOOD)
     outcome(bench, monkeypatch)
     assert bench.beats == [Heartbeat(0.0, "7", 5, frozenset({"a"}), None)]
+    assert bench.loaded == "7", "the next trial starts in another boot"
     assert isinstance(bench.asked["on_progress"], Pulse)
 
 

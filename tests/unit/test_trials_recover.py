@@ -77,7 +77,9 @@ def became(
         computer.bugchecks += bugchecks
         another = journal.new_case("of now", Signature(0x1, 0, "", ()), LoadPlan()).id
         kind = Off if bench else FakeBench
-        end_those_left_behind(cast(Bench, kind(computer, journal, another, **bench)))
+        now = kind(computer, journal, another, **bench)
+        end_those_left_behind(cast(Bench, now))
+        assert now.loaded == ("" if stood is None else "srv1/1"), "this boot was under load"
         still = [r.number for r in journal.running_trials() if r.case_id == case]
         assert still == [elsewhere], "another host's is not touched"
         (trial,) = journal.case(case).trials
