@@ -1,13 +1,52 @@
-"""The numbers that docs/explanation/how-sure.md prints are those that come out."""
+"""The numbers that docs/explanation/how-sure.md prints are those that come out, or those that are set."""
 
 from __future__ import annotations
 
 import doctest
 from pathlib import Path
 
+import pytest
+
+from lab.bisect import belief, choice, evidence, hazard, search
+
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "how-sure.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
-def test_the_example_of_the_page_is_true() -> None:
+def test_the_examples_of_the_page_are_true() -> None:
     result = doctest.testfile(str(PAGE), module_relative=False)
-    assert result.attempted >= 8 and result.failed == 0
+    assert result.attempted >= 18 and result.failed == 0
+
+
+SAYS = {
+    "system": f'"System" starts with {belief.SYSTEM_PRIOR:.0%}',
+    "pairs": f"all pairs together with {belief.PAIR_PRIOR:.0%}",
+    "the 3 and 15": f"So are the {belief.SYSTEM_PRIOR:.0%} and the {belief.PAIR_PRIOR:.0%}",
+    "cap": f"moves at most {evidence.CAP:.0%}",
+    "floor": f"{belief.FLOOR:.0%} of the singles' share is spread evenly",
+    "unrelated": f"about {hazard.A_OFF / hazard.B_OFF:.0%} for a soak of usual length",
+    "shares": "bad boots (75, 50 and 30%)" if list(hazard.SHARES[1:]) == [0.75, 0.5, 0.3] else "changed",
+    "certain": f"named at {search.CERTAIN:.0%}",
+    "clear": f"is below {100 * search.CLEAR_OF_SYSTEM:.2f}%",
+    "silence": f"with a probability of {search.SILENCE:.0%}",
+    "hopeless": {30.0: "never came in thirty usual soaks"}[search.HOPELESS_SOAKS],
+    "unexplained": {2: 'From the second one on, "each of two"'}[search.UNRELATED],
+    "pending": {3: "of the three with the most time left"}[choice.MOST_PENDING],
+}
+
+
+@pytest.mark.parametrize("what", sorted(SAYS))
+def test_the_page_says_what_is_set(what: str) -> None:
+    words = " ".join(PAGE.read_text(encoding="utf-8").split()).replace(" %", "%")
+    assert SAYS[what] in words
+
+
+def test_the_weights_of_evidence() -> None:
+    words = PAGE.read_text(encoding="utf-8")
+    for weight in evidence.WEIGHTS.values():
+        assert f"{weight:.0f} : {evidence.KNOW_NOTHING:.0f}" in words
+
+
+def test_the_table_that_it_links_to_is_there() -> None:
+    assert "](../../README.md#what-finding-the-culprit-costs)" in PAGE.read_text(encoding="utf-8")
+    assert "\n## What finding the culprit costs\n" in README.read_text(encoding="utf-8")
