@@ -129,12 +129,21 @@ class Family(NamedTuple):
 
 @dataclass(frozen=True)
 class Belief:
-    """Immutable. `wide` adds "either of two" to the hypotheses; `triples` adds those, as rising unit numbers."""
+    """Immutable. `wide` adds "either of two" to the hypotheses, `triples` these (unit numbers, rising).
+
+    `by_boot` weighs beside the steady rate that only a share of the boots can crash; that is for asking
+    whether it is so (`steadiness`). Where it is, a search goes on with a `window`: of each run only so many
+    seconds count, whatever came later, because a boot that has stood them will stand. `steady` is what
+    that question was answered, for those who read a belief.
+    """
 
     question: Question
     observations: tuple[Observation, ...] = ()
     wide: bool = False
     triples: tuple[tuple[int, int, int], ...] = ()
+    by_boot: bool = False
+    window: float = float("inf")
+    steady: float = 1.0
 
     def observe(self, on: frozenset[str], seconds: float, crashed: bool, trial: int = 0) -> Belief:
         """The belief after one more run. Names in `on` that are no units do not matter."""
@@ -152,18 +161,23 @@ class Belief:
 
     @cached_property
     def crashed(self) -> Floats:
-        return np.array([o.crashed for o in self.observations], dtype=float)
+        return np.array([o.crashed and o.seconds <= self.window for o in self.observations], dtype=float)
 
     @cached_property
     def seconds(self) -> Floats:
         if any(not 0 <= o.seconds < float("inf") for o in self.observations):
             raise ValueError("seconds of an observation must be finite and not negative")
-        return np.array([o.seconds for o in self.observations], dtype=float)
+        return np.array([min(o.seconds, self.window) for o in self.observations], dtype=float)
 
     @cached_property
     def credits(self) -> Floats:
         """(G, t) seconds that each run counts if its culprit was on, by share of bad boots."""
-        return np.array([self._credit(float(share)) for share in hazard.SHARES])
+        return np.array([self._credit(float(share)) for share in self.shares])
+
+    @property
+    def shares(self) -> Floats:
+        """(G,) the shares of bad boots that are weighed."""
+        return hazard.SHARES if self.by_boot else hazard.SHARES[:1]
 
     def _credit(self, share: float) -> Floats:
         if share >= 1.0 or not len(self.seconds):
@@ -190,7 +204,7 @@ class Belief:
         k1 = s.T @ hits
         e1 = s.T @ (self.seconds[:, None] * s)
         g1 = np.matmul(s.T, self.credits[:, :, None] * s)
-        shape = (len(hazard.SHARES), 1)
+        shape = (len(self.shares), 1)
         found = {
             Kind.SYSTEM: self._weigh(
                 np.full((1,), np.log(q.system_prior)), np.full((1,), k_all), np.full((1,), e_all),
@@ -218,7 +232,7 @@ class Belief:
         rate_on = hazard.B_ON * q.soak + g1
         rate_off = hazard.B_OFF * q.soak + np.maximum(self.seconds.sum() - e1, 0.0)
         axes = (slice(None), *([None] * k1.ndim))
-        share, prior = hazard.SHARES[axes], hazard.SHARE_PRIOR[axes]
+        share, prior = self.shares[axes], hazard.SHARE_PRIOR[: len(self.shares)][axes]
         weight = (
             log_prior
             + np.log(prior)
@@ -241,11 +255,6 @@ class Belief:
     @cached_property
     def system(self) -> float:
         return float(self.families[Kind.SYSTEM].weight.sum())
-
-    @cached_property
-    def steady(self) -> float:
-        """Probability that crashes come at a steady rate, and are not decided at boot."""
-        return sum(float(f.weight[0].sum()) for f in self.families.values())
 
     def probability(self, hypothesis: Hypothesis) -> float:
         """0 for a hypothesis that is not (yet) considered."""
@@ -321,6 +330,12 @@ class Belief:
 
     def _needed(self, unit: str) -> frozenset[str]:
         return self.question.units.needs.get(unit, frozenset())
+
+
+def steadiness(question: Question, observations: tuple[Observation, ...]) -> float:
+    """Probability that crashes come at a steady rate, and are not decided at boot."""
+    belief = Belief(question, observations, by_boot=True)
+    return sum(float(f.weight[0].sum()) for f in belief.families.values())
 
 
 def _either(both: Floats) -> Floats:

@@ -27,7 +27,7 @@ A_OFF, B_OFF = 0.4, 40.0
 
 SHARES = np.array([1.0, 0.75, 0.5, 0.3])
 """Values of π: the share of boots that can crash. 1.0 is the steady rate."""
-SHARE_PRIOR = np.array([0.994, 0.002, 0.002, 0.002])
+SHARE_PRIOR = np.array([0.94, 0.02, 0.02, 0.02])
 
 
 @lru_cache(maxsize=32)

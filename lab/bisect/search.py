@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
 
-from lab.bisect import hazard
-from lab.bisect.belief import Belief, Observation, Question
+from lab.bisect.belief import Belief, Observation, Question, steadiness
 from lab.bisect.choice import Choice, choose, rate_of
 from lab.bisect.forms import Pending
 from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
@@ -37,6 +36,9 @@ SETTLING = 1.5
 """How much longer a confirming silence may be made, when that settles the answer."""
 SILENCE = 0.95
 """How probable a crash must have been for its absence to confirm."""
+BASELINE_SOAK = 3.0
+"""Length of a run with everything on, in usual soaks. Where crashes come at a steady rate it costs nothing to
+wait for them; where they are decided at boot, the silences of the good boots show it."""
 BASELINE_CRASHES = 2
 """Crashes with everything on that are always wanted first."""
 BASELINE_MORE, BASELINE_SOAKS = 5, 6.0
@@ -45,8 +47,13 @@ HOPELESS_SOAKS = 30.0
 """So long with everything on and without a crash, and it is called not reproducible. Set-up included."""
 RARE_SOAKS = 12.0
 """After so many usual soaks of baseline, set-up included, one crash must do."""
-STEADY_ENOUGH = 0.8
-"""Probability of a steady rate from which on confirming silences need not span several boots."""
+STEADY = 0.5
+"""Below this probability of a steady rate, crashes are taken to be decided at boot."""
+WINDOW, WINDOW_LEAST, WINDOW_OUTLIER = 1.25, 0.3, 4.0
+"""Then so many times the longest time to a crash counts of each run, at least so many usual soaks; a crash
+that took so many times the median is taken for another one."""
+ENOUGH = 0.02
+"""Usual soaks of silence that are not worth a trial of their own."""
 LONGEST = 9.0
 """Longest soak, in usual soaks."""
 
@@ -153,7 +160,7 @@ class _State:
         wanted = max(1, BASELINE_MORE - crashes)
         if len(under_way) >= wanted:
             return None if crashes >= BASELINE_CRASHES else Wait("the runs with everything on come first")
-        seconds = self.question.soak
+        seconds = BASELINE_SOAK * self.question.soak
         return self._affordable(
             Try(self.everything, seconds, Purpose.BASELINE, "everything on: how soon does it crash?")
         )
@@ -270,7 +277,7 @@ class _State:
             Pending(self.question.units.marks(r.on).astype(float), max(r.planned - r.stood, 1e-3))
             for r in self.running
         ]
-        best = choose(self.belief, pending, longest=LONGEST * self.question.soak)
+        best = choose(self.belief, pending, longest=self._longest())
         leading, probability = self.belief.ranked(1)[0]
         confirming = self._as_good(best, pending, leading, probability)
         if confirming is not None:
@@ -303,9 +310,10 @@ class _State:
                 continue
             if any(r.on == on for r in self.running):
                 continue
-            known = rate_of(self.belief, on, best.seconds, pending)
+            run = self._confirming_run(step, leading)
+            known = max(rate_of(self.belief, on, s, pending) for s in (run.seconds, best.seconds))
             if best.on == on or known >= NEARLY * best.bits / best.expected_seconds:
-                return self._confirming_run(step, leading)
+                return run
         return None
 
     def _confirming_run(self, step: tuple[Purpose, frozenset[str]], top: Hypothesis) -> Try:
@@ -343,65 +351,44 @@ class _State:
         shape, rate = self._hazard(top)
         return shape / rate
 
-    def _hazard(self, top: Hypothesis, layer: int = 0) -> tuple[float, float]:
+    def _hazard(self, top: Hypothesis) -> tuple[float, float]:
         belief, units = self.belief, self.question.units
         if top.kind in (Kind.SYSTEM, Kind.TRIPLE):
             side = belief.families[top.kind].on
             at = belief.triples.index(self._numbers(top)) if top.kind is Kind.TRIPLE else 0
-            return float(side.shape[at]), float(side.rate[layer, at])
+            return float(side.shape[at]), float(side.rate[0, at])
         kind = Kind.EITHER if top.kind is Kind.EITHER else Kind.PAIR
         side = belief.families[kind].on
         i, j = units.index[top.units[0]], units.index[top.units[-1]]
-        return float(side.shape[i, j]), float(side.rate[layer, i, j])
+        return float(side.shape[i, j]), float(side.rate[0, i, j])
 
     def _numbers(self, top: Hypothesis) -> tuple[int, int, int]:
         first, second, third = (self.question.units.index[u] for u in top.units)
         return first, second, third
 
-    def _layers(self) -> list[tuple[float, float, int]]:
-        """(probability, share of bad boots, layer) of the ways in which crashes are decided."""
-        families = self.belief.families.values()
-        masses = [sum(float(f.weight[g].sum()) for f in families) for g in range(len(hazard.SHARES))]
-        if masses[0] > STEADY_ENOUGH:
-            return [(1.0, 1.0, 0)]
-        return [
-            (m, float(s), g) for g, (m, s) in enumerate(zip(masses, hazard.SHARES, strict=True)) if m > 0.01
-        ]
-
-    def _survives(self, top: Hypothesis, seconds: float) -> float:
-        """Probability to stand a soak with the culprit on."""
-        found = []
-        for mass, share, layer in self._layers():
-            shape, rate = self._hazard(top, layer)
-            stand = math.exp(-shape * math.log1p(seconds / rate))
-            found.append(mass * (1.0 - share + share * stand))
-        return math.fsum(found) / math.fsum(m for m, _, _ in self._layers())
-
     def _seconds_until(self, top: Hypothesis, confidence: float, have: float = 0.0) -> float:
         """Seconds of silence until a crash had come with probability `confidence`, at the mean rate.
 
-        `have` seconds of it have been stood. Where crashes are decided at boot one soak cannot tell; then
-        a soak is as long as is sensible on one boot.
+        `have` seconds of it have been stood.
         """
         longest = LONGEST * self.question.soak
         return min(max(-math.log(1.0 - confidence) / self._rate(top) - have, 0.0), longest)
 
     def _silence_missing(self, on: frozenset[str], top: Hypothesis, confidence: float) -> float:
-        """Seconds of silence with exactly `on` that are still missing; 0 when there is enough."""
-        stood = [o.seconds for o in self.seen if o.on == on and not o.crashed]
-        missing = self._seconds_until(top, confidence, math.fsum(stood))
-        by_boots = math.prod(self._survives(top, s) for s in stood)
-        return (
-            missing
-            if missing > 0.02 * self.question.soak or by_boots <= 1.5 * (1.0 - confidence)
-            else self._one_boot(top)
-        )
+        """Seconds of silence with exactly `on` that are still missing; 0 when there is enough.
 
-    def _one_boot(self, top: Hypothesis) -> float:
-        return min(1.5 / self._rate(top), self.question.soak)
+        Where crashes are decided at boot only the window of each run counts, so it takes several boots.
+        """
+        window = self.belief.window
+        stood = math.fsum(min(o.seconds, window) for o in self.seen if o.on == on and not o.crashed)
+        missing = self._seconds_until(top, confidence, stood)
+        return missing if missing > ENOUGH * self.question.soak else 0.0
 
     def _soak(self, seconds: float) -> float:
-        return min(max(seconds, 0.05 * self.question.soak), LONGEST * self.question.soak)
+        return min(max(seconds, 0.05 * self.question.soak), self._longest())
+
+    def _longest(self) -> float:
+        return min(LONGEST * self.question.soak, self.belief.window)
 
     # ---- what it may cost
 
@@ -432,11 +419,22 @@ def believe(question: Question, observations: Iterable[Observation]) -> Belief:
     Crashes without the leading hypothesis' units: perhaps either of two is enough. Silences with them:
     perhaps a third is needed.
     """
-    belief = Belief(question, tuple(observations))
+    seen = tuple(observations)
+    steady = steadiness(question, seen)
+    window = float("inf") if steady >= STEADY else _window(question, seen)
+    belief = Belief(question, seen, steady=steady, window=window)
     top, _ = belief.ranked(1)[0]
     wide = sum(o.crashed and not top.active(o.on) for o in belief.observations) >= UNRELATED
     triples = _triples(belief) if _too_silent(belief, top) else ()
-    return Belief(question, belief.observations, wide, triples) if wide or triples else belief
+    return replace(belief, wide=wide, triples=triples) if wide or triples else belief
+
+
+def _window(question: Question, seen: tuple[Observation, ...]) -> float:
+    times = sorted(o.seconds for o in seen if o.crashed)
+    if not times:
+        return float("inf")
+    usual = [t for t in times if t <= WINDOW_OUTLIER * times[len(times) // 2]]
+    return max(WINDOW * usual[-1], WINDOW_LEAST * question.soak)
 
 
 def _too_silent(belief: Belief, top: Hypothesis) -> bool:
