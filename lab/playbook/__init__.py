@@ -3,6 +3,7 @@
 from lab.playbook.decide import next_step
 from lab.playbook.search import ask
 from lab.playbook.steps import SEARCH, Abort, Conclude, Pause, Rung, RunTrial, Step
+from lab.playbook.unfit import unfit
 from lab.playbook.view import View
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "View",
     "ask",
     "next_step",
+    "unfit",
 ]

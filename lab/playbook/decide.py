@@ -8,13 +8,13 @@ from lab.bisect.hypotheses import Kind
 from lab.model import (
     Case,
     Crashed,
-    Invalid,
     Verdict,
     VerdictKind,
 )
 from lab.playbook.ladders import Setting, ladder_for
 from lab.playbook.search import ask, recipe
 from lab.playbook.steps import SEARCH, Abort, Conclude, Pause, Rung, RunTrial, Step
+from lab.playbook.unfit import unfit
 from lab.playbook.view import View, reproduced
 
 REPRODUCTION_LOADS = (1, 2, 4)
@@ -28,7 +28,6 @@ NAMED, ACCUSED = 0.5, 0.75
 SEARCH_TRIALS = 80
 TRIALS = 100
 """Trials of the search, and of a case, after which an answer is given with what is known."""
-INVALID_IN_A_ROW = 3
 
 
 def next_step(case: Case, *, since: int = 0) -> Step:
@@ -45,12 +44,11 @@ def _stop_early(view: View, since: int) -> Step | None:
     case = view.case
     if not view.third_party:
         return _search(view)
-    tail = [t for t in case.trials if t.number > since][-INVALID_IN_A_ROW:]
-    if len(tail) == INVALID_IN_A_ROW and all(isinstance(t.outcome, Invalid) for t in tail):
-        last = tail[-1].outcome
-        assert isinstance(last, Invalid)
-        return Abort(last.reason, f"{INVALID_IN_A_ROW} trials in a row were invalid; the last: {last.why}")
-    return None
+    found = unfit([t for t in case.trials if t.number > since], case.trials)
+    if found is None:
+        return None
+    last, why = found
+    return Abort(last.reason, f"{why}; the last: {last.why}")
 
 
 def _reproduce(view: View) -> Step | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from lab.bisect.search import Answer, Purpose, Running, Try, Wait, next_trial
@@ -14,24 +14,52 @@ TOGETHER = (VerdictKind.PAIR, VerdictKind.TRIPLE)
 
 
 def ask(
-    view: View, running: Sequence[Running] = (), *, left: float | None = None, begun: int | None = None
+    view: View,
+    running: Sequence[Running] = (),
+    *,
+    left: float | None = None,
+    begun: int | None = None,
+    avoid: Collection[frozenset[str]] = (),
 ) -> RunTrial | Pause | Conclude:
     """What a free host does next for this case: nothing of it is known but its journal. Pure.
 
     `running` are the trials on other hosts, `left` the machine-seconds that may still be spent (None: no
     limit), `begun` the trials begun so far (default: those that have ended), which seeds the next load.
+    `avoid` are sets of units that this host is better not given, as long as there is another to try.
     """
     if not view.services:
         return Conclude(_nothing_to_switch(view))
-    step = next_trial(view.question, view.observations, running, left=left)
+    avoid = set(avoid) - set(view.refused)
+    question = replace(view.question, refused=(*view.refused, *sorted(avoid, key=sorted)))
+    step = next_trial(question, view.observations, running, left=left)
+    if avoid and isinstance(step, Answer):  # an answer must not come of what this host alone avoids
+        step = next_trial(view.question, view.observations, running, left=left)
     if isinstance(step, Wait):
         return Pause(step.why)
     if isinstance(step, Answer):
         return Conclude(verdict(view, step))
+    step = _doubt_first(view, step, running)
+    if isinstance(step, Wait):
+        return Pause(step.why)
     off = frozenset(s for u, services in view.units.services.items() if u not in step.on for s in services)
     what = recipe(view, SEARCH[step.purpose], disabled=off, seconds=step.seconds, begun=begun)
     why = step.why.removeprefix(f"{len(step.on)} of {len(view.units.names)} on, ")  # the headline says it
     return RunTrial(what, _headline(view, step, off), why, step)
+
+
+def _doubt_first(view: View, step: Try, running: Sequence[Running]) -> Try | Wait:
+    """Before a trial without a unit that the host may need to boot, one with this alone off."""
+    units = view.units
+    off = [u for u in units.names if u not in step.on and view.doubtful & frozenset(units.services[u])]
+    if not off:
+        return step
+    on = units.close_off(frozenset(units.names) - {off[0]})
+    if on in view.refused:
+        return step
+    if any(trial.on == on for trial in running):
+        return Wait(f"whether a host boots without {off[0]} is being tried")
+    why = f"boots failed that nothing but {off[0]} explains: is it needed?"
+    return replace(step, on=on, purpose=Purpose.SEARCH, why=why)
 
 
 def recipe(
@@ -124,7 +152,11 @@ def _pinned(view: View, *, only_named: bool = False) -> list[str]:
             continue
         evidence = driver.image.casefold() in named
         if evidence or not only_named:
-            reason = driver.pinned or "it does not stay off, or a driver that must stay on needs it"
+            reason = driver.pinned or (
+                "the host does not boot without it"
+                if driver.service in view.needed_to_boot
+                else "it does not stay off, or a driver that must stay on needs it"
+            )
             said.append(
                 f"{driver.image} was never switched off: {reason}"
                 + ("; evidence names it" if evidence else "")

@@ -29,6 +29,9 @@ from lab.windows import surgery
 SETUP_SECONDS = 240.0
 """What a trial costs besides its load, as long as none was run: two restarts and some looks."""
 
+NEEDED_TO_BOOT = 3
+"""Boots that must have failed without a driver, one of them without it alone, before it is always left on."""
+
 MONOPOLISED = "0x20.region-log.monopolised"
 """Rule id of the evidence that one driver's calls fill the whole log: a lead, never a proof."""
 
@@ -66,6 +69,33 @@ class View:
         return frozenset(s for s, n in seen.items() if n >= 2)
 
     @cached_property
+    def doubtful(self) -> frozenset[str]:
+        """Services that the host may need to boot: they alone explain a boot that failed, and it was not
+        the only one. Whatever else was off in it, was off in a boot that came up, too.
+        """
+        booted = {s for t in self.valid for s in t.recipe.disabled}
+        unexplained = [t.recipe.disabled - booted for t in self._dead]
+        return frozenset(
+            s
+            for left in unexplained
+            for s in left
+            if left <= self.switched_off_by({s}) and self._fails_without(s) >= 2
+        )
+
+    @cached_property
+    def needed_to_boot(self) -> frozenset[str]:
+        """Services without which alone the host did not boot, and never does: treated as pinned."""
+        return frozenset(
+            s
+            for s in self.doubtful
+            if self._fails_without(s) >= NEEDED_TO_BOOT
+            and any(t.recipe.disabled == self.switched_off_by({s}) for t in self._dead)
+        )
+
+    def _fails_without(self, service: str) -> int:
+        return sum(service in t.recipe.disabled for t in self._dead)
+
+    @cached_property
     def third_party(self) -> tuple[Driver, ...]:
         """Third-party drivers that ran on the host as found; only these can be guilty."""
         return tuple(d for d in self.case.drivers if d.in_question)
@@ -73,7 +103,7 @@ class View:
     @cached_property
     def candidates(self) -> tuple[Driver, ...]:
         """Third-party drivers that can be switched off, with all that depends on them."""
-        free = {d.service for d in self.third_party if not d.pinned} - self.stuck
+        free = {d.service for d in self.third_party if not d.pinned} - self.stuck - self.needed_to_boot
         return tuple(d for d in self.third_party if self.switched_off_by({d.service}) <= free)
 
     def switched_off_by(self, services: Iterable[str]) -> frozenset[str]:
@@ -182,12 +212,30 @@ class View:
     @cached_property
     def refused(self) -> tuple[frozenset[str], ...]:
         """Sets of units with which a host did not boot twice: not to be tried again."""
-        on = Counter(
-            self._units_on(frozenset(self.services) - t.recipe.disabled)
+        on = Counter(on for _, on in self._unbooted)
+        return tuple(sorted((each for each, times in on.items() if times >= 2), key=sorted))
+
+    def unbooted(self, host: str) -> tuple[frozenset[str], ...]:
+        """Sets of units with which this host did not boot: better tried on another one."""
+        return tuple(sorted({on for name, on in self._unbooted if name == host}, key=sorted))
+
+    @cached_property
+    def _unbooted(self) -> tuple[tuple[str, frozenset[str]], ...]:
+        """Hosts and units that were on, for the boots that failed; those that `needed_to_boot` explains left
+        out, for they say nothing of the others."""
+        return tuple(
+            (t.host, self._units_on(frozenset(self.services) - t.recipe.disabled))
+            for t in self._dead
+            if not t.recipe.disabled & self.needed_to_boot
+        )
+
+    @cached_property
+    def _dead(self) -> tuple[Trial, ...]:
+        return tuple(
+            t
             for t in self.case.trials
             if isinstance(t.outcome, Invalid) and t.outcome.reason is InvalidReason.NOT_BOOTED
         )
-        return tuple(sorted((each for each, times in on.items() if times >= 2), key=sorted))
 
     def _units_on(self, services: frozenset[str]) -> frozenset[str]:
         return frozenset(u for u, members in self.units.services.items() if services & frozenset(members))

@@ -19,7 +19,7 @@ from lab.model import (
     Trial,
     Verdict,
 )
-from lab.playbook import SEARCH, Conclude, Pause, RunTrial, View, ask
+from lab.playbook import SEARCH, Conclude, Pause, RunTrial, View, ask, unfit
 from lab.trials.alike import difference, pinned_anywhere
 from lab.trials.as_found import put_back
 from lab.trials.bench import Bench
@@ -30,8 +30,6 @@ from lab.trials.prepare import examine
 from lab.trials.recover import end_those_left_behind
 from lab.trials.run import run_trial
 
-INVALID_IN_A_ROW = 3
-"""Invalid trials after which a host is left out."""
 ASK_AGAIN = 10.0
 """Seconds after which a host that had nothing to do asks again: the others have stood more by then."""
 VERDICT_FIRST = "the verdict came first"
@@ -61,8 +59,8 @@ def campaign(
 
     All benches are of one case, and the caller holds the leases. `budget` are machine-seconds for all
     trials of the case's search, those of earlier runs too (None: no limit). What a dead process was
-    doing on a host is ended first. A host that is not like the others is left out, and so is one with
-    three invalid trials in a row. Raises Refused when no host is alike, and InfrastructureError or
+    doing on a host is ended first. A host that is not like the others is left out, and so is one that is
+    not fit (see `lab.playbook.unfit`). Raises Refused when no host is alike, and InfrastructureError or
     GuestError when none is left to go on: that is no verdict.
     """
     return _Campaign(benches, crew, budget, tasks, after_trial).run()
@@ -80,6 +78,7 @@ class _Campaign:
         self._journal, self._id = benches[0].journal, benches[0].case
         self._hosts = Members(benches, crew)
         self._budget, self._tasks, self._after_trial = budget, tasks, after_trial
+        self._since = 0  # trials of earlier runs, and those that they left behind
 
     @property
     def _case(self) -> Case:
@@ -123,6 +122,7 @@ class _Campaign:
         self._hosts.check_somebody_left()
         alike = [member.bench.found for member in ready if not member.left]
         self._journal.set_drivers(self._id, pinned_anywhere(wanted, alike))
+        self._since = max((t.number for t in self._case.trials), default=0)
 
     def _opened(self, bench: Bench) -> None:
         end_those_left_behind(bench)
@@ -141,7 +141,8 @@ class _Campaign:
                     continue
                 running = self._running()
                 begun = len(view.case.trials) + len(running)
-                step = ask(view, running, left=self._left(view.case), begun=begun)
+                avoid = view.unbooted(member.name) if self._others(member) else ()
+                step = ask(view, running, left=self._left(view.case), begun=begun, avoid=avoid)
                 if isinstance(step, Conclude):
                     return step.verdict
                 if isinstance(step, Pause):
@@ -150,6 +151,10 @@ class _Campaign:
             done = self._hosts.wait(ASK_AGAIN if isinstance(step, Pause) else None)
             if done is not None:
                 self._ended(done)
+
+    def _others(self, member: Member) -> bool:
+        """Whether there is another host that could try what this one could not."""
+        return any(other is not member and not other.left for other in self._hosts)
 
     def _running(self) -> list[Running]:
         """The trials under way, with what they have stood by the journal's heartbeats."""
@@ -190,11 +195,13 @@ class _Campaign:
             return
         assert isinstance(done.result, Trial)
         outcome = done.result.outcome
-        member.invalid = member.invalid + 1 if isinstance(outcome, Invalid) else 0
-        if isinstance(outcome, Invalid) and member.invalid >= INVALID_IN_A_ROW:
-            kind = GuestError if outcome.reason is InvalidReason.NOT_APPLIED else InfrastructureError
-            why = f"{INVALID_IN_A_ROW} trials in a row were invalid on {member.name}; the last: {outcome.why}"
-            self._hosts.leave_out(member, kind(why))
+        trials = self._case.trials
+        mine = [t for t in trials if t.host == member.name and t.number > self._since]
+        found = unfit(mine, trials)
+        if found is not None:
+            last, why = found
+            kind = GuestError if last.reason is InvalidReason.NOT_APPLIED else InfrastructureError
+            self._hosts.leave_out(member, kind(f"{why} on {member.name}; the last: {last.why}"))
         elif isinstance(outcome, Invalid) and outcome.reason is InvalidReason.NOT_BOOTED:
             self._hosts.begin(member, lambda: self._opened(member.bench))  # with all drivers on it boots
         self._after_trial(self._case)

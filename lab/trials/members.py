@@ -24,7 +24,6 @@ class Member:
     asked: Try | None = None  # the trial that runs
     since: float = 0.0
     busy: bool = False
-    invalid: int = 0  # in a row
     left: bool = False  # it was left out, or has been put back
 
     @property

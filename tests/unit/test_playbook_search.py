@@ -76,8 +76,44 @@ def test_a_set_that_did_not_boot_twice_is_never_tried_again() -> None:
     dead = Invalid(InvalidReason.NOT_BOOTED, "waited 600 s for boot")
     off = frozenset({"drv00", "drv04"})
     assert view(trial(1, off, dead)).refused == ()
-    other = trial(3, frozenset({"drv04"}), dead)
+    other = trial(3, frozenset({"drv04", "drv05"}), dead)
     assert view(trial(1, off, dead), trial(2, off, dead), other).question.refused == (ALL - off,)
+
+
+def test_what_a_host_needs_to_boot_is_found_by_itself_and_left_on() -> None:
+    dead = Invalid(InvalidReason.NOT_BOOTED, "waited 600 s for boot")
+    off = [frozenset(names.split()) for names in ("drv00 drv04", "drv04 drv05", "drv00 drv05", "drv04")]
+    failed = (trial(1, off[0], dead), trial(2, off[1], dead))
+    assert view(*failed).doubtful == frozenset(), "it may be any of them"
+    known = view(*failed, trial(3, off[2], Survived(8.0)))
+    assert known.doubtful == {"drv04"} and known.needed_to_boot == frozenset()
+    assert "drv04" in known.services
+    proved = view(*failed, trial(3, off[2], Survived(8.0)), trial(4, off[3], dead))
+    assert proved.needed_to_boot == {"drv04"} and proved.services == tuple(sorted(ALL - {"drv04"}))
+    assert proved.refused == () == proved.unbooted("h"), "the others have nothing to do with it"
+    cleared = view(*failed, trial(3, off[2], Survived(8.0)), trial(4, off[3], Survived(8.0)))
+    assert cleared.doubtful == frozenset()
+
+
+def test_the_doubt_is_settled_before_the_search_goes_on() -> None:
+    dead = Invalid(InvalidReason.NOT_BOOTED, "waited 600 s for boot")
+
+    def invalid(recipe: Recipe) -> Invalid | None:
+        return dead if "drv02" in recipe.disabled else None
+
+    world = World(DRIVERS, "drv04", "callback", invalid=invalid)
+    case = Case("c", "t", "", SIGNATURE, LoadPlan(seconds=8.0), DRIVERS)
+    for number in range(1, 60):
+        step = ask(View(case))
+        if isinstance(step, Conclude):
+            break
+        assert isinstance(step, RunTrial)
+        case = replace(case, trials=(*case.trials, world.run(number, step.recipe)))
+    assert isinstance(step, Conclude) and step.verdict.culprits == ("drv04",)
+    assert "drv02.sys was never switched off: the host does not boot without it" not in step.verdict.because
+    alone = [t for t in case.trials if t.recipe.disabled == {"drv02"}]
+    assert len(alone) == 1
+    assert not any("drv02" in t.recipe.disabled for t in case.trials if t.number > alone[0].number)
 
 
 def test_the_search_goes_round_a_set_that_does_not_boot() -> None:
