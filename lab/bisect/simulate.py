@@ -6,6 +6,7 @@ The search is the one that real hosts run (`search.next_trial`), asked whenever 
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -83,8 +84,6 @@ class Crashing:
 
 
 def _log_stand(chance: float) -> float:
-    import math
-
     return -math.log(max(chance, 1e-300))
 
 
@@ -122,7 +121,11 @@ def simulate(
     most_trials: int = 1000,
     watch: Callable[[Belief], None] | None = None,
 ) -> Simulated:
-    """One search with `hosts` hosts. A crash ends a run at once; on the answer the others are cut short."""
+    """One search with `hosts` hosts. A crash ends a run at once; on the answer the others are cut short.
+
+    `left` are the machine-seconds of the budget, baseline and all (None: no limit). A run under way counts
+    with all that it may cost until it has ended.
+    """
     seen: list[Observation] = []
     under_way: list[tuple[float, int, int, float, Try, bool, float]] = []  # end, number, host, start, …
     idle, now, number = list(range(hosts)), 0.0, 0
@@ -135,7 +138,9 @@ def simulate(
         running = _running(under_way, now, question)
         step: Try | Wait | Answer = Wait("")
         while idle:
-            step = next_trial(question, seen, running, left=None if left is None else left - machine)
+            reserved = math.fsum(question.setup + run.seconds for _, _, _, _, run, _, _ in under_way)
+            rest = None if left is None else left - machine - baseline - reserved
+            step = next_trial(question, seen, running, left=rest)
             if isinstance(step, Try) and number < most_trials:
                 number += 1
                 host = idle.pop(0)

@@ -142,7 +142,7 @@ class _Campaign:
                 running = self._running()
                 begun = len(view.case.trials) + len(running)
                 avoid = view.unbooted(member.name) if self._others(member) else ()
-                step = ask(view, running, left=self._left(view.case), begun=begun, avoid=avoid)
+                step = ask(view, running, left=self._left(view), begun=begun, avoid=avoid)
                 if isinstance(step, Conclude):
                     return step.verdict
                 if isinstance(step, Pause):
@@ -169,14 +169,18 @@ class _Campaign:
             for member, trial in under_way
         ]
 
-    def _left(self, case: Case) -> float | None:
-        """Machine-seconds of the budget that are not spent."""
+    def _left(self, view: View) -> float | None:
+        """Machine-seconds of the budget that are not spent, nor promised to trials under way."""
         if self._budget is None:
             return None
         rungs = set(SEARCH.values())
-        spent = sum(t.seconds for t in case.trials if t.recipe.purpose in rungs)
-        under_way = [self._hosts.now() - member.since for member in self._hosts if member.asked is not None]
-        return self._budget - spent - sum(under_way)
+        spent = sum(t.seconds for t in view.case.trials if t.recipe.purpose in rungs)
+        promised = [
+            max(self._hosts.now() - member.since, view.setup_seconds + member.asked.seconds)
+            for member in self._hosts
+            if member.asked is not None
+        ]
+        return self._budget - spent - sum(promised)
 
     def _start(self, member: Member, step: RunTrial) -> None:
         assert step.asked is not None
