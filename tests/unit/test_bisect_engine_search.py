@@ -70,6 +70,11 @@ def test_a_pair() -> None:
     assert {EVERYTHING - {"u03"}, EVERYTHING - {"u12"}} <= set(quiet)
 
 
+def test_three_together() -> None:
+    result = search([Hypothesis(Kind.TRIPLE, ("u02", "u05", "u11"))], 0.95)
+    check_named(result, VerdictKind.TRIPLE, "u02", "u05", "u11")
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_each_of_two(seed: int) -> None:
     check_named(search([single("u03"), single("u12")], 0.95, seed=seed), VerdictKind.EACH_OF, "u03", "u12")
