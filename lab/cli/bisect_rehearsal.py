@@ -116,17 +116,17 @@ def _pool() -> Iterator[ProcessPoolExecutor]:
 
 def _table(found: dict[Key, Expected]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("culprit")
+    table.add_column("culprit", no_wrap=True)
     for name in (
-        "crash/soak",
+        "crash a soak",
         "right",
         "wrong",
         "undecided",
         "trials",
-        "machine-minutes",
+        "machine minutes",
         "wall minutes",
     ):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     for (kind, p), each in found.items():
         table.add_row(
             CULPRITS[kind],
@@ -141,7 +141,7 @@ def _table(found: dict[Key, Expected]) -> Table:
 
 def _range(values: tuple[float, float], unit: float) -> str:
     """Median, and what 95 of 100 searches stay below."""
-    return f"{values[0] / unit:.0f} ≤ {values[1] / unit:.0f}"
+    return f"{values[0] / unit:.0f}\u00a0≤\u00a0{values[1] / unit:.0f}"  # on one line
 
 
 def _as_json(

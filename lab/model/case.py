@@ -25,13 +25,18 @@ class VerdictKind(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer: `culprits` are service names, `probability` is that of this answer as a whole."""
+    """The answer: `culprits` are service names, `probability` is that of this answer as a whole.
+
+    `together` is for what is undecided: the culprits are suspected of crashing the host only together. Else
+    it may be any one of them.
+    """
 
     kind: VerdictKind
     culprits: tuple[str, ...]
     probability: float
     because: tuple[str, ...]
     confirmed_by: tuple[int, ...] = ()  # numbers of the confirming trials
+    together: bool = False
 
 
 class EntryKind(StrEnum):

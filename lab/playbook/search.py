@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+from lab.bisect.hypotheses import Kind
 from lab.bisect.search import Answer, Purpose, Running, Try, Wait, next_trial
 from lab.model import Crashed, Recipe, Survived, Verdict, VerdictKind, VerifierPlan
 from lab.playbook.steps import SEARCH, Conclude, Pause, Rung, RunTrial
@@ -107,7 +108,15 @@ def verdict(view: View, answer: Answer) -> Verdict:
     because += _pinned(view, only_named=kind is not VerdictKind.SYSTEM)
     if kind is VerdictKind.UNDECIDED and answer.probability < 0.1:
         culprits = ()
-    return Verdict(kind, culprits, answer.probability, tuple(dict.fromkeys(because)), answer.confirmed_by)
+    together = kind is VerdictKind.UNDECIDED and bool(culprits) and _only_together(view, answer)
+    said = tuple(dict.fromkeys(because))
+    return Verdict(kind, culprits, answer.probability, said, answer.confirmed_by, together)
+
+
+def _only_together(view: View, answer: Answer) -> bool:
+    """Whether the units that an answer leads with are one hypothesis of the belief, and not several."""
+    leading, _ = view.belief.ranked(1)[0]
+    return leading.kind in (Kind.PAIR, Kind.TRIPLE) and leading.units == answer.culprits
 
 
 def _nothing_to_switch(view: View) -> Verdict:

@@ -207,7 +207,9 @@ def decide(case: Case, verdict: Verdict | None, untested: tuple[Untested, ...]) 
                 "A new dump from the customer's server with Driver Verifier's Miscellaneous checks on."
             )
         case VerdictKind.UNDECIDED:
-            if accused:
+            if accused and verdict.together:
+                found.append(f"More trials with {words.names(accused)} on together, and each of them off.")
+            elif accused:
                 found.append(
                     f"More trials that tell {words.names(accused)} apart: on and off in different sets."
                 )

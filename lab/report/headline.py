@@ -75,19 +75,22 @@ def headline(case: Case, verdict: Verdict | None, open_ones: tuple[Untested, ...
         case VerdictKind.NOT_REPRODUCIBLE:
             return (("The crash did not come back in the lab.", False),)
         case VerdictKind.UNDECIDED:
-            return _undecided(accused, [*images(open_ones)])
+            return _undecided(accused, [*images(open_ones)], together=verdict.together)
         case _:
             assert_never(verdict.kind)
 
 
-def _undecided(accused: list[str], untried: list[str]) -> Pieces:
-    """`accused` are the leading candidates, `untried` those that evidence names and no trial was without."""
+def _undecided(accused: list[str], untried: list[str], *, together: bool) -> Pieces:
+    """`accused` are the leading candidates, or `together` one, `untried` those that evidence names and no
+    trial was without."""
     if not accused and not untried:
         return (("Not decided yet: the trials do not single out a driver.", False),)
     rest = (f", which {'was' if len(untried) == 1 else 'were'} never switched off.", False)
     if not accused:
         return (("Not decided yet: evidence names ", False), *listed(untried, "and"), rest)
-    maybe = (("Not decided yet: it may be ", False), *listed(accused, "or"))
+    maybe = (("Not decided yet: it may be ", False), *listed(accused, "and" if together else "or"))
+    if together:
+        maybe = (*maybe, (" together", False))
     if not untried:
         return (*maybe, (".", False))
     return (*maybe, ("; or ", False), *listed(untried, "or"), rest)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab.journal import codec
-from lab.model import Driver, LoadPlan, LoadReport, Outcome, Recipe, Signature, Triage, Verdict
+from lab.model import Driver, LoadPlan, LoadReport, Outcome, Recipe, Signature, Triage, Verdict, VerdictKind
 
 # Also what only a damaged dump holds: NUL, lone surrogates.
 st.register_type_strategy(str, st.text(st.characters(), max_size=6))
@@ -58,3 +58,8 @@ def test_storable_text_is_unicode_without_nul_and_stays_as_it_is(text: str) -> N
     stored = codec.storable(text)
     assert "\x00" not in stored and stored.encode("utf-8").decode("utf-8") == stored
     assert codec.storable(stored) == stored and len(stored) == len(text)
+
+
+def test_a_verdict_of_an_earlier_version_is_read() -> None:
+    written = '{"kind":"undecided","culprits":["a","b"],"probability":0.6,"because":[],"confirmed_by":[]}'
+    assert codec.verdict.decode(written) == Verdict(VerdictKind.UNDECIDED, ("a", "b"), 0.6, ())

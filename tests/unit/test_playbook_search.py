@@ -110,7 +110,6 @@ def test_the_doubt_is_settled_before_the_search_goes_on() -> None:
         assert isinstance(step, RunTrial)
         case = replace(case, trials=(*case.trials, world.run(number, step.recipe)))
     assert isinstance(step, Conclude) and step.verdict.culprits == ("drv04",)
-    assert "drv02.sys was never switched off: the host does not boot without it" not in step.verdict.because
     alone = [t for t in case.trials if t.recipe.disabled == {"drv02"}]
     assert len(alone) == 1
     assert not any("drv02" in t.recipe.disabled for t in case.trials if t.number > alone[0].number)
@@ -172,6 +171,22 @@ def test_several_hosts_do_not_run_the_same_load() -> None:
 def test_a_host_waits_when_nothing_can_be_told_yet() -> None:
     running = [Running(ALL, 8.0, 0.0, Purpose.BASELINE)] * 5
     assert isinstance(ask(view(), running), Pause)
+
+
+def test_an_undecided_pair_is_said_to_be_one() -> None:
+    pair = frozenset({"drv01", "drv04"})
+    trials = [
+        trial(1, frozenset(), crash(2.0)),
+        trial(2, ALL - pair, crash(1.5)),
+        trial(3, ALL - pair, crash(3.0)),
+    ]
+    for number, service in enumerate(("drv01", "drv04") * 2, 4):
+        trials.append(trial(number, frozenset({service}), Survived(12.0)))
+    step = ask(view(*trials), left=0.0)
+    assert isinstance(step, Conclude) and step.verdict.kind is VerdictKind.UNDECIDED
+    assert (step.verdict.culprits, step.verdict.together) == (("drv01", "drv04"), True)
+    single = ask(view(*trials[:2], trial(3, frozenset({"drv01"}), Survived(16.0))), left=0.0)
+    assert isinstance(single, Conclude) and not single.verdict.together
 
 
 def test_a_budget_that_is_spent_says_what_would_decide() -> None:

@@ -97,3 +97,13 @@ def test_what_would_decide_it_stands_in_its_own_place() -> None:
     said = verdict.answer(replace(SINGLE_CASE, verdict=ruling))
     assert said.because == ("The budget is spent.",)
     assert said.decide[0] == "40 min more of load."
+
+
+def test_an_undecided_pair_is_no_choice_between_two() -> None:
+    ruling = Verdict(VerdictKind.UNDECIDED, tuple(sorted(PAIR.culprits)), 0.6, ("the budget is spent",))
+    apart = verdict.answer(replace(PAIR_CASE, verdict=ruling))
+    said = verdict.answer(replace(PAIR_CASE, verdict=replace(ruling, together=True)))
+    assert re.fullmatch(r"Not decided yet: it may be \S+ or \S+\.", apart.sentence)
+    assert re.fullmatch(r"Not decided yet: it may be \S+ and \S+ together\.", said.sentence)
+    assert any("on together, and each of them off" in way for way in said.decide)
+    assert any("apart" in way for way in apart.decide)
