@@ -34,7 +34,7 @@ def reproduce(
     case: Annotated[str | None, typer.Option("--case", help="Go on with a case of the journal.")] = None,
     profile: Annotated[str, typer.Option(help="A load profile; lab load --list names all.")] = "burst",
     load_seconds: Annotated[
-        float, typer.Option(min=1, max=86400, help="One load's length; the longest is 6 times it.")
+        float, typer.Option(min=1, max=86400, help="One load's length; the longest is 9 times it.")
     ] = 600.0,
     connections: Annotated[int, typer.Option(min=1, max=64)] = 4,
     seed: Annotated[int, typer.Option()] = 0,

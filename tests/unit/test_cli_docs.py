@@ -55,6 +55,14 @@ def test_provision() -> None:
         assert {flag for flag in options(each) if f"`{flag}" not in section} == set(), name
 
 
+def test_twin() -> None:
+    section = PAGE[PAGE.index("## `lab twin`") :].partition("\n## ")[0]
+    commands: dict[str, click.Command] = command("twin").commands  # type: ignore[attr-defined]
+    for name, each in commands.items():
+        assert f"lab twin {name}" in section
+        assert {flag for flag in options(each) if f"`{flag}" not in section} == set(), name
+
+
 def test_every_question_and_every_word_of_the_debugger() -> None:
     questions: dict[str, click.Command] = command("dump").commands  # type: ignore[attr-defined]
     for name, question in questions.items():
