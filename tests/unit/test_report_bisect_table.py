@@ -104,5 +104,7 @@ def test_names_are_no_markup_and_no_escapes() -> None:
 def test_without_a_terminal_a_trial_is_one_line() -> None:
     found = live.suspects(CASE)
     text = live.line(CASE, CASE.trials[-1], found, 86400.0)
-    assert text.startswith("trial 14 on lab-3: stood 10 min of load; leading: ")
+    last = CASE.trials[-1]
+    ended = r"(stood|crashed after) [\d]+ (s|min)( \d+ s)? of load"
+    assert re.match(rf"trial {last.number} on {last.host}: {ended}; leading: ", text)
     assert text.endswith(" of 24 h") and "\n" not in text
