@@ -70,13 +70,14 @@ class Oracle:
     """What is to be believed after the observations of a belief, and what one more run would tell."""
 
     def __init__(self, belief: Belief) -> None:
-        question, seen = belief.question, belief.observations
-        self.question, self.seen = question, seen
+        question = self.question = belief.question
+        seen = self.seen = [_within(o, belief.window) for o in belief.observations]
+        self.shares = [float(share) for share in hazard.SHARES] if belief.by_boot else [1.0]
         self.everything = frozenset(question.units.names)
         raw: dict[Hypothesis, list[float]] = {}
         self.gamma: dict[Hypothesis, list[tuple[float, float]]] = {}
         self.gamma_off: dict[Hypothesis, tuple[float, float]] = {}
-        rates = [self._usual_rate(float(share)) for share in hazard.SHARES]
+        rates = [self._usual_rate(share) for share in self.shares]
         for h, prior in priors(question, belief.wide, belief.triples).items():
             on = [o for o in seen if h.active(o.on)]
             off = [o for o in seen if not h.active(o.on)]
@@ -84,10 +85,10 @@ class Oracle:
             b_off = hazard.B_OFF * question.soak + sum(o.seconds for o in off)
             self.gamma_off[h] = (a_off, b_off)
             raw[h], self.gamma[h] = [], []
-            for share, layer, rate in zip(hazard.SHARES, hazard.SHARE_PRIOR, rates, strict=True):
+            for share, layer, rate in zip(self.shares, hazard.SHARE_PRIOR, rates, strict=False):
                 crashes = sum(o.crashed for o in on)
                 a = hazard.A_ON + crashes
-                b = hazard.B_ON * question.soak + sum(_worth(o, float(share), rate) for o in on)
+                b = hazard.B_ON * question.soak + sum(_worth(o, share, rate) for o in on)
                 likely = share**crashes * math.gamma(a) / b**a * math.gamma(a_off) / b_off**a_off
                 raw[h].append(prior * float(layer) * float(likely))
                 self.gamma[h].append((a, b))
@@ -119,7 +120,7 @@ class Oracle:
         if not h.active(on):
             a, b = self.gamma_off[h]
             return float(1 - (b / (b + seconds)) ** a)
-        parts = zip(hazard.SHARES, self.layers[h], self.gamma[h], strict=True)
+        parts = zip(self.shares, self.layers[h], self.gamma[h], strict=True)
         crash = sum(share * w * (1 - (b / (b + seconds)) ** a) for share, w, (a, b) in parts)
         return float(crash / self.probability(h))
 
@@ -153,6 +154,11 @@ class Oracle:
                     if ys[y] > 0:
                         found += ys[y] * math.log2(ys[y] * total / (sum(ys) * told))
         return found
+
+
+def _within(run: Observation, window: float) -> Observation:
+    """What counts of a run: the seconds in the window, and a crash only if it came in it."""
+    return run._replace(seconds=min(run.seconds, window), crashed=run.crashed and run.seconds <= window)
 
 
 def _worth(run: Observation, share: float, rate: float) -> float:

@@ -18,20 +18,26 @@ def test_the_examples_of_the_page_are_true() -> None:
     assert result.attempted >= 18 and result.failed == 0
 
 
+def _when(so: bool, words: str) -> str:
+    """What the page is to say; nothing that it could say when it is no longer so."""
+    return words if so else f"no longer so: {words}"
+
+
 SAYS = {
     "system": f'"System" starts with {belief.SYSTEM_PRIOR:.0%}',
-    "pairs": f"all pairs together with {belief.PAIR_PRIOR:.0%}",
-    "the 3 and 15": f"So are the {belief.SYSTEM_PRIOR:.0%} and the {belief.PAIR_PRIOR:.0%}",
+    "pairs": _when(0.1 < belief.PAIR_PRIOR < 0.16, "all pairs together with little more than a tenth"),
     "cap": f"moves at most {evidence.CAP:.0%}",
     "floor": f"{belief.FLOOR:.0%} of the singles' share is spread evenly",
     "unrelated": f"about {hazard.A_OFF / hazard.B_OFF:.0%} for a soak of usual length",
-    "shares": "bad boots (75, 50 and 30%)" if list(hazard.SHARES[1:]) == [0.75, 0.5, 0.3] else "changed",
+    "shares": _when(list(hazard.SHARES[1:]) == [0.75, 0.5, 0.3], "(75, 50 or 30%)"),
+    "baseline": _when(search.BASELINE_SOAK == 3, "lasts for three usual soaks"),
+    "steady": _when(search.STEADY == 0.5, "When that is more probable than not"),
     "certain": f"named at {search.CERTAIN:.0%}",
     "clear": f"is below {100 * search.CLEAR_OF_SYSTEM:.2f}%",
     "silence": f"with a probability of {search.SILENCE:.0%}",
-    "hopeless": {30.0: "never came in thirty usual soaks"}[search.HOPELESS_SOAKS],
-    "unexplained": {2: 'From the second one on, "each of two"'}[search.UNRELATED],
-    "pending": {3: "of the three with the most time left"}[choice.MOST_PENDING],
+    "hopeless": _when(search.HOPELESS_SOAKS == 30, "never came in thirty usual soaks"),
+    "unexplained": _when(search.UNRELATED == 2, 'From the second one on, "each of two"'),
+    "pending": _when(choice.MOST_PENDING == 3, "of the three with the most time left"),
 }
 
 

@@ -9,8 +9,9 @@ import pytest
 from bisect_oracle import Oracle, closed_sets, some_runs, some_triples, some_units
 
 from lab.bisect import hazard
-from lab.bisect.belief import FLOOR, Belief, Question
+from lab.bisect.belief import FLOOR, Belief, Observation, Question, steadiness
 from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
+from lab.bisect.search import believe
 from lab.bisect.units import Units
 
 
@@ -23,7 +24,10 @@ def compare(belief: Belief) -> None:
     assert sum(oracle.probability(h) for h in oracle.layers) == pytest.approx(1.0)
     for h in oracle.layers:
         assert belief.probability(h) == pytest.approx(oracle.probability(h), rel=1e-9, abs=1e-12)
-    assert belief.steady == pytest.approx(oracle.steady, rel=1e-9)
+    if belief.by_boot:
+        assert steadiness(belief.question, belief.observations) == pytest.approx(
+            Oracle(Belief(belief.question, belief.observations, by_boot=True)).steady, rel=1e-9
+        )
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -35,17 +39,22 @@ def test_probabilities_are_those_of_the_enumerated_model(seed: int, needy: bool,
     prior = {name: odds.random() ** 3 for name in units.names} if seed % 2 else None
     question = Question(units, prior, soak=odds.choice([8.0, 600.0, 3600.0]))
     triples = some_triples(odds, units) if seed % 3 == 0 else ()
-    compare(Belief(question, some_runs(odds, units), wide, triples))
-    compare(Belief(question, (), wide, triples))
+    runs = some_runs(odds, units)
+    for by_boot, window in ((False, math.inf), (True, math.inf), (False, 0.3 * question.soak)):
+        compare(Belief(question, runs, wide, triples, by_boot, window))
+        compare(Belief(question, (), wide, triples, by_boot, window))
 
 
 def test_quick_crashes_and_long_silences_of_one_set_are_decided_at_boot() -> None:
-    belief = Belief(Question(Units.plain("abcd")))
-    steady = belief.steady
+    question = Question(Units.plain("abcd"))
+    seen: tuple[Observation, ...] = ()
+    before = steadiness(question, seen)
     for after in (20.0, 35.0, 25.0, 40.0, 30.0, 20.0):
-        belief = belief.observe(frozenset("abcd"), after, True).observe(frozenset("abcd"), 900.0, False)
-    assert belief.steady == pytest.approx(Oracle(belief).steady, rel=1e-9)
-    assert belief.steady < 0.2 < 0.85 < steady
+        quiet = Observation(frozenset("abcd"), 900.0, False)
+        seen = (*seen, Observation(frozenset("abcd"), after, True), quiet)
+    assert steadiness(question, seen) < 0.1 < 0.85 < before
+    window = believe(question, seen).window  # then a little more than the longest time to a crash counts
+    assert 40.0 < window < 600.0 and believe(question, seen[:1]).window == math.inf
 
 
 def test_odds_by_hand() -> None:
@@ -53,25 +62,29 @@ def test_odds_by_hand() -> None:
     def crash_after(seconds: float, shape: float, rate: float) -> float:
         return float(shape / rate * (rate / (rate + seconds)) ** (shape + 1))
 
-    belief = Belief(Question(Units.plain("ab"), soak=10.0)).observe(frozenset("a"), 2.0, True)
-    bad = float(hazard.SHARES @ hazard.SHARE_PRIOR)
-    on = bad * crash_after(2.0, hazard.A_ON, 10 * hazard.B_ON)
+    on = crash_after(2.0, hazard.A_ON, 10 * hazard.B_ON)
     off = crash_after(2.0, hazard.A_OFF, 10 * hazard.B_OFF)
-    odds = belief.probability(single("a")) / belief.probability(single("b"))
-    assert odds == pytest.approx(on / off)
+    bad = float(hazard.SHARES @ hazard.SHARE_PRIOR) / float(hazard.SHARE_PRIOR.sum())
+    for by_boot, chance in ((False, 1.0), (True, bad)):
+        belief = Belief(Question(Units.plain("ab"), soak=10.0), by_boot=by_boot)
+        belief = belief.observe(frozenset("a"), 2.0, True)
+        odds = belief.probability(single("a")) / belief.probability(single("b"))
+        assert odds == pytest.approx(chance * on / off)
 
 
-def test_a_silence_is_worth_less_when_boots_decide() -> None:
-    """Quick crashes with everything on and long silences, too: then silence elsewhere acquits less."""
+def test_a_long_silence_is_worth_no_more_than_the_window_when_boots_decide() -> None:
+    """Quick crashes with everything on, and long silences, too: then silence elsewhere acquits less."""
     question = Question(Units.plain("abcd"))
     everything, half = frozenset("abcd"), frozenset("ab")
-    steady = lottery = Belief(question)
-    for _ in range(4):
-        steady = steady.observe(everything, 30.0, True)
-        lottery = lottery.observe(everything, 30.0, True).observe(everything, 900.0, False)
-    quiet_steady = steady.observe(half, 300.0, False).probability(single("a"))
-    quiet_lottery = lottery.observe(half, 300.0, False).probability(single("a"))
-    assert quiet_lottery > 2 * quiet_steady
+    crash, quiet = Observation(everything, 30.0, True), Observation(everything, 900.0, False)
+
+    def left(seen: list[Observation], seconds: float) -> float:
+        return believe(question, [*seen, Observation(half, seconds, False)]).probability(single("a"))
+
+    assert left([crash] * 6, 1800.0) < 0.2 * left([crash] * 6, 300.0)
+    by_boot = [crash, quiet] * 6
+    assert left(by_boot, 1800.0) == pytest.approx(left(by_boot, 300.0))
+    assert left(by_boot, 1800.0) > 2 * left([crash] * 6, 1800.0)
 
 
 def test_the_floor_of_the_evidence() -> None:

@@ -58,7 +58,7 @@ def check_named(result: Simulated, kind: VerdictKind, *culprits: str) -> None:
 
 
 @pytest.mark.parametrize("hosts", [1, 4])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [2, 3])
 def test_a_single_culprit(seed: int, hosts: int) -> None:
     check_named(search([single("u11")], 0.5, seed=seed, hosts=hosts), VerdictKind.DRIVER, "u11")
 
