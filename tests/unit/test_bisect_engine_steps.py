@@ -5,21 +5,13 @@ from __future__ import annotations
 import pytest
 
 from lab.bisect.belief import Observation, Question
+from lab.bisect.believe import believe
 from lab.bisect.choice import SOAKS
 from lab.bisect.forms import Forms
 from lab.bisect.hypotheses import Hypothesis, Kind
-from lab.bisect.search import (
-    BASELINE_MORE,
-    CERTAIN,
-    Answer,
-    Purpose,
-    Running,
-    Try,
-    Wait,
-    believe,
-    next_trial,
-)
+from lab.bisect.search import BASELINE_MORE, CERTAIN, next_trial
 from lab.bisect.simulate import Crashing, simulate
+from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
 from lab.bisect.units import Units
 from lab.model import VerdictKind
 
@@ -87,6 +79,34 @@ def test_a_silence_that_is_too_short_confirms_nothing() -> None:
     assert isinstance(step, Try) and step.purpose is Purpose.WITHOUT and step.on == EVERYTHING - {"u06"}
     seen.append(Observation(step.on, step.seconds, False, 21))
     assert isinstance(next_trial(Question(PLAIN), seen), Answer)
+
+
+def test_a_unit_is_named_only_when_it_is_clear_of_the_system() -> None:
+    """Both confirming runs were seen and it is certain, but "none of them" is not improbable enough."""
+    seen = [*baseline(), Observation(frozenset({"u06"}), 100.0, True, 10)]
+    between = []
+    for seconds in range(200, 3000, 20):
+        silent = [*seen, Observation(EVERYTHING - {"u06"}, float(seconds), False, 11)]
+        belief = believe(Question(PLAIN), silent)
+        if belief.probability(single("u06")) >= CERTAIN and belief.system > CLEAR_OF_SYSTEM:
+            between.append(silent)
+    assert between
+    assert all(isinstance(next_trial(Question(PLAIN), silent), Try) for silent in between)
+    clear = [*seen, Observation(EVERYTHING - {"u06"}, 3000.0, False, 11)]
+    assert isinstance(next_trial(Question(PLAIN), clear), Answer)
+
+
+def test_a_confirming_run_under_way_is_not_started_again() -> None:
+    seen = [*baseline(), Observation(frozenset(NAMES[8:]), 1500.0, False, 9)]
+    seen += [Observation(frozenset({"u06", u}), 90.0, True, 10 + i) for i, u in enumerate(NAMES[:4])]
+    running: list[Running] = []
+    for _ in range(4):
+        step = next_trial(Question(PLAIN), seen, running)
+        if not isinstance(step, Try):
+            break
+        assert (step.on, step.purpose) not in [(r.on, r.purpose) for r in running]
+        running.append(Running(step.on, step.seconds, 0.0, step.purpose))
+    assert any(r.purpose in (Purpose.ONLY, Purpose.WITHOUT) for r in running)
 
 
 def test_a_crash_without_the_suspect_clears_it() -> None:
