@@ -18,8 +18,9 @@ from benchmarks.bisect_peers.meter import Peer
 from benchmarks.bisect_scenarios import SETUP, SOAK, Cell, Scenario, scenario
 from lab.bisect.belief import Belief, Question
 from lab.bisect.hypotheses import Hypothesis, Kind
-from lab.bisect.search import CERTAIN, Answer, Try, next_trial
+from lab.bisect.search import CERTAIN, next_trial
 from lab.bisect.simulate import simulate
+from lab.bisect.steps import Answer, Try
 from lab.bisect.units import Units
 from lab.model import VerdictKind
 

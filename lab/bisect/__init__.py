@@ -6,7 +6,9 @@ evidence    dumps: what is believed before the first trial
 hazard      how crashes come over time: rates, and boots that decide
 belief      what is believed after some trials
 forms       sums over all pairs at once, for sets and running trials
+believe     which hypotheses are weighed: more when the observations do not fit
 choice      the set and the soak that tell most in the time they take
+steps       what a search answers: a trial to start, waiting, or the verdict
 search      all of it together: the next trial, or the answer
 simulate    whole searches in a world that is known
 soak        what a soak without a crash says
@@ -15,11 +17,13 @@ Everything here is a pure function of its arguments: no clock, no files, no chan
 """
 
 from lab.bisect.belief import Belief, Observation, Question
+from lab.bisect.believe import believe
 from lab.bisect.evidence import prior
 from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
-from lab.bisect.search import Answer, Purpose, Running, Try, Wait, believe, next_trial
+from lab.bisect.search import next_trial
 from lab.bisect.simulate import Crashing, Simulated, Times, World, simulate
 from lab.bisect.soak import rate_bound
+from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
 from lab.bisect.units import Units
 
 __all__ = [

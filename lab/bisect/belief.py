@@ -24,7 +24,7 @@ from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
 from lab.bisect.units import Units
 
 SYSTEM_PRIOR = 0.03
-PAIR_PRIOR = 0.15
+PAIR_PRIOR = 0.12
 EITHER_PRIOR = 0.02
 TRIPLE_PRIOR = 0.02
 """Prior probabilities of the kinds; the singles have the rest."""

@@ -23,7 +23,7 @@ SOAKS = tuple(float(f) for f in np.round(np.geomspace(0.15, 6.0, 22), 3))
 """Lengths of a soak that are tried, in usual soaks."""
 MOST_PENDING = 3
 """Runs elsewhere whose outcomes are weighed: those with the most time left."""
-_LEADER = 0.5
+_LEADER = 2.0
 """With a leader of this probability two kinds of runs compete, a short one that should crash and a long
 silence; then the soak is sought from three sides."""
 _GAIN = 1e-9

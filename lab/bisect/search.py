@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from itertools import combinations
 
-from lab.bisect.belief import Belief, Observation, Question, steadiness
+from lab.bisect.belief import Observation, Question
+from lab.bisect.believe import believe
 from lab.bisect.choice import Choice, choose, rate_of
 from lab.bisect.forms import Pending
 from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
+from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
 from lab.model import VerdictKind
 
 CERTAIN = 0.99
@@ -30,10 +29,12 @@ SUSPECT_SYSTEM = 0.5
 """Probability of "none of them" that is worth a run with all units off."""
 LEADING, NEARLY = 0.6, 0.8
 """A leader of this probability gets its confirming runs early, when they tell this share of the best run."""
+PART = 1.0
+"""The least part of a silence, in usual soaks, that is given to one of several hosts."""
 NOT_WORTH = 0.1
 """Bits for which no other host is started while a confirming run is under way."""
-SETTLING = 1.5
-"""How much longer a confirming silence may be made, when that settles the answer."""
+SETTLING = 6.0
+"""Mean times to a crash that a confirming silence may be drawn out to, when that settles the answer."""
 SILENCE = 0.95
 """How probable a crash must have been for its absence to confirm."""
 BASELINE_SOAK = 3.0
@@ -47,71 +48,10 @@ HOPELESS_SOAKS = 30.0
 """So long with everything on and without a crash, and it is called not reproducible. Set-up included."""
 RARE_SOAKS = 12.0
 """After so many usual soaks of baseline, set-up included, one crash must do."""
-STEADY = 0.5
-"""Below this probability of a steady rate, crashes are taken to be decided at boot."""
-WINDOW, WINDOW_LEAST, WINDOW_OUTLIER = 1.25, 0.3, 4.0
-"""Then so many times the longest time to a crash counts of each run, at least so many usual soaks; a crash
-that took so many times the median is taken for another one."""
 ENOUGH = 0.02
 """Usual soaks of silence that are not worth a trial of their own."""
 LONGEST = 9.0
 """Longest soak, in usual soaks."""
-
-
-UNRELATED = 2
-"""Crashes without the leading hypothesis' units from which on "either of two" is considered."""
-ABSURD, LEADERS = 0.02, 6
-"""How improbable silences must be for triples to be considered, and among how many leading hypotheses."""
-
-
-class Purpose(StrEnum):
-    """Why a trial is run."""
-
-    BASELINE = "baseline"
-    ALL_OFF = "all off"
-    SEARCH = "search"
-    ONLY = "confirm: only"
-    WITHOUT = "confirm: without"
-
-
-@dataclass(frozen=True)
-class Running:
-    """A trial that has not ended: `planned` seconds under load, of which it has stood `stood`."""
-
-    on: frozenset[str]
-    planned: float
-    stood: float
-    purpose: Purpose
-
-
-@dataclass(frozen=True)
-class Try:
-    """Start this trial next. `bits` is what it is expected to tell, 0 for a baseline run."""
-
-    on: frozenset[str]
-    seconds: float
-    purpose: Purpose
-    why: str
-    bits: float = 0.0
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Nothing useful can be started before a running trial ends."""
-
-    why: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """`culprits` are unit names, `probability` that of the whole answer, `confirmed_by` trial numbers."""
-
-    kind: VerdictKind
-    culprits: tuple[str, ...]
-    probability: float
-    because: tuple[str, ...]
-    confirmed_by: tuple[int, ...] = ()
-    would_decide: str = ""
 
 
 def next_trial(
@@ -120,13 +60,15 @@ def next_trial(
     running: Sequence[Running] = (),
     *,
     left: float | None = None,
+    hosts: int = 1,
 ) -> Try | Wait | Answer:
     """What a free host does next. The same arguments always get the same answer.
 
-    `left` are the machine-seconds that may still be spent; None: no limit. What running trials have
-    stood so far counts as seen.
+    `hosts` take part, this one included: a long confirming silence is shared out among them. `left` are
+    the machine-seconds that may still be spent; None: no limit. What running trials have stood so far
+    counts as seen.
     """
-    state = _State(question, tuple(observations), tuple(running), left)
+    state = _State(question, tuple(observations), tuple(running), left, hosts)
     return state.baseline() or state.conclude() or state.clear_system() or state.confirm() or state.search()
 
 
@@ -137,8 +79,10 @@ class _State:
         observations: tuple[Observation, ...],
         running: tuple[Running, ...],
         left: float | None,
+        hosts: int,
     ) -> None:
         self.question, self.seen, self.running, self.left = question, observations, running, left
+        self.hosts = max(1, hosts)
         self.everything = frozenset(question.units.names)
         self.belief = believe(question, (*observations, *_so_far(running)))
 
@@ -237,9 +181,21 @@ class _State:
         for purpose, on in self._steps(top):
             if self._confirming((purpose, on)) is not None or on in self.question.refused:
                 continue
-            if any(r.on == on for r in self.running):
+            run = self._confirming_run((purpose, on), top)
+            if run is not None:
+                return self._affordable(run)
+        return self._settle(top)
+
+    def _settle(self, top: Hypothesis) -> Try | Wait | Answer | None:
+        """Confirmed, and yet not certain: one longer silence, where that is all that is missing."""
+        for purpose, on in self._steps(top):
+            if purpose is not Purpose.WITHOUT or on in self.question.refused:
                 continue
-            return self._affordable(self._confirming_run((purpose, on), top))
+            seconds = self._shared(on, self._settling(on, top, 0.0))
+            if seconds > 0:
+                off = ", ".join(sorted(self.everything - on))
+                why = f"once more without {off}: its silence would make the answer certain"
+                return self._affordable(Try(on, self._soak(seconds), purpose, why))
         return None
 
     def _accused(self, top: Hypothesis) -> float:
@@ -254,8 +210,7 @@ class _State:
         else:
             only = [units.close_on(top.units)]
             without = [units.close_off(self.everything - {u}) for u in top.units]
-        steps = [(Purpose.WITHOUT, on) for on in without] + [(Purpose.ONLY, on) for on in only]
-        return [(purpose, on) for purpose, on in steps]
+        return [(Purpose.ONLY, on) for on in only] + [(Purpose.WITHOUT, on) for on in without]
 
     def _confirming(self, step: tuple[Purpose, frozenset[str]]) -> tuple[int, ...] | None:
         """The trials that did a confirming step; None: it is not done."""
@@ -308,22 +263,35 @@ class _State:
             _, on = step
             if self._confirming(step) is not None or on in self.question.refused:
                 continue
-            if any(r.on == on for r in self.running):
-                continue
             run = self._confirming_run(step, leading)
+            if run is None:
+                continue
             known = max(rate_of(self.belief, on, s, pending) for s in (run.seconds, best.seconds))
             if best.on == on or known >= NEARLY * best.bits / best.expected_seconds:
                 return run
         return None
 
-    def _confirming_run(self, step: tuple[Purpose, frozenset[str]], top: Hypothesis) -> Try:
+    def _shared(self, on: frozenset[str], seconds: float) -> float:
+        """This host's part of a silence; 0 when those under way are all that is missing."""
+        parts = sum(r.on == on for r in self.running)
+        still = seconds - math.fsum(r.planned - r.stood for r in self.running if r.on == on)
+        if still <= ENOUGH * self.question.soak or parts >= self.hosts:
+            return 0.0
+        return min(still, max(seconds / self.hosts, PART * self.question.soak))
+
+    def _confirming_run(self, step: tuple[Purpose, frozenset[str]], top: Hypothesis) -> Try | None:
+        """A run of a confirming step; None when enough of it is under way."""
         purpose, on = step
         names = " and ".join(top.units)
         if purpose is Purpose.ONLY:
+            if any(r.on == on for r in self.running):
+                return None
             missing = self._seconds_until(top, SILENCE)
             why = f"only {names}: if that is enough, the crash comes back"
         else:
-            missing = self._settling(on, top, self._silence_missing(on, top, SILENCE))
+            missing = self._shared(on, self._settling(on, top, self._silence_missing(on, top, SILENCE)))
+            if missing <= 0:
+                return None
             off = ", ".join(sorted(self.everything - on))
             why = f"without {off}: if that is the cause, the host now stands"
         return Try(on, self._soak(missing), purpose, why)
@@ -335,7 +303,7 @@ class _State:
             belief = self.belief.observe(on, more, False)
             return belief.probability(top) >= CERTAIN and belief.system <= CLEAR_OF_SYSTEM
 
-        longest = max(seconds, min(SETTLING * max(seconds, self.question.soak), LONGEST * self.question.soak))
+        longest = max(seconds, SETTLING / self._rate(top))
         if settled(seconds) or not settled(longest):
             return seconds
         low, high = seconds, longest
@@ -411,59 +379,6 @@ class _State:
             return Answer(VerdictKind.ONE_OF, tuple(h.units[0] for h in close), total, (), would_decide=would)
         top, probability = ranked[0]
         return Answer(VerdictKind.UNDECIDED, top.units, probability, (), would_decide=would)
-
-
-def believe(question: Question, observations: Iterable[Observation]) -> Belief:
-    """The belief after these observations. It widens when the plain hypotheses do not explain them.
-
-    Crashes without the leading hypothesis' units: perhaps either of two is enough. Silences with them:
-    perhaps a third is needed.
-    """
-    seen = tuple(observations)
-    steady = steadiness(question, seen)
-    window = float("inf") if steady >= STEADY else _window(question, seen)
-    belief = Belief(question, seen, steady=steady, window=window)
-    top, _ = belief.ranked(1)[0]
-    wide = sum(o.crashed and not top.active(o.on) for o in belief.observations) >= UNRELATED
-    triples = _triples(belief) if _too_silent(belief, top) else ()
-    return replace(belief, wide=wide, triples=triples) if wide or triples else belief
-
-
-def _window(question: Question, seen: tuple[Observation, ...]) -> float:
-    times = sorted(o.seconds for o in seen if o.crashed)
-    if not times:
-        return float("inf")
-    usual = [t for t in times if t <= WINDOW_OUTLIER * times[len(times) // 2]]
-    return max(WINDOW * usual[-1], WINDOW_LEAST * question.soak)
-
-
-def _too_silent(belief: Belief, top: Hypothesis) -> bool:
-    """With everything on it crashes at a rate at which the silences with the leader's units on are absurd."""
-    everything = frozenset(belief.question.units.names)
-    base = [o for o in belief.observations if o.on == everything]
-    crashes, seconds = sum(o.crashed for o in base), math.fsum(o.seconds for o in base)
-    active = [o for o in belief.observations if o.on != everything and top.active(o.on)]
-    if not crashes or top.kind not in (Kind.SINGLE, Kind.PAIR):
-        return False
-    # k crashes in e seconds here, K in E there: under one rate k is binomial
-    k, n = sum(o.crashed for o in active), sum(o.crashed for o in active) + crashes
-    share = math.fsum(o.seconds for o in active) / max(math.fsum(o.seconds for o in active) + seconds, 1e-9)
-    tail = math.fsum(math.comb(n, i) * share**i * (1.0 - share) ** (n - i) for i in range(k + 1))
-    return tail < ABSURD
-
-
-def _triples(belief: Belief) -> tuple[tuple[int, int, int], ...]:
-    """The leading pairs and singles, each with every third unit; none of which needs another."""
-    units = belief.question.units
-    leaders = [h for h, _ in belief.ranked(LEADERS) if h.kind in (Kind.SINGLE, Kind.PAIR)]
-    involved = sorted({units.index[u] for h in leaders for u in h.units})[:LEADERS]
-    found = set()
-    for i, j in combinations(involved, 2):
-        for k in range(len(units)):
-            members = sorted({i, j, k})
-            if len(members) == 3 and not any(units.reach[a, b] for a in members for b in members if a != b):
-                found.add((members[0], members[1], members[2]))
-    return tuple(sorted(found))
 
 
 def _so_far(running: Iterable[Running]) -> list[Observation]:

@@ -14,8 +14,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from lab.bisect.belief import Belief, Observation, Question
+from lab.bisect.believe import believe
 from lab.bisect.hypotheses import Hypothesis
-from lab.bisect.search import CERTAIN, Answer, Purpose, Running, Try, Wait, believe, next_trial
+from lab.bisect.search import CERTAIN, next_trial
+from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
 from lab.model import VerdictKind
 
 
@@ -140,7 +142,7 @@ def simulate(
         while idle:
             reserved = math.fsum(question.setup + run.seconds for _, _, _, _, run, _, _ in under_way)
             rest = None if left is None else left - machine - baseline - reserved
-            step = next_trial(question, seen, running, left=rest)
+            step = next_trial(question, seen, running, left=rest, hosts=hosts)
             if isinstance(step, Try) and number < most_trials:
                 number += 1
                 host = idle.pop(0)

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from lab.bisect.hypotheses import Kind
-from lab.bisect.search import Answer, Purpose, Running, Try, Wait, next_trial
+from lab.bisect.search import next_trial
+from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
 from lab.model import Crashed, Recipe, Survived, Verdict, VerdictKind, VerifierPlan
 from lab.playbook.steps import SEARCH, Conclude, Pause, Rung, RunTrial
 from lab.playbook.view import View, reproduced
@@ -21,20 +22,22 @@ def ask(
     left: float | None = None,
     begun: int | None = None,
     avoid: Collection[frozenset[str]] = (),
+    hosts: int = 1,
 ) -> RunTrial | Pause | Conclude:
     """What a free host does next for this case: nothing of it is known but its journal. Pure.
 
     `running` are the trials on other hosts, `left` the machine-seconds that may still be spent (None: no
     limit), `begun` the trials begun so far (default: those that have ended), which seeds the next load.
     `avoid` are sets of units that this host is better not given, as long as there is another to try.
+    `hosts` take part, this one included.
     """
     if not view.services:
         return Conclude(_nothing_to_switch(view))
     avoid = set(avoid) - set(view.refused)
     question = replace(view.question, refused=(*view.refused, *sorted(avoid, key=sorted)))
-    step = next_trial(question, view.observations, running, left=left)
+    step = next_trial(question, view.observations, running, left=left, hosts=hosts)
     if avoid and isinstance(step, Answer):  # an answer must not come of what this host alone avoids
-        step = next_trial(view.question, view.observations, running, left=left)
+        step = next_trial(view.question, view.observations, running, left=left, hosts=hosts)
     if isinstance(step, Wait):
         return Pause(step.why)
     if isinstance(step, Answer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lab.bisect.search import Purpose, Try
+from lab.bisect.steps import Purpose, Try
 from lab.model import InvalidReason, Recipe, Verdict
 
 

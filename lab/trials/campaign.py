@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from lab.bisect.search import Running
+from lab.bisect.steps import Running
 from lab.model import (
     Case,
     EntryKind,
@@ -135,6 +135,7 @@ class _Campaign:
         while True:
             self._hosts.check_somebody_left()
             view = View(self._case)
+            hosts = sum(not member.left for member in self._hosts)
             step: RunTrial | Pause | Conclude | None = None
             for member in self._hosts:
                 if not member.idle:
@@ -142,7 +143,7 @@ class _Campaign:
                 running = self._running()
                 begun = len(view.case.trials) + len(running)
                 avoid = view.unbooted(member.name) if self._others(member) else ()
-                step = ask(view, running, left=self._left(view), begun=begun, avoid=avoid)
+                step = ask(view, running, left=self._left(view), begun=begun, avoid=avoid, hosts=hosts)
                 if isinstance(step, Conclude):
                     return step.verdict
                 if isinstance(step, Pause):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lab.bisect.search import Try
+from lab.bisect.steps import Try
 from lab.model import EntryKind, InfrastructureError, LabError
 from lab.trials.as_found import put_back
 from lab.trials.bench import Bench

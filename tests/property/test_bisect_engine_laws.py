@@ -16,9 +16,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lab.bisect.belief import Belief, Observation, Question
+from lab.bisect.believe import believe
 from lab.bisect.forms import Forms
 from lab.bisect.hypotheses import Hypothesis, Kind
-from lab.bisect.search import CERTAIN, Answer, Purpose, Running, Try, Wait, believe, next_trial
+from lab.bisect.search import CERTAIN, next_trial
+from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
 from lab.bisect.units import Units
 from lab.model import VerdictKind
 
@@ -223,7 +225,8 @@ def check_answer(before: tuple[Observation, ...], answer: Answer) -> None:
 PROGRAM = """
 import json, sys
 from lab.bisect.belief import Observation, Question
-from lab.bisect.search import Purpose, Running, next_trial
+from lab.bisect.search import next_trial
+from lab.bisect.steps import Purpose, Running
 from lab.bisect.units import Units
 names = sys.argv[1].split()
 needs = {"u03": {"u01", "u02"}, "u07": {"u03"}, "u05": {"u06"}, "u06": {"u05"}}

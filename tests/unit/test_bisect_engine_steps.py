@@ -9,7 +9,7 @@ from lab.bisect.believe import believe
 from lab.bisect.choice import SOAKS
 from lab.bisect.forms import Forms
 from lab.bisect.hypotheses import Hypothesis, Kind
-from lab.bisect.search import BASELINE_MORE, CERTAIN, next_trial
+from lab.bisect.search import BASELINE_MORE, CERTAIN, CLEAR_OF_SYSTEM, next_trial
 from lab.bisect.simulate import Crashing, simulate
 from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
 from lab.bisect.units import Units

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from playbook_world import SIGNATURE, World, driver, investigate, some_drivers
 
-from lab.bisect.search import Answer, Purpose, Running
+from lab.bisect.steps import Answer, Purpose, Running
 from lab.model import (
     Bugcheck,
     Case,

@@ -1,0 +1,74 @@
+"""Which hypotheses are weighed: few at first, more when the observations do not fit them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import combinations
+
+from lab.bisect.belief import Belief, Observation, Question, steadiness
+from lab.bisect.hypotheses import Hypothesis, Kind
+
+STEADY = 0.25
+"""Below this probability of a steady rate, crashes are taken to be decided at boot."""
+WINDOW, WINDOW_LEAST, WINDOW_OUTLIER = 1.25, 0.3, 4.0
+"""Then so many times the longest time to a crash counts of each run, at least so many usual soaks; a crash
+that took so many times the median is taken for another one."""
+UNRELATED = 2
+"""Crashes without the leading hypothesis' units from which on "either of two" is considered."""
+ABSURD, LEADERS = 0.02, 6
+"""How improbable silences must be for triples to be considered, and among how many leading hypotheses."""
+
+
+def believe(question: Question, observations: Iterable[Observation]) -> Belief:
+    """The belief after these observations. It widens when the plain hypotheses do not explain them.
+
+    Crashes without the leading hypothesis' units: perhaps either of two is enough. Silences with them:
+    perhaps a third is needed.
+    """
+    seen = tuple(observations)
+    steady = steadiness(question, seen)
+    window = float("inf") if steady >= STEADY else _window(question, seen)
+    belief = Belief(question, seen, steady=steady, window=window)
+    top, _ = belief.ranked(1)[0]
+    wide = sum(o.crashed and not top.active(o.on) for o in belief.observations) >= UNRELATED
+    triples = _triples(belief) if _too_silent(belief, top) else ()
+    return replace(belief, wide=wide, triples=triples) if wide or triples else belief
+
+
+def _window(question: Question, seen: tuple[Observation, ...]) -> float:
+    times = sorted(o.seconds for o in seen if o.crashed)
+    if not times:
+        return float("inf")
+    usual = [t for t in times if t <= WINDOW_OUTLIER * times[len(times) // 2]]
+    return max(WINDOW * usual[-1], WINDOW_LEAST * question.soak)
+
+
+def _too_silent(belief: Belief, top: Hypothesis) -> bool:
+    """With everything on it crashes at a rate at which the silences with the leader's units on are absurd."""
+    everything = frozenset(belief.question.units.names)
+    base = [o for o in belief.observations if o.on == everything]
+    crashes, seconds = sum(o.crashed for o in base), math.fsum(o.seconds for o in base)
+    active = [o for o in belief.observations if o.on != everything and top.active(o.on)]
+    if not crashes or top.kind not in (Kind.SINGLE, Kind.PAIR):
+        return False
+    # k crashes in e seconds here, K in E there: under one rate k is binomial
+    k, n = sum(o.crashed for o in active), sum(o.crashed for o in active) + crashes
+    share = math.fsum(o.seconds for o in active) / max(math.fsum(o.seconds for o in active) + seconds, 1e-9)
+    tail = math.fsum(math.comb(n, i) * share**i * (1.0 - share) ** (n - i) for i in range(k + 1))
+    return tail < ABSURD
+
+
+def _triples(belief: Belief) -> tuple[tuple[int, int, int], ...]:
+    """The leading pairs and singles, each with every third unit; none of which needs another."""
+    units = belief.question.units
+    leaders = [h for h, _ in belief.ranked(LEADERS) if h.kind in (Kind.SINGLE, Kind.PAIR)]
+    involved = sorted({units.index[u] for h in leaders for u in h.units})[:LEADERS]
+    found = set()
+    for i, j in combinations(involved, 2):
+        for k in range(len(units)):
+            members = sorted({i, j, k})
+            if len(members) == 3 and not any(units.reach[a, b] for a in members for b in members if a != b):
+                found.add((members[0], members[1], members[2]))
+    return tuple(sorted(found))
