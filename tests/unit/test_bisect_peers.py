@@ -19,6 +19,7 @@ from benchmarks.bisect_peers.predicates import repeats, some, sprt
 from benchmarks.bisect_peers.slicing import minimal
 from benchmarks.bisect_run import OF_PAIRS, PEERS, peer, peer_runs
 from benchmarks.bisect_scenarios import Cell, scenario
+from lab.bisect.belief import PAIR_PRIOR
 from lab.bisect.hypotheses import Hypothesis, Kind
 
 NAMES = tuple(f"unit{at}" for at in range(13))
@@ -270,5 +271,5 @@ def test_truths_of_the_prior_come_as_often_as_it_says() -> None:
     truths = [scenario(Cell(16, "prior", 0.5, 0.0), number).truth.kind for number in range(2000)]
     shares = {kind: truths.count(kind) / 2000 for kind in Kind}
     assert shares[Kind.SYSTEM] == pytest.approx(0.03, abs=0.015)
-    assert shares[Kind.PAIR] == pytest.approx(0.2, abs=0.03)
-    assert shares[Kind.SINGLE] == pytest.approx(0.77, abs=0.03)
+    assert shares[Kind.PAIR] == pytest.approx(PAIR_PRIOR, abs=0.03)
+    assert shares[Kind.SINGLE] == pytest.approx(1 - 0.03 - PAIR_PRIOR, abs=0.03)

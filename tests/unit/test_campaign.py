@@ -251,7 +251,7 @@ def test_a_set_that_does_not_boot_is_left_alone_and_its_host_put_back(tmp_path: 
     dead = Invalid(InvalidReason.NOT_BOOTED, "waited 600 s for boot")
 
     def invalid(host: str, recipe: Recipe) -> Invalid | None:
-        return dead if {"drv05", "drv06"} <= recipe.disabled else None
+        return dead if {"drv09", "drv10"} <= recipe.disabled else None
 
     lab = Lab(tmp_path, ("drv05",), hosts=2, invalid=invalid)
     verdict = lab.search()
