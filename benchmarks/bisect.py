@@ -65,6 +65,7 @@ class Job:
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--quick", action="store_true", help=f"{QUICK} times fewer scenarios; write nothing")
+    options.add_argument("--fewer", type=int, default=1, help="so many times fewer scenarios")
     options.add_argument("--cells", default="", help="only cells whose name has this in it; write nothing")
     options.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     chosen = options.parse_args()
@@ -73,7 +74,7 @@ def main() -> int:
         return 2
     plan = [work for work in works() if chosen.cells in work.key]
     prints = fingerprints()
-    jobs = [job for work in plan for job in jobs_of(work, quick=chosen.quick)]
+    jobs = [job for work in plan for job in jobs_of(work, QUICK if chosen.quick else chosen.fewer)]
     found = run_all(jobs, prints, chosen.processes)
     table = Table.of((job.work, job.who, result) for job, result in found)
     rows = rows_of(table)
@@ -81,7 +82,7 @@ def main() -> int:
         "rows": [asdict(row) for row in rows],
         "cells": table.cells(),
         "stated": table.stated,
-        "machine": machine(1) | {"quick": chosen.quick},
+        "machine": machine(1) | {"quick": chosen.quick, "fewer": chosen.fewer},
     }
     print(bisect_table(results))
     if fingerprints() != prints:
@@ -94,8 +95,9 @@ def main() -> int:
     return 0 if all(row.met is not False for row in rows) else 1
 
 
-def jobs_of(work: Work, *, quick: bool) -> Iterator[Job]:
-    count = min(work.count, max(FEW, work.count // QUICK)) if quick else work.count
+def jobs_of(work: Work, fewer: int = 1) -> Iterator[Job]:
+    """The jobs of a cell with so many times fewer scenarios than a full run, but at least `FEW`."""
+    count = min(work.count, max(FEW, work.count // max(fewer, 1)))
     for who, chunk in ((work.who, work.chunk), *((peer, PEER_CHUNK) for peer in work.peers)):
         for first in range(0, count, chunk):
             yield Job(work, who, first, min(chunk, count - first))

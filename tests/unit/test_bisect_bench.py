@@ -101,11 +101,11 @@ def test_the_plan_is_whole() -> None:
     plan = works()
     assert len({work.key for work in plan}) == len(plan)
     assert {peer for work in plan for peer in work.peers} == set(PEERS)
-    jobs = [job for work in plan for job in bisect.jobs_of(work, quick=False)]
+    jobs = [job for work in plan for job in bisect.jobs_of(work)]
     stated = [job for job in jobs if job.who == "stated"]
     assert sum(job.count for job in stated) == 20_000
     assert len({job.first for job in stated}) == len(stated)
-    quick = [job for work in plan for job in bisect.jobs_of(work, quick=True)]
+    quick = [job for work in plan for job in bisect.jobs_of(work, bisect.QUICK)]
     assert sum(job.count for job in quick) < sum(job.count for job in jobs) / 10
 
 
