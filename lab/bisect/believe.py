@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import combinations
 
+from lab.bisect import hazard
 from lab.bisect.belief import Belief, Observation, Question, steadiness
 from lab.bisect.hypotheses import Hypothesis, Kind
 
@@ -17,6 +18,8 @@ WINDOW, WINDOW_LEAST, WINDOW_OUTLIER = 1.25, 0.3, 4.0
 that took so many times the median is taken for another one."""
 UNRELATED = 2
 """Crashes without the leading hypothesis' units from which on "either of two" is considered."""
+MISFIT = 1e-3
+"""How improbable unrelated crashes must be for the best explanation to be called one that does not fit."""
 ABSURD, LEADERS = 0.02, 6
 """How improbable silences must be for triples to be considered, and among how many leading hypotheses."""
 
@@ -72,3 +75,28 @@ def _triples(belief: Belief) -> tuple[tuple[int, int, int], ...]:
             if len(members) == 3 and not any(units.reach[a, b] for a in members for b in members if a != b):
                 found.add((members[0], members[1], members[2]))
     return tuple(sorted(found))
+
+
+def without_cause(belief: Belief, top: Hypothesis) -> str:
+    """Why the best explanation does not fit; "" when it does.
+
+    It does not when crashes came without its units more often than unrelated ones ever should, by the
+    prior belief about these (a negative binomial count).
+    """
+    question = belief.question
+    off = [o for o in belief.observations if not top.active(o.on)]
+    crashes, seconds = sum(o.crashed for o in off), math.fsum(o.seconds for o in off)
+    if not crashes:
+        return ""
+    known = hazard.B_OFF * question.soak
+    share, rest = seconds / (known + seconds), 1.0
+    mass = (known / (known + seconds)) ** hazard.A_OFF
+    for k in range(crashes):
+        rest -= mass
+        mass *= (hazard.A_OFF + k) / (k + 1) * share
+    if rest >= MISFIT:
+        return ""
+    return (
+        f"the model does not fit: {crashes} crashes in {seconds:.0f} s under load came without "
+        f"{' and '.join(top.units)}, the best explanation there is; there may be a third cause"
+    )

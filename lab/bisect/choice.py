@@ -23,9 +23,6 @@ SOAKS = tuple(float(f) for f in np.round(np.geomspace(0.15, 6.0, 22), 3))
 """Lengths of a soak that are tried, in usual soaks."""
 MOST_PENDING = 3
 """Runs elsewhere whose outcomes are weighed: those with the most time left."""
-_LEADER = 2.0
-"""With a leader of this probability two kinds of runs compete, a short one that should crash and a long
-silence; then the soak is sought from three sides."""
 _GAIN = 1e-9
 
 
@@ -51,9 +48,6 @@ def choose(belief: Belief, pending: Sequence[Pending] = (), *, longest: float | 
     booting = _Booting(belief)
     starts = _starts(belief)
     best = _climb_soaks(belief, grid, _first_soak(belief, grid), kept, booting, starts)
-    if belief.ranked(1)[0][1] >= _LEADER:
-        for at in (min(1, len(grid) - 1), (2 * len(grid)) // 3):
-            best = max(best, _climb_soaks(belief, grid, at, kept, booting, starts), key=lambda f: f.score)
     return Choice(question.units.named(best.on > 0), best.seconds, best.bits, best.length)
 
 

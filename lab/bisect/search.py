@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from lab.bisect.belief import Observation, Question
-from lab.bisect.believe import believe
+from lab.bisect.believe import believe, without_cause
 from lab.bisect.choice import Choice, choose, rate_of
 from lab.bisect.forms import Pending
 from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
@@ -144,6 +144,9 @@ class _State:
             Kind.TRIPLE: VerdictKind.TRIPLE,
             Kind.EITHER: VerdictKind.EACH_OF,
         }
+        strange = without_cause(self.belief, top)
+        if strange:
+            return Answer(VerdictKind.UNDECIDED, top.units, probability, (strange,), trials)
         because: tuple[str, ...] = ()
         alike = self.belief.alike(top)[1:]
         if alike:
@@ -334,22 +337,27 @@ class _State:
         first, second, third = (self.question.units.index[u] for u in top.units)
         return first, second, third
 
-    def _seconds_until(self, top: Hypothesis, confidence: float, have: float = 0.0) -> float:
+    def _seconds_until(
+        self, top: Hypothesis, confidence: float, have: float = 0.0, *, times: int = 1
+    ) -> float:
         """Seconds of silence until a crash had come with probability `confidence`, at the mean rate.
 
-        `have` seconds of it have been stood.
+        That, so many `times`, less the `have` seconds that have been stood.
         """
         longest = LONGEST * self.question.soak
-        return min(max(-math.log(1.0 - confidence) / self._rate(top) - have, 0.0), longest)
+        return min(max(-times * math.log(1.0 - confidence) / self._rate(top) - have, 0.0), longest)
 
     def _silence_missing(self, on: frozenset[str], top: Hypothesis, confidence: float) -> float:
         """Seconds of silence with exactly `on` that are still missing; 0 when there is enough.
 
-        Where crashes are decided at boot only the window of each run counts, so it takes several boots.
+        Where crashes are decided at boot only the window of each run counts, so it takes several boots. A
+        crash with this set, were it another one, must be outweighed by as much silence again.
         """
         window = self.belief.window
-        stood = math.fsum(min(o.seconds, window) for o in self.seen if o.on == on and not o.crashed)
-        missing = self._seconds_until(top, confidence, stood)
+        runs = [o for o in self.seen if o.on == on]
+        stood = math.fsum(min(o.seconds, window) for o in runs if not o.crashed)
+        crashes = sum(o.crashed for o in runs)
+        missing = self._seconds_until(top, confidence, stood, times=1 + crashes)
         return missing if missing > ENOUGH * self.question.soak else 0.0
 
     def _soak(self, seconds: float) -> float:
