@@ -70,7 +70,7 @@ bench-bisect: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.bisect
 
 story-bisect: $(VENV)/.dev
-	BUGCHECK_LAB_LONG_STORIES=1 $(BIN)/python -m pytest tests/twin/test_bisect_story.py -rP --durations 0
+	BUGCHECK_LAB_LONG_STORIES=1 $(BIN)/python -m pytest tests/twin/test_bisect_story.py tests/twin/test_bisect_resume.py -rP --durations 0
 
 clean:
 	rm -rf $(VENV) .venv-oracles .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

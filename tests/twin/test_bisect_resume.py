@@ -42,6 +42,7 @@ def under_load(journal: Journal) -> list[RunningTrial]:
     return [r for r in journal.running_trials() if r.heartbeat is not None and r.heartbeat.seconds > 0]
 
 
+@pytest.mark.skipif("BUGCHECK_LAB_LONG_STORIES" not in os.environ, reason="takes minutes: make story-bisect")
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_killed_and_interrupted_and_the_same_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
