@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lab.bisect.belief import Belief
-from lab.bisect.forms import Forms, Pending
+from lab.bisect.forms import Forms, Given, Pending
 from lab.bisect.hazard import Floats
 from lab.bisect.hypotheses import Kind
 from lab.bisect.units import Units
@@ -41,30 +41,29 @@ def choose(belief: Belief, pending: Sequence[Pending] = (), *, longest: float | 
     `longest` limits the soak in seconds.
     """
     question = belief.question
-    kept = tuple(sorted(pending, key=lambda run: -run.seconds)[:MOST_PENDING])
+    given = _given(belief, pending)
     grid = [f * question.soak for f in SOAKS]
     if longest is not None:
         grid = [s for s in grid if s <= longest] or [longest]
     booting = _Booting(belief)
     starts = _starts(belief)
-    best = _climb_soaks(belief, grid, _first_soak(belief, grid), kept, booting, starts)
+    best = _climb_soaks(given, grid, _first_soak(belief, grid), booting, starts)
     return Choice(question.units.named(best.on > 0), best.seconds, best.bits, best.length)
 
 
 def _climb_soaks(
-    belief: Belief,
+    given: Given,
     grid: list[float],
     at: int,
-    pending: tuple[Pending, ...],
     booting: _Booting,
     starts: Sequence[Floats],
 ) -> _Found:
     """The best trial in reach of one soak: along the grid while that helps."""
-    best = _best_set(belief, grid[at], pending, booting, starts)
+    best = _best_set(given, grid[at], booting, starts)
     for step in (1, -1):
         here = at
         while 0 <= here + step < len(grid):
-            found = _best_set(belief, grid[here + step], pending, booting, [best.on])
+            found = _best_set(given, grid[here + step], booting, [best.on])
             if found.score <= best.score:
                 break
             best, here = found, here + step
@@ -75,10 +74,13 @@ def _climb_soaks(
 
 def rate_of(belief: Belief, on: frozenset[str], seconds: float, pending: Sequence[Pending] = ()) -> float:
     """Bits per second that a soak of one set is expected to tell."""
-    kept = tuple(sorted(pending, key=lambda run: -run.seconds)[:MOST_PENDING])
-    forms = Forms(belief, seconds, kept)
+    forms = Forms(_given(belief, pending), seconds)
     rate, _ = forms.score(forms.sums(belief.question.units.marks(on).astype(float)), belief.question.setup)
     return float(rate)
+
+
+def _given(belief: Belief, pending: Sequence[Pending]) -> Given:
+    return Given(belief, tuple(sorted(pending, key=lambda run: -run.seconds)[:MOST_PENDING]))
 
 
 class _Found(NamedTuple):
@@ -90,14 +92,13 @@ class _Found(NamedTuple):
 
 
 def _best_set(
-    belief: Belief,
+    given: Given,
     seconds: float,
-    pending: tuple[Pending, ...],
     booting: _Booting,
     starts: Sequence[Floats],
 ) -> _Found:
-    forms = Forms(belief, seconds, pending)
-    climbs = (_climb(forms, belief, seconds, booting, start) for start in starts)
+    forms = Forms(given, seconds)
+    climbs = (_climb(forms, given.belief, seconds, booting, start) for start in starts)
     return max(climbs, key=lambda found: found.score)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -35,10 +34,15 @@ class Prediction(NamedTuple):
     length_off: Floats
 
 
+def _heavy(family: Family) -> NDArray[np.intp]:
+    """The layers that take part."""
+    layers = family.weight.reshape(len(family.weight), -1).sum(axis=1)
+    return np.flatnonzero(layers > _LIGHT * max(float(layers.max()), 1e-300))
+
+
 def predict(family: Family, seconds: float) -> Prediction:
     """What a soak of `seconds` would show under each hypothesis of a family."""
-    layers = family.weight.reshape(len(family.weight), -1).sum(axis=1)
-    kept = np.flatnonzero(layers > _LIGHT * max(float(layers.max()), 1e-300))
+    kept = _heavy(family)
     weight = family.weight[kept]
     total = weight.sum(axis=0)
     inner = (slice(None), *([None] * (weight.ndim - 1)))
@@ -61,6 +65,34 @@ def predict(family: Family, seconds: float) -> Prediction:
     )
 
 
+class Given:
+    """A belief and what still runs: the weights of all hypotheses together with each of the 2^k joint
+    outcomes of the k pending runs. They are the same for every soak that is weighed."""
+
+    def __init__(self, belief: Belief, pending: tuple[Pending, ...]) -> None:
+        self.belief = belief
+        self.triples = np.array(belief.triples, dtype=np.intp).reshape(-1, 3)
+        self.rows = 2 ** len(pending)
+        self.weights = {kind: self._joint(kind, family, pending) for kind, family in belief.families.items()}
+
+    def _joint(self, kind: Kind, family: Family, pending: tuple[Pending, ...]) -> list[Floats]:
+        found = [family.weight[_heavy(family)].sum(axis=0)]
+        for run in pending:
+            seen = predict(family, run.seconds)
+            chance = np.where(self._active(kind, run.on > 0), seen.crash_on, seen.crash_off)
+            found = [mass * part for mass in found for part in (1.0 - chance, chance)]
+        return found
+
+    def _active(self, kind: Kind, on: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of a family's hypotheses are active in a set."""
+        if kind is Kind.SYSTEM:
+            return np.ones((1,), dtype=bool)
+        if kind is Kind.TRIPLE:
+            return np.asarray(on[self.triples].all(axis=1))
+        either = kind is Kind.EITHER
+        return np.asarray(np.logical_or.outer(on, on) if either else np.logical_and.outer(on, on))
+
+
 class Forms:
     """For one soak length: everything the score of a set needs, as constants and n × n matrices.
 
@@ -68,19 +100,18 @@ class Forms:
     conditional entropy and the expected length.
     """
 
-    def __init__(self, belief: Belief, seconds: float, pending: tuple[Pending, ...]) -> None:
-        n = len(belief.question.units)
-        outcomes = list(product((False, True), repeat=len(pending)))
-        self.rows = len(outcomes)
+    def __init__(self, given: Given, seconds: float) -> None:
+        belief, n = given.belief, len(given.belief.question.units)
+        self.rows = given.rows
         self.masses = np.zeros(self.rows)
         self.constants = np.zeros(self.rows + 2)
         self.stack = np.zeros((self.rows + 2, n, n))
-        self.triples = np.array(belief.triples, dtype=np.intp).reshape(-1, 3)
+        self.triples = given.triples
         self.third = np.zeros((self.rows + 2, len(self.triples)))
         for kind, family in belief.families.items():
             now = predict(family, seconds)
             known_on, known_off = entropy(now.crash_on), entropy(now.crash_off)
-            joint = self._joint(kind, family, now.weight, pending, outcomes)
+            joint = given.weights[kind]
             values = [weight * (now.crash_on - now.crash_off) for weight in joint]
             values += [
                 now.weight * (known_on - known_off),
@@ -103,37 +134,6 @@ class Forms:
                 else:
                     self.stack[row] += matrix
         self.diagonals = np.ascontiguousarray(np.diagonal(self.stack, axis1=1, axis2=2))
-
-    def _joint(
-        self,
-        kind: Kind,
-        family: Family,
-        weight: Floats,
-        pending: tuple[Pending, ...],
-        outcomes: list[tuple[bool, ...]],
-    ) -> list[Floats]:
-        """The weights of a family's hypotheses together with each joint outcome of the pending runs."""
-        if not pending:
-            return [weight]
-        chances = []
-        for run in pending:
-            seen = predict(family, run.seconds)
-            active: NDArray[np.bool_]
-            if kind is Kind.SYSTEM:
-                active = np.ones((1,), dtype=bool)
-            elif kind is Kind.TRIPLE:
-                active = np.asarray((run.on > 0)[self.triples].all(axis=1))
-            else:
-                on = run.on > 0
-                active = np.logical_or.outer(on, on) if kind is Kind.EITHER else np.logical_and.outer(on, on)
-            chances.append(np.where(active, seen.crash_on, seen.crash_off))
-        found = []
-        for outcome in outcomes:
-            mass = weight
-            for crashed, chance in zip(outcome, chances, strict=True):
-                mass = mass * (chance if crashed else 1.0 - chance)
-            found.append(mass)
-        return found
 
     def sums(self, on: Floats) -> Floats:
         """(rows + 2,) the sums for one set, given as (n,) zeros and ones."""

@@ -7,7 +7,7 @@ into the belief, and when it contradicts the suspicion the search goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lab.bisect.belief import Observation, Question
 from lab.bisect.believe import believe, without_cause
@@ -85,6 +85,7 @@ class _State:
         self.hosts = max(1, hosts)
         self.everything = frozenset(question.units.names)
         self.belief = believe(question, (*observations, *_so_far(running)))
+        self.top, self.probability = self.belief.ranked(1)[0]
 
     # ---- everything on: does it crash at all, how fast, at a steady rate?
 
@@ -112,7 +113,7 @@ class _State:
     # ---- is it decided?
 
     def conclude(self) -> Answer | None:
-        top, probability = self.belief.ranked(1)[0]
+        top, probability = self.top, self.probability
         if probability < CERTAIN:
             return None
         if top == SYSTEM:
@@ -178,16 +179,10 @@ class _State:
     # ---- the confirming pair
 
     def confirm(self) -> Try | Wait | Answer | None:
-        top, probability = self.belief.ranked(1)[0]
-        if top == SYSTEM or probability < self._accused(top):
+        if self.top == SYSTEM or self.probability < self._accused(self.top):
             return None
-        for purpose, on in self._steps(top):
-            if self._confirming((purpose, on)) is not None or on in self.question.refused:
-                continue
-            run = self._confirming_run((purpose, on), top)
-            if run is not None:
-                return self._affordable(run)
-        return self._settle(top)
+        run = next(self._confirming_runs(), None)
+        return self._settle(self.top) if run is None else self._affordable(run)
 
     def _settle(self, top: Hypothesis) -> Try | Wait | Answer | None:
         """Confirmed, and yet not certain: one longer silence, where that is all that is missing."""
@@ -216,15 +211,14 @@ class _State:
         return [(Purpose.ONLY, on) for on in only] + [(Purpose.WITHOUT, on) for on in without]
 
     def _confirming(self, step: tuple[Purpose, frozenset[str]]) -> tuple[int, ...] | None:
-        """The trials that did a confirming step; None: it is not done."""
+        """The trials that did a confirming step of the leader; None: it is not done."""
         purpose, on = step
-        top, _ = self.belief.ranked(1)[0]
         if purpose is Purpose.ONLY:
             crashes = [o.trial for o in self.seen if o.on == on and o.crashed]
             if crashes or on == self.everything:
                 return tuple(crashes)
             return None
-        if self._silence_missing(on, top, SILENCE) > 0:
+        if self._silence_missing(on, self.top, SILENCE) > 0:
             return None
         return tuple(o.trial for o in self.seen if o.on == on and not o.crashed)
 
@@ -236,8 +230,7 @@ class _State:
             for r in self.running
         ]
         best = choose(self.belief, pending, longest=self._longest())
-        leading, probability = self.belief.ranked(1)[0]
-        confirming = self._as_good(best, pending, leading, probability)
+        confirming = self._as_good(best, pending)
         if confirming is not None:
             return self._affordable(confirming)
         confirming_now = any(r.purpose in (Purpose.ONLY, Purpose.WITHOUT) for r in self.running)
@@ -245,34 +238,34 @@ class _State:
             if self.running:
                 return Wait("the running trials tell all that can be told now")
             return self._undecided("no set of units that can be tried tells anything more")
-        name = " and ".join(leading.units) or "none of them"
+        name = " and ".join(self.top.units) or "none of them"
         return self._affordable(
             Try(
                 best.on, best.seconds, Purpose.SEARCH,
                 f"{len(best.on)} of {len(self.everything)} on, {best.bits:.2f} bits expected; "
-                f"leading: {name} at {probability:.0%}", best.bits,
+                f"leading: {name} at {self.probability:.0%}", best.bits,
             ),
             best.expected_seconds,
         )  # fmt: skip
 
-    def _as_good(
-        self, best: Choice, pending: list[Pending], leading: Hypothesis, probability: float
-    ) -> Try | None:
-        """A confirming run of the leading hypothesis that tells nearly as much as the best run: it is needed
-        anyway if the hypothesis is true, and ends early if it is not."""
-        if leading == SYSTEM or probability < LEADING:
+    def _as_good(self, best: Choice, pending: list[Pending]) -> Try | None:
+        """A confirming run of the leader that tells nearly as much as the best run: it is needed anyway if
+        the hypothesis is true, and ends early if it is not."""
+        if self.top == SYSTEM or self.probability < LEADING:
             return None
-        for step in self._steps(leading):
-            _, on = step
-            if self._confirming(step) is not None or on in self.question.refused:
-                continue
-            run = self._confirming_run(step, leading)
-            if run is None:
-                continue
-            known = max(rate_of(self.belief, on, s, pending) for s in (run.seconds, best.seconds))
-            if best.on == on or known >= NEARLY * best.bits / best.expected_seconds:
+        for run in self._confirming_runs():
+            known = max(rate_of(self.belief, run.on, s, pending) for s in (run.seconds, best.seconds))
+            if best.on == run.on or known >= NEARLY * best.bits / best.expected_seconds:
                 return run
         return None
+
+    def _confirming_runs(self) -> Iterator[Try]:
+        """The confirming runs of the leader that are still to be made and not under way."""
+        for step in self._steps(self.top):
+            if self._confirming(step) is None and step[1] not in self.question.refused:
+                run = self._confirming_run(step, self.top)
+                if run is not None:
+                    yield run
 
     def _shared(self, on: frozenset[str], seconds: float) -> float:
         """This host's part of a silence; 0 when those under way are all that is missing."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lab.bisect.belief import Belief, Observation, Question
 from lab.bisect.believe import believe
-from lab.bisect.forms import Forms
+from lab.bisect.forms import Forms, Given
 from lab.bisect.hypotheses import Hypothesis, Kind
 from lab.bisect.search import CERTAIN, next_trial
 from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
@@ -202,7 +202,7 @@ def check_trial(
     assert 0 < step.seconds < math.inf and step.why and step.bits >= 0
     if left is not None:
         so_far = [Observation(r.on, r.stood, False) for r in running if r.stood > 0]
-        forms = Forms(believe(question, (*before, *so_far)), step.seconds, ())
+        forms = Forms(Given(believe(question, (*before, *so_far)), ()), step.seconds)
         load = float(forms.sums(question.units.marks(step.on).astype(float))[-1])
         assert question.setup + load <= left * (1 + 1e-6)
 

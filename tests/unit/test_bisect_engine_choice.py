@@ -12,7 +12,7 @@ from bisect_oracle import On, Oracle, closed_sets, some_runs, some_triples, some
 import lab.bisect.forms as bisect_forms
 from lab.bisect.belief import Belief, Observation, Question
 from lab.bisect.choice import SOAKS, Choice, choose, rate_of
-from lab.bisect.forms import Forms, Pending
+from lab.bisect.forms import Forms, Given, Pending
 from lab.bisect.units import Units
 
 
@@ -41,9 +41,9 @@ def test_bits_and_lengths_are_those_of_the_enumerated_model(
     belief = Belief(question, some_runs(odds, units, 3), wide, triples, by_boot=seed % 2 == 0)
     oracle = Oracle(belief)
     seconds = odds.uniform(60, 2400)
-    quick = Forms(belief, seconds, pendings(units, runs))
+    quick = Forms(Given(belief, pendings(units, runs)), seconds)
     monkeypatch.setattr(bisect_forms, "_LIGHT", 0.0)  # layers that weigh next to nothing take part, too
-    whole = Forms(belief, seconds, pendings(units, runs))
+    whole = Forms(Given(belief, pendings(units, runs)), seconds)
     for on in odds.sample(sets, min(3, len(sets))):
         length, bits = oracle.length(on, seconds), oracle.bits(on, seconds, runs)
         for forms, to in ((whole, 1e-7), (quick, 0.05)):
@@ -60,7 +60,7 @@ def best_rate(belief: Belief, runs: tuple[Pending, ...] = ()) -> float:
     found = 0.0
     sets = [on for on in closed_sets(question.units) if on not in question.refused]
     for share in SOAKS:
-        forms = Forms(belief, share * question.soak, runs)
+        forms = Forms(Given(belief, runs), share * question.soak)
         marks = [question.units.marks(on).astype(float) for on in sets]
         found = max([found, *(float(forms.score(forms.sums(on), question.setup)[0]) for on in marks)])
     return found
@@ -166,8 +166,8 @@ def test_dear_restarts_make_longer_soaks() -> None:
 def test_a_pending_run_that_is_certain_tells_nothing_more() -> None:
     belief = Belief(Question(Units.plain("abcdef"))).observe(frozenset("abcdef"), 100.0, True)
     mark = belief.question.units.marks("abc").astype(float)
-    over = Forms(belief, 600.0, (Pending(mark, 1e-9),))
-    alone = Forms(belief, 600.0, ())
+    over = Forms(Given(belief, (Pending(mark, 1e-9),)), 600.0)
+    alone = Forms(Given(belief, ()), 600.0)
     on = belief.question.units.marks("bcd").astype(float)
     assert float(over.score(over.sums(on), 240.0)[1]) == pytest.approx(
         float(alone.score(alone.sums(on), 240.0)[1]), rel=1e-6

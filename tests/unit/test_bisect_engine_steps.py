@@ -7,7 +7,7 @@ import pytest
 from lab.bisect.belief import Observation, Question
 from lab.bisect.believe import believe
 from lab.bisect.choice import SOAKS
-from lab.bisect.forms import Forms
+from lab.bisect.forms import Forms, Given
 from lab.bisect.hypotheses import Hypothesis, Kind
 from lab.bisect.search import BASELINE_MORE, CERTAIN, CLEAR_OF_SYSTEM, next_trial
 from lab.bisect.simulate import Crashing, simulate
@@ -150,7 +150,7 @@ def test_an_unaffordable_trial_is_not_proposed() -> None:
     for left in (0.0, 100.0, 241.0, 400.0, 700.0, 1500.0, 1e6):
         step = next_trial(question, seen, left=left)
         if isinstance(step, Try):
-            forms = Forms(believe(question, seen), step.seconds, ())
+            forms = Forms(Given(believe(question, seen), ()), step.seconds)
             load = float(forms.sums(PLAIN.marks(step.on).astype(float))[-1])
             assert question.setup + load <= left
         else:
