@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -14,59 +10,47 @@ from rich.markup import escape
 from rich.text import Text
 
 from lab.cli.bisect_table import Suspect, line, render, suspects
+from lab.cli.follow import Follower
 from lab.journal import Journal, RunningTrial
-from lab.model import Entry, EntryKind, LabError
+from lab.model import Entry, EntryKind
 
 EVERY = 0.5
 _STYLES = {EntryKind.STEP: "cyan", EntryKind.WARNING: "yellow", EntryKind.VERDICT: "bold"}
 """What of the story is told beside the trials: several hosts at once would fill the screen with the rest."""
 
 
-class SearchWatch:
+class SearchWatch(Follower):
     """A context that tells of one case's search until it is left. `budget` are machine-seconds."""
 
     def __init__(self, console: Console, journal: Journal, case: str, budget: float | None) -> None:
+        super().__init__("search-watch", EVERY)
         self._console, self._journal, self._case, self._budget = console, journal, case, budget
         self._known = journal.case(case)
         self._entry = self._known.entries[-1].number if self._known.entries else 0
         self._told = {trial.number for trial in self._known.trials}
         self._under_way: set[int] = set()
         self._leading: tuple[Suspect, ...] = ()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="search-watch", daemon=True)
         first = Text("starting the flow engine")
         self._live = Live(first, console=console, auto_refresh=False, transient=True)
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
         if self._console.is_terminal:
             self._live.start()
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._done.set()
-        self._thread.join(timeout=5)
-        self._look()
+    def end(self) -> None:
         self._live.stop()
 
-    def _follow(self) -> None:
-        while not self._done.wait(EVERY):
-            with suppress(LabError):  # a journal that is busy is looked at again
-                self._look()
-
-    def _look(self) -> None:
+    def look(self) -> None:
         for entry in self._journal.entries(self._case, after=self._entry):
             self._entry = entry.number
             self._tell(entry)
         running = [r for r in self._journal.running_trials() if r.case_id == self._case]
         under_way = {r.number for r in running}
-        if under_way != self._under_way or self._done.is_set():
+        if under_way != self._under_way or self.done.is_set():
             self._under_way = under_way
             self._known = self._journal.case(self._case)  # with all its crashes: not to be read all the time
             self._tell_ended()
-        if self._console.is_terminal and not self._done.is_set():
+        if self._console.is_terminal and not self.done.is_set():
             self._live.update(self._picture(running), refresh=True)
 
     def _tell_ended(self) -> None:

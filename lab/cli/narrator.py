@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-import threading
-from types import TracebackType
-from typing import Self
-
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from lab.cli.follow import Follower
 from lab.journal import Journal
 from lab.model import Entry, EntryKind
 
 EVERY = 0.25
 
 
-class Narrator:
+class Narrator(Follower):
     """A context that prints new journal entries of one case until it is left."""
 
     def __init__(self, console: Console, journal: Journal, case: str, *, after: int = 0) -> None:
+        super().__init__("narrator", EVERY)
         self._console = console
         self._journal = journal
         self._case = case
         self._after = after
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="narrator", daemon=True)
         self._status = Status("starting the flow engine", console=console, spinner="dots")
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
         self._status.start()
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._done.set()
-        self._thread.join(timeout=5)
-        self._print_new()
+    def end(self) -> None:
         self._status.stop()
 
-    def _follow(self) -> None:
-        while not self._done.wait(EVERY):
-            self._print_new()
-
-    def _print_new(self) -> None:
+    def look(self) -> None:
         for entry in self._journal.entries(self._case, after=self._after):
             self._after = entry.number
             self._print(entry)
