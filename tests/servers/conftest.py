@@ -14,6 +14,9 @@ from smbd import Smbd, missing, version
 from vcsim import PASSWORD, USER, Vcsim, build
 
 if TYPE_CHECKING:
+    from redfish_emulator import Emulator
+    from redfish_front import Front
+
     from lab.machines.vsphere import Session
 
 
@@ -79,3 +82,23 @@ def session(vcenter: Vcsim) -> Iterator[Session]:
     made = Session(vcenter.url, user=USER, password=lambda: PASSWORD, ca_file=vcenter.ca_file)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """A running Redfish emulator for the tests of a file."""
+    from redfish_emulator import Emulator  # needs sushy-tools, which is an extra
+
+    running = Emulator(tmp_path_factory.mktemp("redfish"))
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def front(emulator: Emulator) -> Iterator[Front]:
+    """What stands before it and misbehaves as it is told."""
+    from redfish_front import front_of
+
+    with front_of(emulator) as made:
+        yield made

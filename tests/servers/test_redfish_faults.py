@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("sushy_tools", reason="no sushy-tools: install the extra 'twin'")
 
 from redfish_emulator import PASSWORD, SYSTEM, Emulator, images
-from redfish_front import THE_SYSTEM, Front, Steps, front_of, made_by
+from redfish_front import THE_SYSTEM, Front, Steps, made_by
 
 from lab.inventory import Timeouts
 from lab.machines import BootDevice
@@ -19,20 +19,6 @@ from lab.machines.power import wait_for_power
 from lab.model import ConfigurationError, CredentialsRefused, InfrastructureError, PowerState, TimedOut
 
 ADMITTED = f"POST {THE_SYSTEM}/VirtualMedia/Cd/Actions/VirtualMedia.InsertMedia"
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("redfish"))
-    running.start()
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def front(emulator: Emulator) -> Iterator[Front]:
-    with front_of(emulator) as made:
-        yield made
 
 
 def showing(state: str) -> tuple[str, Any]:

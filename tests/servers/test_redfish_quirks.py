@@ -11,24 +11,10 @@ import pytest
 pytest.importorskip("sushy_tools", reason="no sushy-tools: install the extra 'twin'")
 
 from redfish_emulator import Emulator, images
-from redfish_front import THE_SYSTEM, Front, Steps, front_of, made_by, managed_by
+from redfish_front import THE_SYSTEM, Front, Steps, made_by, managed_by
 
 from lab.machines import BootDevice
 from lab.model import InfrastructureError, TimedOut
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("redfish"))
-    running.start()
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def front(emulator: Emulator) -> Iterator[Front]:
-    with front_of(emulator) as made:
-        yield made
 
 
 @pytest.fixture
