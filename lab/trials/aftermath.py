@@ -30,10 +30,10 @@ DUMP = "MEMORY.DMP"
 
 
 def still_up(bench: Bench, boot: Boot) -> bool:
-    """Whether the same boot still answers; a guest that stopped just after the load does not."""
+    """Whether the same boot still answers; a guest that stopped just after the load, or hangs, does not."""
     try:
         return bench.guest.boot().identity == boot.identity
-    except InfrastructureError:
+    except (InfrastructureError, TimedOut):
         return False
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from lab.model import EntryKind, LabError
 from lab.trials.bench import Bench
+from lab.trials.halt import interrupts
 from lab.trials.recover import end_those_left_behind
 from lab.trials.restore import restore
 
@@ -28,18 +29,21 @@ def left_as_found(bench: Bench, scheduled: Callable[[Bench], None] = put_back) -
     Trials that it was running are ended first (see `recover`). `scheduled` is `put_back` as a scheduler's
     task; after an error or Ctrl-C the host is put back directly, for the scheduler may be what failed.
     """
-    end_those_left_behind(bench)
-    scheduled(bench)
-    try:
-        yield
-    except BaseException:
+    with interrupts() as deaf:
+        end_those_left_behind(bench)
+        scheduled(bench)
         try:
-            put_back(bench)
-        except LabError as failed:  # what went wrong first is what the user must hear
-            name = bench.host.name
-            bench.tell(
-                EntryKind.WARNING,
-                f"{name} is still changed: {failed.message}; 'lab host restore {name}' puts it back",
-            )
-        raise
-    scheduled(bench)
+            yield
+        except BaseException:
+            deaf.set()
+            try:
+                put_back(bench)
+            except LabError as failed:  # what went wrong first is what the user must hear
+                name = bench.host.name
+                bench.tell(
+                    EntryKind.WARNING,
+                    f"{name} is still changed: {failed.message}; 'lab host restore {name}' puts it back",
+                )
+            raise
+        deaf.set()
+        scheduled(bench)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from lab.bisect.steps import Running
@@ -24,6 +26,7 @@ from lab.trials.alike import difference, pinned_anywhere
 from lab.trials.as_found import put_back
 from lab.trials.bench import Bench
 from lab.trials.crew import Crew, Done
+from lab.trials.halt import interruption, interrupts
 from lab.trials.investigate import sentence
 from lab.trials.members import Member, Members
 from lab.trials.prepare import examine
@@ -85,6 +88,10 @@ class _Campaign:
         return self._journal.case(self._id)
 
     def run(self) -> Verdict:
+        with interrupts() as deaf:
+            return self._run(deaf)
+
+    def _run(self, deaf: threading.Event) -> Verdict:
         try:
             self._open()
             verdict = self._search()
@@ -92,10 +99,14 @@ class _Campaign:
             self._journal.set_verdict(self._id, verdict)
             self._hosts.tell(EntryKind.VERDICT, sentence(self._case, verdict))
         except BaseException as error:
-            why = error.message if isinstance(error, LabError) else type(error).__name__
-            self._hosts.halt(f"interrupted by {why}")
+            deaf.set()
+            why = interruption(error)
+            with suppress(LabError):  # the journal may be what failed
+                self._hosts.tell(EntryKind.WARNING, f"{why}: ending the trials, putting the hosts back")
+            self._hosts.halt(why)
             self._hosts.put_back(put_back)  # not as a task: the scheduler may be what failed
             raise
+        deaf.set()
         failed = self._hosts.put_back(self._tasks.put_back)
         if failed is not None:
             raise failed

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 
-from lab.model import SystemClock
+from lab.model import LabError, SystemClock
+
+TOGETHER = 1.0
+"""Seconds within which a second signal is the same Ctrl-C, sent by the terminal and by a wrapper both."""
 
 
 class Halted(BaseException):
@@ -42,3 +50,41 @@ class HaltingClock(SystemClock):
     def sleep(self, seconds: float) -> None:
         if self._halt.event.wait(seconds):
             raise Halted(self._halt.why)
+
+
+def interruption(error: BaseException) -> str:
+    """Why what was under way ended early, in a few words."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, Halted):
+        return error.why
+    return f"interrupted by {error.message if isinstance(error, LabError) else type(error).__name__}"
+
+
+@contextmanager
+def interrupts() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM interrupt this block until the event is set; from then on nothing hears them.
+
+    Whoever puts a host back sets it: to be stopped half-way there would leave the host changed, and its lease
+    free. Outside the main thread, where no signal arrives, nothing is done.
+    """
+    deaf, last = threading.Event(), float("-inf")
+    if threading.current_thread() is not threading.main_thread():
+        yield deaf
+        return
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in found.items() if callable(handler)}
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        again, last = time.monotonic() - last < TOGETHER, time.monotonic()
+        if not again and not deaf.is_set():
+            before[signal.Signals(number)](number, frame)
+
+    for number in before:
+        signal.signal(number, hear)
+    try:
+        yield deaf
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

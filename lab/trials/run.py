@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -29,7 +30,7 @@ from lab.smb import run_load
 from lab.trials.aftermath import DUMP, after_the_stop, still_up
 from lab.trials.apply import DidNotBoot, apply
 from lab.trials.bench import Bench
-from lab.trials.halt import Halted
+from lab.trials.halt import interruption
 from lab.trials.outside import Outside
 from lab.trials.pulse import Pulse
 from lab.trials.target import within_caps
@@ -84,12 +85,13 @@ def run_trial(bench: Bench, recipe: Recipe, why: str = "") -> Trial:
 
 
 def _interrupted(bench: Bench, at: _Progress, error: BaseException) -> Outcome:
+    why = interruption(error)
     if isinstance(error, LabError):
-        return Invalid(InvalidReason.INTERRUPTED, f"interrupted by {error.message}")
-    why = error.why if isinstance(error, Halted) else f"interrupted by {type(error).__name__}"
+        return Invalid(InvalidReason.INTERRUPTED, why)
     stood = at.pulse.seconds if at.pulse is not None and at.load is None else 0.0
-    if stood > 0 and at.boot is not None and still_up(bench, at.boot):
-        return Survived(stood, cut_short=why)
+    with suppress(LabError):  # a host that does not say has not stood
+        if stood > 0 and at.boot is not None and still_up(bench, at.boot):
+            return Survived(stood, cut_short=why)
     return Invalid(InvalidReason.INTERRUPTED, why)
 
 

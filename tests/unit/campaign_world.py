@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -50,11 +51,15 @@ class Killed(BaseException):
 class Stage:
     """A crew whose jobs run one at a time, in simulated seconds: each until it sleeps or ends.
 
-    At `kill_at` the whole process is gone; at `interrupt_at` Ctrl-C is pressed.
+    At `kill_at` the whole process is gone; at `interrupt_at` Ctrl-C is pressed, and so it is at each look
+    from then on if `impatient`.
     """
 
-    def __init__(self, kill_at: float = float("inf"), interrupt_at: float = float("inf")) -> None:
+    def __init__(
+        self, kill_at: float = float("inf"), interrupt_at: float = float("inf"), *, impatient: bool = False
+    ) -> None:
         self.time, self.kill_at, self.interrupt_at = 0.0, kill_at, interrupt_at
+        self.impatient = impatient
         self._asleep: list[tuple[float, int, threading.Event]] = []
         self._order = itertools.count()
         self._done: list[Done] = []
@@ -93,8 +98,8 @@ class Stage:
             if self.time >= self.kill_at:
                 raise Killed
             if self.time >= self.interrupt_at:
-                self.interrupt_at = float("inf")
-                raise KeyboardInterrupt
+                self.interrupt_at = self.time + 1.0 if self.impatient else float("inf")
+                signal.raise_signal(signal.SIGINT)
             stop = min(end, self.kill_at, self.interrupt_at)
             if not self._asleep or self._asleep[0][0] > stop:
                 self.time = stop
@@ -217,7 +222,7 @@ class Lab:
         tasks = Tasks(
             cast(Any, self._examine),
             cast(Any, lambda b, r, w: self._run(self.stage, b, r, w)),
-            cast(Any, _put_back),
+            cast(Any, put_back),
         )
         return campaign(cast(list[Bench], benches), self.stage, budget=budget, tasks=tasks)
 
@@ -266,5 +271,5 @@ class Lab:
                 return Crashed(stood, Bugcheck(0x20), Relation.SAME)
 
 
-def _put_back(bench: FakeBench) -> None:
+def put_back(bench: FakeBench) -> None:
     bench.computer.put_back += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from campaign_world import SETUP, Computer, Killed, Lab, Stage, drivers
+from campaign_world import SETUP, Computer, Killed, Lab, Stage, drivers, put_back
 
 from lab import playbook
 from lab.model import (
@@ -153,16 +154,25 @@ def test_a_host_that_crashed_while_nobody_looked_has_crashed(
     assert isinstance(second.outcome, Invalid) and "without a bugcheck" in second.outcome.why
 
 
-def test_ctrl_c_cuts_trials_short_and_puts_hosts_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("impatient", [False, True])
+def test_ctrl_c_cuts_trials_short_and_puts_hosts_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: bool
+) -> None:
+    """However often it is pressed: a host that is left changed because of a second one would help nobody."""
     lab = Lab(tmp_path, ("drv05",), hosts=3, mean=1000.0)
+    monkeypatch.setattr(sys.modules[Tasks.__module__], "put_back", put_back)
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        lab.search(Stage(interrupt_at=66.0))
+        lab.search(Stage(interrupt_at=66.0, impatient=impatient))
+    assert signal.getsignal(signal.SIGINT) is before
+    assert all(c.put_back == 2 for c in lab.computers)
     trials = lab.case().trials
     assert {type(t.outcome) for t in trials} == {Survived} and len(trials) == 3
     assert all(6.0 <= t.outcome.after <= 8.0 for t in trials if isinstance(t.outcome, Survived))
     assert {t.outcome.cut_short for t in trials if isinstance(t.outcome, Survived)} == {
-        "interrupted by KeyboardInterrupt"
+        "interrupted"
     }
+    assert "interrupted: ending the trials, putting the hosts back" in told(lab, EntryKind.WARNING)
     assert lab.case().verdict is None
     assert not [text for text in told(lab, EntryKind.WARNING) if "still changed" in text]
     lab.mean = 8.0
