@@ -22,6 +22,13 @@ def put_back(bench: Bench) -> None:
         bench.tell(EntryKind.ACTION, f"put back: {what}")
 
 
+def revive(bench: Bench) -> None:
+    """Reset a host whose boot has failed: to wait until it answers would take minutes, and be in vain."""
+    bench.ours()
+    bench.tell(EntryKind.ACTION, f"resetting {bench.host.name}, which did not boot")
+    bench.machine.reset()
+
+
 @contextmanager
 def left_as_found(bench: Bench, scheduled: Callable[[Bench], None] = put_back) -> Iterator[None]:
     """What a dead process left behind is cleared first, what this block changes is undone at its end.

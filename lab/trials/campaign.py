@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from lab.bisect.steps import Running
 from lab.model import (
     Case,
+    Driver,
     EntryKind,
     GuestError,
     InfrastructureError,
@@ -23,7 +24,7 @@ from lab.model import (
 )
 from lab.playbook import SEARCH, Conclude, Pause, RunTrial, View, ask, unfit
 from lab.trials.alike import difference, pinned_anywhere
-from lab.trials.as_found import put_back
+from lab.trials.as_found import put_back, revive
 from lab.trials.bench import Bench
 from lab.trials.crew import Crew, Done
 from lab.trials.halt import interruption, interrupts
@@ -35,6 +36,8 @@ from lab.trials.run import run_trial
 
 ASK_AGAIN = 10.0
 """Seconds after which a host that had nothing to do asks again: the others have stood more by then."""
+LATE = 120.0
+"""Seconds that hosts which are ready wait for the others before the first trial: restarts differ by less."""
 VERDICT_FIRST = "the verdict came first"
 
 
@@ -82,6 +85,8 @@ class _Campaign:
         self._hosts = Members(benches, crew)
         self._budget, self._tasks, self._after_trial = budget, tasks, after_trial
         self._since = 0  # trials of earlier runs, and those that they left behind
+        self._drivers: tuple[Driver, ...] = ()
+        self._build = 0
 
     @property
     def _case(self) -> Case:
@@ -115,30 +120,53 @@ class _Campaign:
     # ---- before the first trial
 
     def _open(self) -> None:
-        """Prepare all hosts, and leave out those that differ."""
+        """Prepare all hosts, and leave out those that differ. One that takes long joins when it is ready."""
         before = self._case
         for member in self._hosts:
             self._hosts.begin(member, lambda bench=member.bench: self._opened(bench))  # type: ignore[misc]
-        self._hosts.settle(self._hosts.failed)
-        ready = [member for member in self._hosts if not member.left]
-        wanted = before.drivers if before.trials and before.drivers else ()
-        build = 0
+        for late in self._hosts.settle(self._hosts.failed, late=LATE):
+            self._hosts.tell(EntryKind.WARNING, f"{late} is not ready yet: the others begin")
+        self._hosts.check_somebody_left()
+        ready = [member for member in self._hosts if member.idle]
+        self._drivers = before.drivers if before.trials and before.drivers else ready[0].bench.found
+        self._build = ready[0].bench.build
         for member in ready:
-            wanted, build = wanted or member.bench.found, build or member.bench.build
-            differs = difference(wanted, member.bench.found)
-            if member.bench.build != build:
-                differs = f"is build {member.bench.build}, not {build}"
-            if differs:
-                self._hosts.leave_out(member, _not_alike(member, differs))
+            self._compare(member)
         self._hosts.check_somebody_left()
         alike = [member.bench.found for member in ready if not member.left]
-        self._journal.set_drivers(self._id, pinned_anywhere(wanted, alike))
-        self._since = max((t.number for t in self._case.trials), default=0)
+        self._drivers = pinned_anywhere(self._drivers, alike)
+        self._journal.set_drivers(self._id, self._drivers)
+        ended = [t.number for t in self._case.trials]
+        left_behind = [r.number for r in self._journal.running_trials() if r.case_id == self._id]
+        self._since = max((*ended, *left_behind), default=0)
 
     def _opened(self, bench: Bench) -> None:
         end_those_left_behind(bench)
         self._tasks.put_back(bench)
         self._tasks.prepare(bench)
+
+    def _reopened(self, bench: Bench) -> None:
+        revive(bench)
+        self._opened(bench)
+
+    def _compare(self, member: Member) -> None:
+        """Leave the host out if it is not like the others."""
+        differs = difference(self._drivers, member.bench.found)
+        if member.bench.build != self._build:
+            differs = f"is build {member.bench.build}, not {self._build}"
+        if differs:
+            self._hosts.leave_out(member, _not_alike(member, differs))
+
+    def _join(self, member: Member) -> None:
+        """A host that was prepared while the others were at work: it fits in, or it is left out."""
+        self._compare(member)
+        if member.left:
+            return
+        switched = {d.service.casefold() for d in self._drivers if not d.pinned}
+        kept = [d.image for d in member.bench.found if d.pinned and d.service.casefold() in switched]
+        if kept:
+            differs = f"must keep {', '.join(kept)}, which the others switch off"
+            self._hosts.leave_out(member, _not_alike(member, differs))
 
     # ---- trials
 
@@ -207,7 +235,10 @@ class _Campaign:
         member = self._hosts[done.host]
         was_trial, member.asked = member.asked is not None, None
         self._hosts.failed(done)
-        if not was_trial or done.error is not None:
+        if done.error is not None or member.left:
+            return
+        if not was_trial:
+            self._join(member)
             return
         assert isinstance(done.result, Trial)
         outcome = done.result.outcome
@@ -219,7 +250,7 @@ class _Campaign:
             kind = GuestError if last.reason is InvalidReason.NOT_APPLIED else InfrastructureError
             self._hosts.leave_out(member, kind(f"{why} on {member.name}; the last: {last.why}"))
         elif isinstance(outcome, Invalid) and outcome.reason is InvalidReason.NOT_BOOTED:
-            self._hosts.begin(member, lambda: self._opened(member.bench))  # with all drivers on it boots
+            self._hosts.begin(member, lambda: self._reopened(member.bench))  # with all drivers on it boots
         self._after_trial(self._case)
 
 

@@ -17,7 +17,7 @@ from lab.model import (
 )
 from lab.playbook import Abort, Conclude, next_step
 from lab.report import words
-from lab.trials.as_found import left_as_found, put_back
+from lab.trials.as_found import left_as_found, put_back, revive
 from lab.trials.bench import Bench
 from lab.trials.prepare import prepare
 from lab.trials.run import run_trial
@@ -49,6 +49,7 @@ def investigate(
                 raise kind(step.why)
             trial = run(bench, step.recipe, f"{step.headline}: {step.why}")
             if isinstance(trial.outcome, Invalid) and trial.outcome.reason is InvalidReason.NOT_BOOTED:
+                revive(bench)
                 put_back(bench)  # with all drivers on it boots
                 prepare(bench)
             after_trial(bench.journal.case(bench.case))

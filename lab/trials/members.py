@@ -70,12 +70,19 @@ class Members:
                 return done
         return None
 
-    def settle(self, ended: Callable[[Done], None]) -> None:
-        """Wait until no host is busy any more."""
+    def settle(self, ended: Callable[[Done], None], *, late: float | None = None) -> list[str]:
+        """Wait until no host is busy any more; with `late` only so many seconds longer than for the first one
+        that is idle. Returns the names of those that are still busy.
+        """
+        end: float | None = None
         while any(member.busy for member in self):
-            done = self.wait()
-            assert done is not None
+            if late is not None and end is None and any(member.idle for member in self):
+                end = self._crew.now() + late
+            done = self.wait(None if end is None else end - self._crew.now())
+            if done is None:
+                break
             ended(done)
+        return [member.name for member in self if member.busy and not member.left]
 
     def failed(self, done: Done) -> None:
         """Leave the host out if its job failed. Raises what is no error of the lab."""

@@ -155,7 +155,7 @@ class FakeBench:
 
     @property
     def machine(self) -> Any:
-        return SimpleNamespace(power_state=lambda: PowerState.ON)
+        return SimpleNamespace(power_state=lambda: PowerState.ON, reset=lambda: None)
 
     @property
     def guest(self) -> Any:
@@ -191,6 +191,7 @@ class Lab:
     beat: float = 2.0
     invalid: Callable[[str, Recipe], Invalid | None] = lambda host, recipe: None
     raises: Callable[[str], BaseException | None] = lambda host: None
+    slow: dict[str, float] = field(default_factory=dict)  # seconds until a host is prepared
     stage: Stage = field(default_factory=Stage)
     computers: list[Computer] = field(default_factory=list)
     gone_before: float = 0.0  # seconds that earlier processes have lived
@@ -227,6 +228,8 @@ class Lab:
         return campaign(cast(list[Bench], benches), self.stage, budget=budget, tasks=tasks)
 
     def _examine(self, bench: FakeBench) -> None:
+        if bench.computer.name in self.slow:
+            self.stage.sleep(self.slow[bench.computer.name])
         error = self.raises(bench.computer.name)
         if error is not None:
             raise error

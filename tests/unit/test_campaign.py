@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from campaign_world import SETUP, Computer, Killed, Lab, Stage, drivers, put_back
+from campaign_world import SETUP, Killed, Lab, Stage, put_back
 
 from lab import playbook
 from lab.model import (
@@ -24,7 +23,6 @@ from lab.model import (
     InvalidReason,
     Outcome,
     Recipe,
-    Refused,
     Relation,
     Survived,
     Verdict,
@@ -169,9 +167,7 @@ def test_ctrl_c_cuts_trials_short_and_puts_hosts_back(
     trials = lab.case().trials
     assert {type(t.outcome) for t in trials} == {Survived} and len(trials) == 3
     assert all(6.0 <= t.outcome.after <= 8.0 for t in trials if isinstance(t.outcome, Survived))
-    assert {t.outcome.cut_short for t in trials if isinstance(t.outcome, Survived)} == {
-        "interrupted"
-    }
+    assert {t.outcome.cut_short for t in trials if isinstance(t.outcome, Survived)} == {"interrupted"}
     assert "interrupted: ending the trials, putting the hosts back" in told(lab, EntryKind.WARNING)
     assert lab.case().verdict is None
     assert not [text for text in told(lab, EntryKind.WARNING) if "still changed" in text]
@@ -217,44 +213,6 @@ def test_what_is_no_error_of_the_lab_ends_it_all(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         lab.search()
     assert lab.case().trials == ()
-
-
-def _other(computer: Computer, **changes: object) -> None:
-    computer.drivers = (*computer.drivers[:-1], replace(computer.drivers[-1], **changes))  # type: ignore[arg-type]
-
-
-def test_hosts_that_differ_are_refused_with_one_sentence(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, ("drv05",), hosts=5)
-    _other(lab.computers[1], version="2.0")
-    lab.computers[2].drivers = drivers(14)
-    lab.computers[3].build = 20348
-    verdict = lab.search()
-    assert (verdict.kind, verdict.culprits) == ONE
-    assert {t.host for t in lab.case().trials} == {"srv1", "srv5"}
-    refused = sorted(text.partition(": its trials")[0] for text in told(lab, EntryKind.WARNING))
-    assert refused == [
-        "srv2 is left out: srv2 has another version of drv11.sys",
-        "srv3 is left out: srv3 also runs drv12.sys, drv13.sys",
-        "srv4 is left out: srv4 is build 20348, not 17763",
-    ]
-
-
-def test_a_case_is_not_gone_on_with_on_hosts_of_another_kind(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, ("drv05",), hosts=2)
-    with pytest.raises(Killed):
-        lab.search(Stage(kill_at=150.0))
-    for computer in lab.computers:
-        _other(computer, running=False)
-    with pytest.raises(Refused, match=r"does not run drv11\.sys"):
-        lab.search()
-
-
-def test_a_driver_that_one_host_pins_is_never_switched_off(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, ("drv05",), hosts=2)
-    _other(lab.computers[1], pinned="its network card")
-    lab.search()
-    assert not any("drv11" in t.recipe.disabled for t in lab.case().trials)
-    assert next(d.pinned for d in lab.case().drivers if d.service == "drv11") == "its network card"
 
 
 def test_a_set_that_does_not_boot_is_left_alone_and_its_host_put_back(tmp_path: Path) -> None:
