@@ -108,7 +108,7 @@ class _Campaign:
             why = interruption(error)
             with suppress(LabError):  # the journal may be what failed
                 self._hosts.tell(EntryKind.WARNING, f"{why}: ending the trials, putting the hosts back")
-            self._hosts.halt(why)
+            self._hosts.ask_to_end(why)
             self._hosts.put_back(put_back)  # not as a task: the scheduler may be what failed
             raise
         deaf.set()

@@ -107,35 +107,53 @@ class Members:
             assert self.trouble is not None
             raise self.trouble
 
-    def halt(self, why: str) -> None:
+    def ask_to_end(self, why: str) -> None:
         """End what is under way; what trials have stood until now counts."""
         for member in self:
             member.bench.halt.ask(why)
 
-        def ended(done: Done) -> None:
-            self[done.host].asked = None
-            if done.error is not None and not isinstance(done.error, LabError | Halted):
-                self.tell(EntryKind.WARNING, f"on {done.host}: {type(done.error).__name__}")
-
-        self.settle(ended)
+    def halt(self, why: str) -> None:
+        """As `ask_to_end`, and wait until it has ended."""
+        self.ask_to_end(why)
+        self.settle(self._ended_early)
 
     def put_back(self, scheduled: Callable[[Bench], None]) -> LabError | None:
-        """Put all hosts back as found; the first error of those that could not be."""
+        """Put all hosts back as found, each once what it does has ended; the first error of those that could
+        not be."""
         failed: list[LabError] = []
+        going: set[str] = set()
+
+        def begin(member: Member) -> None:
+            member.left = True
+            going.add(member.name)
+            self.begin(member, lambda: scheduled(member.bench))
 
         def ended(done: Done) -> None:
-            if done.error is None:
-                return
-            text = done.error.message if isinstance(done.error, LabError) else type(done.error).__name__
-            self._still_changed(done.host, text)
-            failed.append(done.error if isinstance(done.error, LabError) else InfrastructureError(text))
+            if done.host not in going:
+                self._ended_early(done)
+                if not self[done.host].left:
+                    begin(self[done.host])
+            elif done.error is not None:
+                why = _said(done.error)
+                self._still_changed(done.host, why)
+                failed.append(done.error if isinstance(done.error, LabError) else InfrastructureError(why))
 
         for member in self:
-            if not member.left:
-                member.left = True
-                self.begin(member, lambda bench=member.bench: scheduled(bench))  # type: ignore[misc]
+            if member.idle:
+                begin(member)
         self.settle(ended)
         return failed[0] if failed else None
+
+    def _ended_early(self, done: Done) -> None:
+        """What a host did when all were to end is over."""
+        member = self[done.host]
+        member.asked = None
+        if done.error is None:
+            return
+        if member.left:
+            self._still_changed(member.name, _said(done.error))
+        elif not isinstance(done.error, LabError | Halted):
+            self.tell(EntryKind.WARNING, f"on {member.name}: {_said(done.error)}")
 
     def tell(self, kind: EntryKind, text: str) -> None:
         self._journal.note(self._case, kind, text)
@@ -143,3 +161,7 @@ class Members:
     def _still_changed(self, name: str, why: str) -> None:
         text = f"{name} is still changed: {why}; 'lab host restore {name}' puts it back"
         self.tell(EntryKind.WARNING, text)
+
+
+def _said(error: BaseException) -> str:
+    return error.message if isinstance(error, LabError) else type(error).__name__

@@ -10,9 +10,19 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from campaign_world import START, Computer, Killed, Lab, Stage, drivers
+from campaign_world import SETUP, START, Computer, FakeBench, Killed, Lab, Stage, drivers
 
-from lab.model import EntryKind, Invalid, InvalidReason, Recipe, Refused, VerdictKind
+from lab.model import (
+    EntryKind,
+    InfrastructureError,
+    Invalid,
+    InvalidReason,
+    Recipe,
+    Refused,
+    VerdictKind,
+)
+from lab.trials import Tasks
+from lab.trials.members import Members
 
 ONE = (VerdictKind.DRIVER, ("drv05",))
 
@@ -90,3 +100,40 @@ def test_a_driver_that_one_host_pins_is_never_switched_off(tmp_path: Path) -> No
     lab.search()
     assert not any("drv11" in t.recipe.disabled for t in lab.case().trials)
     assert next(d.pinned for d in lab.case().drivers if d.service == "drv11") == "its network card"
+
+
+def putting_back(lab: Lab, monkeypatch: pytest.MonkeyPatch, fails: str = "") -> dict[str, float]:
+    """When hosts are put back outside the scheduler; `fails` takes for ever, and cannot be."""
+    at: dict[str, float] = {}
+
+    def put_back(bench: FakeBench) -> None:
+        if bench.computer.name == fails:
+            lab.stage.sleep(1e6)
+            raise InfrastructureError("no route to srv2")
+        at[bench.computer.name] = lab.stage.time
+
+    for module in (Tasks.__module__, Members.__module__):
+        monkeypatch.setattr(sys.modules[module], "put_back", put_back)
+    return at
+
+
+def test_a_host_that_is_busy_does_not_keep_the_others_from_being_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=2, slow={"srv2": 5000.0})
+    at = putting_back(lab, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        lab.search(Stage(interrupt_at=190.0))
+    assert at["srv1"] <= 190.0 + SETUP and at["srv2"] == 5000.0
+
+
+def test_a_host_that_was_left_out_and_stays_changed_is_told_of_after_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Invalid(InvalidReason.INFRASTRUCTURE, "the network is down")
+    lab = Lab(tmp_path, ("drv05",), invalid=lambda host, recipe: broken if host == "srv2" else None)
+    putting_back(lab, monkeypatch, fails="srv2")
+    assert lab.search().culprits == ("drv05",)
+    assert warned(lab)[1:] == [
+        "srv2 is still changed: no route to srv2; 'lab host restore srv2' puts it back",
+    ]
