@@ -73,7 +73,10 @@ _SIBLING = "another face of the same defect"
 def end(trial: Trial) -> End:
     outcome = trial.outcome
     if isinstance(outcome, Survived):
-        return End("stood", "Stood", f"{words.seconds(outcome.after)} of load")
+        stood = f"{words.seconds(outcome.after)} of load"
+        if outcome.cut_short:
+            return End("stood", "Stood", f"{stood}, cut short", words.sentence(outcome.cut_short))
+        return End("stood", "Stood", stood)
     if isinstance(outcome, Invalid):
         return End("invalid", "Says nothing", f"({outcome.reason.value})", outcome.why)
     after = f"after {words.seconds(outcome.after)} of load"
@@ -87,9 +90,12 @@ def end(trial: Trial) -> End:
 
 
 def off(case: Case, trial: Trial) -> str:
-    """Which third-party drivers were off, in the shorter of two ways to say it."""
+    """Which third-party drivers were off, or were to be off, in the shorter of two ways to say it."""
+    on = trial.enabled
+    if isinstance(trial.outcome, Invalid) and not on:  # nobody has looked
+        on = frozenset(d.service for d in case.drivers if d.in_question) - trial.recipe.disabled
     disabled = sorted(drivers.image(case, s) for s in trial.recipe.disabled)
-    enabled = sorted(drivers.image(case, s) for s in trial.enabled)
+    enabled = sorted(drivers.image(case, s) for s in on)
     if not disabled:
         return "All drivers as found"
     if len(enabled) <= 3 and len(enabled) < len(disabled):
@@ -253,6 +259,8 @@ def _about_drivers(case: Case, trial: Trial, cleared: frozenset[str]) -> list[Le
         return []
     few = len(images) <= 3
     if isinstance(trial.outcome, Survived):
+        if trial.outcome.cut_short:
+            return []  # too little, maybe, for a sentence of its own
         among = words.names(images, "or") if few else f"among the {len(images)} suspects that were off"
         return [Lesson("evidence", f"No crash: the cause may be {among}.")]
     if _cleared(trial):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.model import Case, Trial
+from lab.model import Case, Invalid, Trial
 from lab.report import agreement, drivers, ladder, words
 from lab.report.survival import time_under_load
 
@@ -83,7 +83,8 @@ def matrix(case: Case) -> Matrix | None:
     if len(services) > MANY:
         shown = tuple(s for s in services if s.casefold() in named or _changes(case, s))
         left = len(services) - len(shown)
-        rest = f"{words.count(left, 'more driver')} ran in every trial." if left else ""
+        if left:
+            rest = f"{words.count(left, 'more driver')} {'was' if left == 1 else 'were'} never switched off."
     shown, others = agreement.leading(case, shown, MANY)
     columns = _columns(case)
     verified = any(not t.recipe.verifier.off for t in case.trials)
@@ -121,7 +122,7 @@ def state(trial: Trial, service: str) -> str:
 
 
 def _changes(case: Case, service: str) -> bool:
-    return any(state(t, service) != "on" for t in case.trials)
+    return any(state(t, service) == "off" for t in case.trials)
 
 
 def _cell(count: int) -> int:
@@ -173,6 +174,10 @@ def _row(case: Case, service: str, top: int, culprit: bool, columns: tuple[Colum
 def _others(case: Case, services: tuple[str, ...], top: int, columns: tuple[Column, ...]) -> Row:
     cells = []
     for trial, column in zip(case.trials, columns, strict=True):
+        if not trial.enabled and isinstance(trial.outcome, Invalid):
+            text = f"which of the {len(services)} other drivers ran in trial {trial.number} is not known"
+            cells.append(Cell(column.x, top + ROW // 2, "unknown", text))
+            continue
         ran = sum(state(trial, s) == "on" for s in services)
         text = f"{ran} of the {len(services)} other drivers ran in trial {trial.number}"
         share = ran / len(services)
