@@ -28,6 +28,7 @@ class SearchWatch(Follower):
         self._known = journal.case(case)
         self._entry = self._known.entries[-1].number if self._known.entries else 0
         self._told = {trial.number for trial in self._known.trials}
+        self._left_behind = {r.number for r in self._running()}  # by a process that died: they do not run
         self._under_way: set[int] = set()
         self._leading: tuple[Suspect, ...] = ()
         first = Text("starting the flow engine")
@@ -44,7 +45,7 @@ class SearchWatch(Follower):
         for entry in self._journal.entries(self._case, after=self._entry):
             self._entry = entry.number
             self._tell(entry)
-        running = [r for r in self._journal.running_trials() if r.case_id == self._case]
+        running = [r for r in self._running() if r.number not in self._left_behind]
         under_way = {r.number for r in running}
         if under_way != self._under_way or self.done.is_set():
             self._under_way = under_way
@@ -53,9 +54,12 @@ class SearchWatch(Follower):
         if self._console.is_terminal and not self.done.is_set():
             self._live.update(self._picture(running), refresh=True)
 
+    def _running(self) -> list[RunningTrial]:
+        return [r for r in self._journal.running_trials() if r.case_id == self._case]
+
     def _tell_ended(self) -> None:
         ended = [trial for trial in self._known.trials if trial.number not in self._told]
-        if ended:
+        if ended or not self._leading:
             self._leading = suspects(self._known)
         for trial in ended:
             self._told.add(trial.number)
@@ -71,5 +75,6 @@ class SearchWatch(Follower):
         style = _STYLES.get(entry.kind)
         if style is None:
             return
-        number = f"{entry.trial}. " if entry.kind is EntryKind.STEP and entry.trial is not None else ""
+        of_a_step = entry.kind is EntryKind.STEP
+        number = "" if entry.trial is None else f"{entry.trial}. " if of_a_step else f"trial {entry.trial}: "
         self._console.print(f"[{style}]{number}{escape(entry.text)}[/]", soft_wrap=True)

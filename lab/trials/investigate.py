@@ -14,6 +14,7 @@ from lab.model import (
     Recipe,
     Trial,
     Verdict,
+    VerdictKind,
 )
 from lab.playbook import Abort, Conclude, next_step
 from lab.report import words
@@ -59,7 +60,8 @@ def investigate(
 
 
 def sentence(case: Case, verdict: Verdict) -> str:
-    """A verdict in one line of the case's story."""
+    """A verdict in one line of the case's story. A probability is that of what is named."""
     images = {d.service: d.image for d in case.drivers}
     names = ", ".join(f"{images.get(c, c)} (service {c})" for c in verdict.culprits) or "no driver named"
-    return f"verdict: {verdict.kind}, {names} ({words.percent(verdict.probability)})"
+    sure = verdict.culprits or verdict.kind is VerdictKind.SYSTEM
+    return f"verdict: {verdict.kind}, {names}" + (f" ({words.percent(verdict.probability)})" if sure else "")
