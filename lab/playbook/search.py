@@ -138,16 +138,22 @@ def _evidence(view: View, culprits: Iterable[str]) -> list[str]:
 
 def _seen(view: View, answer: Answer, culprits: tuple[str, ...]) -> list[str]:
     """What the confirming trials showed, in seconds of load."""
-    it = "it" if len(culprits) == 1 else "each of them" if answer.kind in TOGETHER else "them"
+    it = "it" if len(culprits) == 1 else "them"
+    off = "with one of them off" if answer.kind in TOGETHER else f"without {it}"
     confirming = [t for t in view.valid if t.number in answer.confirmed_by]
     stood = [t.outcome.after for t in confirming if isinstance(t.outcome, Survived)]
     alone = [t.outcome.after for t in confirming if reproduced(t) and isinstance(t.outcome, Crashed)]
-    times = view.crash_seconds
+    needed = all if answer.kind in TOGETHER else any
+    times = [
+        t.outcome.after
+        for t in view.valid
+        if reproduced(t) and isinstance(t.outcome, Crashed) and needed(c in t.enabled for c in culprits)
+    ]
     said = []
     if stood and times:
         said.append(
-            f"without {it} the host stood {sum(stood):.0f} s of load; with {it.replace('each of ', '')} "
-            f"crashes came after {sum(times) / len(times):.1f} s on average"
+            f"{off} the host stood {sum(stood):.0f} s of load; with {it} crashes "
+            f" came after {sum(times) / len(times):.1f} s on average"
         )
     if alone:
         only = "it as the only removable third-party driver" if it == "it" else "no other removable one on"

@@ -190,12 +190,15 @@ class View:
         """What the valid trials say, in their order.
 
         The expected crash, or a sibling of it, is a crash. Any other stop only ended the run early: its
-        seconds count as seconds without the crash. A unit is on when any of its services ran.
+        seconds count as seconds without the crash. A unit is on when any of its services ran. A trial without
+        a driver that turned out later to be none that can be switched says nothing: to the search that driver
+        is always on, and a silence of the others would clear it.
         """
+        can_be_off = frozenset(self.services)
         return tuple(
             Observation(self._units_on(t.enabled), max(0.0, t.outcome.after), reproduced(t), t.number)
             for t in self.valid
-            if not isinstance(t.outcome, Invalid)
+            if not isinstance(t.outcome, Invalid) and t.recipe.disabled <= can_be_off
         )
 
     @cached_property

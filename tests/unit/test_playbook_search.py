@@ -64,6 +64,17 @@ def test_other_stops_only_end_a_run_early_and_invalid_trials_say_nothing() -> No
     ]
 
 
+def test_a_silence_without_a_driver_that_does_not_stay_off_clears_nobody() -> None:
+    """Once it is known to come back, it counts as always on: then it may have been the silent cause."""
+    off = frozenset({"drv01"})
+    back = Invalid(InvalidReason.NOT_APPLIED, "still running: drv01", stuck=("drv01",))
+    trials = (trial(1, frozenset(), crash(2.0)), trial(2, off, Survived(8.0)), trial(3, off, back))
+    assert [o.trial for o in view(*trials).observations] == [1, 2]
+    known = view(*trials, trial(4, off, back))
+    assert known.services == tuple(sorted(ALL - off))
+    assert [o.trial for o in known.observations] == [1]
+
+
 def test_what_a_trial_costs_is_learned_from_those_that_were_run() -> None:
     assert view().question.setup == 240.0
     costs = [trial(i, frozenset(), Survived(8.0), seconds=s) for i, s in enumerate((98.0, 108.0, 900.0), 1)]
@@ -193,3 +204,18 @@ def test_a_budget_that_is_spent_says_what_would_decide() -> None:
     step = ask(view(trial(1, frozenset(), crash(2.0))), left=1.0)
     assert isinstance(step, Conclude) and step.verdict.kind is VerdictKind.UNDECIDED
     assert any(b.startswith("what would decide it: about ") for b in step.verdict.because)
+
+
+def test_what_a_pair_did_is_told_of_runs_with_both_on() -> None:
+    off = frozenset({"drv02"})
+    known = view(
+        trial(1, frozenset(), crash(2.0)),
+        trial(2, off, crash(90.0)),  # another defect
+        trial(3, ALL - {"drv02", "drv04"}, crash(4.0)),
+        trial(4, off, Survived(30.0)),
+    )
+    answer = Answer(VerdictKind.PAIR, ("drv02", "drv04"), 0.99, (), confirmed_by=(3, 4))
+    assert verdict(known, answer).because == (
+        "with one of them off the host stood 30 s of load; with them crashes came after 3.0 s on average",
+        "with no other removable one on the crash came after 4.0 s",
+    )
