@@ -153,7 +153,7 @@ def _seen(view: View, answer: Answer, culprits: tuple[str, ...]) -> list[str]:
     if stood and times:
         said.append(
             f"{off} the host stood {sum(stood):.0f} s of load; with {it} crashes "
-            f" came after {sum(times) / len(times):.1f} s on average"
+            f"came after {sum(times) / len(times):.1f} s on average"
         )
     if alone:
         only = "it as the only removable third-party driver" if it == "it" else "no other removable one on"

@@ -22,6 +22,9 @@ SHOWN = 6
 LOOKED_AT = 12
 """The most probable after each trial that are looked at."""
 
+START = 8.0
+"""Percent of the width, on a phone, that the word "start" takes below the first column."""
+
 LONGEST = 44
 """Characters of a name; longer ones are cut."""
 
@@ -191,7 +194,7 @@ def _marks(case: Case) -> tuple[Mark, ...]:
         end = ladder.end(trial)
         text = f"Trial {trial.number}: {end.word.lower()}, {end.detail}; {ladder.off(case, trial)}"
         x = round(100 * (i + 0.5) / columns, 3)
-        numbered = trial.number % every == 0 and (i > 1 or every == 1)
+        numbered = trial.number % every == 0 and (x > START or every == 1)
         spare = trial.number // every % 2 == 1
         found.append(Mark(trial.number, x, end.state, text, numbered, spare))
     return tuple(found)

@@ -76,6 +76,14 @@ def test_the_probabilities_always_add_up(name: str) -> None:
     assert {len(t.levels) for t in picture.tracks} == {len(case.trials) + 1}
 
 
+def test_no_number_of_a_trial_is_written_over_the_word_start() -> None:
+    for play, case in EVERY.values():
+        picture = posterior(case, play)
+        assert picture is not None
+        numbered = [mark for mark in picture.marks if mark.numbered]
+        assert numbered[0].number == 1 or numbered[0].x > 8.0, "some way to the right"
+
+
 def test_a_level_is_what_the_engine_believed_after_that_trial() -> None:
     picture = posterior(SINGLE_CASE, SINGLE)
     assert picture is not None
