@@ -67,10 +67,15 @@ def bisect(
         simulate, named = True, named[1:]
     names = [name.strip() for name in hosts.split(",") if name.strip()]
     if simulate:
+        if bool(named) == (drivers is not None):
+            raise ConfigurationError(
+                "exactly one of a case and --drivers is needed to simulate",
+                help="Write the services of a host into a file, one a line: --drivers drivers.txt.",
+            )
         question = (
             question_from(drivers, inventory, data, load_seconds or LOAD_SECONDS)
             if drivers is not None
-            else question_of(journal_at(data).case(_one(named)))
+            else question_of(_with_load(journal_at(data).case(_one(named)), load_seconds))
         )
         rehearse(question, hosts=max(1, len(names)), budget=budget, runs=runs, json=json)
         return
@@ -106,10 +111,16 @@ def _go_on(journal: Journal, name: str, load_seconds: float | None) -> Case:
     """The case of that name, with another usual soak where one is asked for. Raises ConfigurationError."""
     case = journal.case(name)
     if case.verdict is not None and case.verdict.kind not in GO_ON:
-        raise ConfigurationError(f"case {case.id} already has its verdict", help="See 'lab case show'.")
+        raise ConfigurationError(
+            f"case {case.id} already has its verdict", help=f"See 'lab case show {case.id}'."
+        )
     if load_seconds is not None:
         journal.set_load(case.id, replace(case.load, seconds=load_seconds))
     return case
+
+
+def _with_load(case: Case, seconds: float | None) -> Case:
+    return case if seconds is None else replace(case, load=replace(case.load, seconds=seconds))
 
 
 def search(

@@ -62,7 +62,13 @@ def question_from(drivers: str, inventory: list[Path], data: Path, soak: float) 
                 help="Write one service a line.",
             )
         return Question(Units.of(names), soak=soak)
-    host = load(inventory, folder_in(data)).host(drivers)
+    known = load(inventory, folder_in(data))
+    if drivers not in known.hosts:
+        raise ConfigurationError(
+            f"--drivers: '{drivers}' is neither a file nor a host of the inventory",
+            help="Write one service a line into a file, or name a host: 'lab host list'.",
+        )
+    host = known.host(drivers)
     with open_guest(host) as guest:
         found = guest.drivers()
     return question_of(Case("of this host", "", "", ANY, LoadPlan(seconds=soak), found))
@@ -89,7 +95,7 @@ def rehearse(question: Question, *, hosts: int, budget: float | None, runs: int,
         f"{runs} searches a line, {UNRELATED:.0%} unrelated crashes a soak",
         soft_wrap=True,
     )
-    out.print(_table(found))
+    out.print(table_of(found))
 
 
 def _all_played(question: Question, scenes: list[Scene]) -> Iterator[tuple[Scene, Played]]:
@@ -114,19 +120,20 @@ def _pool() -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _table(found: dict[Key, Expected]) -> Table:
+def table_of(found: dict[Key, Expected]) -> Table:
+    """A line for each culprit and crash rate."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("culprit", no_wrap=True)
     for name in (
-        "crash a soak",
+        "crash a\nsoak",
         "right",
         "wrong",
         "undecided",
         "trials",
-        "machine minutes",
-        "wall minutes",
+        "machine\nminutes",
+        "wall\nminutes",
     ):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for (kind, p), each in found.items():
         table.add_row(
             CULPRITS[kind],

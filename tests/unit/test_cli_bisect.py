@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_runs import Lab, lab_in
+from rich.console import Console
 
 from lab.bisect.belief import Question
 from lab.bisect.hypotheses import Kind
 from lab.bisect.units import Units
+from lab.cli.bisect_rehearsal import table_of
 from lab.journal import open_journal
 from lab.model import Driver, LoadPlan, Origin, Signature, StartType, Verdict, VerdictKind
-from lab.playbook.rehearsal import Played, Scene, expected, play
+from lab.playbook.rehearsal import Expected, Played, Scene, expected, play
 
 STOP = Signature(0x20, 0, "", ())
 HOST = """
@@ -61,8 +64,10 @@ def a_case(*services: str, verdict: VerdictKind | None = None) -> str:
         (("x", "--hosts", "srv1"), 3, "there is no case 'x'"),
         (("x", "--hosts", "srv1,srv9"), 3, "srv9"),
         (("x", "--hosts", "srv1,prod"), 3, "prod"),
-        (("simulate",), 3, "one case is needed, not 0"),
-        (("simulate", "--drivers", "srv9"), 3, "srv9"),
+        (("simulate",), 3, "exactly one of a case and --drivers"),
+        (("simulate", "x", "--drivers", "srv1"), 3, "exactly one of a case and --drivers"),
+        (("simulate", "x", "y"), 3, "one case is needed, not 2"),
+        (("simulate", "--drivers", "srv9"), 3, "'srv9' is neither a file nor a host of the inventory"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_touched(
@@ -104,6 +109,8 @@ def test_a_case_is_rehearsed_with_its_own_drivers(lab: Lab) -> None:
         "4 units, soaks of 10 min, 4 min besides, 1 host, a budget of 200 machine"
     )
     assert sum(line.startswith(("one driver", "a pair")) for line in ended.lines) == 6
+    ended = lab("bisect", case, "--simulate", "--runs", "2", "--load-seconds", "120")
+    assert ended.lines[0].startswith("4 units, soaks of 2 min, ")
     ended = lab("bisect", "simulate", a_case())
     assert ended.code == 3 and "does not know the drivers of a host yet" in ended.sentence
 
@@ -123,6 +130,14 @@ def test_the_same_scene_ends_the_same_and_pairs_are_real_ones() -> None:
         scene = Scene(Kind.PAIR, 1.0, seed, hosts=2)
         assert play(QUESTION, scene) == play(QUESTION, scene)
     assert sum(play(QUESTION, Scene(Kind.SINGLE, 1.0, seed)).right for seed in range(8)) >= 7
+
+
+def test_a_rehearsal_of_days_fits_into_eighty_columns() -> None:
+    dear = Expected(1.0, 0.0, 0.0, (104.0, 120.0), (1234 * 60.0, 1444 * 60.0), (1225 * 60.0, 1439 * 60.0))
+    text = io.StringIO()
+    Console(file=text, width=80).print(table_of({(Kind.SINGLE, 0.2): dear}))
+    lines = text.getvalue().splitlines()
+    assert len(lines) == 3 and "1234\u00a0≤\u00a01444" in lines[2]
 
 
 def test_shares_and_middles() -> None:
