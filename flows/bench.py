@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +52,20 @@ def bury_the_dead(journal: Journal, host: str) -> None:
         computer, _, pid = lease.owner.rpartition(":")
         if lease.host == host and computer == socket.gethostname() and not Path("/proc", pid).exists():
             journal.release(lease)
+
+
+def nobody_else_on(journal: Journal, case: str, hosts: Collection[str]) -> None:
+    """Raises InfrastructureError when a trial of the case runs on a host besides these, for somebody else: two
+    searches of one case would not know of each other's trials, and spend its budget twice."""
+    for running in journal.running_trials():
+        if running.case_id == case and running.host not in hosts:
+            bury_the_dead(journal, running.host)
+            for lease in journal.leases():
+                if lease.host == running.host:
+                    raise InfrastructureError(
+                        f"case {case} is being worked on by {lease.owner}, on {lease.host}",
+                        help="Wait until that has ended, or end it; then name all hosts in one command.",
+                    )
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
-from flows.bench import bench_for, journal_at
+from flows.bench import bench_for, journal_at, nobody_else_on
 from flows.reproduce import key, put_back, rows, trial
 from lab import trials
 from lab.model import Case, ConfigurationError, Verdict
@@ -42,13 +42,15 @@ def bisect(
 
     `budget` are machine-minutes for all trials of the search, those of earlier runs too. Hosts are leased
     for as long as this runs, and put back as they were found however it ends. `data` is the folder of
-    journal and vault, `symbols` are specifications as of `lab triage --symbols`.
+    journal and vault, `symbols` are specifications as of `lab triage --symbols`. Raises InfrastructureError
+    when the case is searched on other hosts already.
     """
     if not hosts:
         raise ConfigurationError(
             "no host is named to bisect on", help="Name expendable hosts of the inventory."
         )
     journal = journal_at(data)
+    nobody_else_on(journal, case, hosts)
     progress = create_progress_artifact(0.0, description=f"case {case}: budget")
 
     def after_trial(known: Case) -> None:
