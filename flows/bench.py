@@ -55,8 +55,9 @@ def bury_the_dead(journal: Journal, host: str) -> None:
 
 
 def nobody_else_on(journal: Journal, case: str, hosts: Collection[str]) -> None:
-    """Raises InfrastructureError when a trial of the case runs on a host besides these, for somebody else: two
-    searches of one case would not know of each other's trials, and spend its budget twice."""
+    """Raises InfrastructureError when somebody else runs a trial of the case on another host than these: two
+    searches of one case would not know of each other's trials, and spend its budget twice.
+    """
     for running in journal.running_trials():
         if running.case_id == case and running.host not in hosts:
             bury_the_dead(journal, running.host)
@@ -81,17 +82,22 @@ def leased(journal: Journal, host: str) -> Iterator[Callable[[], None]]:
 
     def renew() -> None:
         nonlocal lease, trouble
+        try:
+            lease, trouble = journal.renew(lease, LEASE_SECONDS), None
+        except LabError as error:
+            trouble = error
+
+    def keep() -> None:
         while not done.wait(LEASE_SECONDS / 4):
-            try:
-                lease, trouble = journal.renew(lease, LEASE_SECONDS), None
-            except LabError as error:  # a locked journal passes; a lease that was taken over does not
-                trouble = error
+            renew()
 
     def ours() -> None:
+        if trouble is not None:  # a locked journal passes; a lease that was taken over does not
+            renew()
         if trouble is not None:
             raise InfrastructureError(f"the lease of {host} was not renewed: {trouble.message}")
 
-    keeper = threading.Thread(target=renew, name=f"lease-{host}", daemon=True)
+    keeper = threading.Thread(target=keep, name=f"lease-{host}", daemon=True)
     keeper.start()
     try:
         yield ours

@@ -32,10 +32,15 @@ class Pulse:
         return self._beat.seconds
 
     def __call__(self, progress: Progress) -> None:
+        """Asks for the load's end once the host is not ours any more."""
         if progress.reads_answered > self._answered:
             self._answered = progress.reads_answered
             self._beat = replace(self._beat, seconds=progress.seconds)
         if progress.seconds - self._written >= EVERY:
             self._written = progress.seconds
+            try:
+                self._bench.ours()
+            except LabError as error:
+                self._bench.halt.ask(error.message)
             with suppress(LabError):  # a journal that is busy for a while is no reason to end a load
                 self._bench.journal.beat(self._bench.case, self._number, self._beat)

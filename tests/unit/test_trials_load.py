@@ -69,6 +69,11 @@ class FakeBench:
     halt: Halt = field(default_factory=Halt)
     beats: list[Heartbeat] = field(default_factory=list)
     loaded: str = ""
+    lost: str = ""  # why the lease is
+
+    def ours(self) -> None:
+        if self.lost:
+            raise InfrastructureError(self.lost)
 
     @property
     def host(self) -> Host:
@@ -180,6 +185,16 @@ def test_only_seconds_in_which_reads_are_answered_are_beaten() -> None:
         pulse(Progress(tenths / 10, 60.0, "burst", 99, answered, 0, 1, 1.0))
     assert [beat.seconds for beat in bench.beats] == [0.0, 2.1, 2.1, 7.0]
     assert EVERY == 2.0 and pulse.seconds == 7.0
+
+
+def test_a_load_on_a_host_that_is_not_ours_any_more_is_ended() -> None:
+    bench = FakeBench(STOOD)
+    pulse = Pulse(cast(Bench, bench), 1, Heartbeat(0.0, "7", 5, frozenset()))
+    pulse(Progress(2.0, 60.0, "burst", 99, 10, 0, 1, 1.0))
+    assert not bench.halt.asked
+    bench.lost = "the lease of h was not renewed: taken over"
+    pulse(Progress(4.0, 60.0, "burst", 99, 20, 0, 1, 1.0))
+    assert bench.halt.why == bench.lost
 
 
 def test_a_load_that_is_ended_from_outside_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
