@@ -56,6 +56,16 @@ def test_a_driver_that_explains_all_of_them_is_not_the_host() -> None:
     assert unfit(dead, row(("a", Survived(1.0)), host="other")) is not None, "it boots without a"
 
 
+def test_where_boots_fail_on_all_hosts_a_longer_row_is_wanted() -> None:
+    """Needs that nobody knows of, such as one of two drivers: no single one explains them."""
+    others = row(*[("xy", DEAD)] * 3, *[("x", Survived(1.0))] * 7, *[("y", Survived(1.0))] * 7, host="other")
+    dead = row(*[(off, DEAD) for off in ("ab", "bc", "cd", "de")])
+    boots = row(*[(off, Survived(1.0)) for off in "abcde"], host="other")  # no single one is needed
+    assert unfit(dead[:3], boots) is not None, "all others boot"
+    assert unfit(dead[:3], [*dead[:3], *boots, *others]) is None
+    assert unfit(dead[:4], [*dead[:4], *boots, *others]) is not None
+
+
 def test_boots_that_fail_do_not_count_with_the_network() -> None:
     assert unfit(row(("", GONE), ("a", DEAD), ("", GONE), ("b", DEAD))) is None
     ends = unfit(row(("", GONE), ("a", DEAD), ("", GONE), ("b", GONE)))
