@@ -16,7 +16,7 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 
 from flows.bench import bench_for, journal_at, nobody_else_on
-from flows.reproduce import key, put_back, rows, trial
+from flows.reproduce import key, may_pass, put_back, rows, trial
 from lab import trials
 from lab.model import Case, ConfigurationError, Verdict
 from lab.playbook import SEARCH, View
@@ -24,7 +24,14 @@ from lab.report.markdown import render_markdown
 from lab.trials import Bench
 
 
-@task(name="examine", retries=1, retry_delay_seconds=5, cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="examine",
+    retries=1,
+    retry_delay_seconds=5,
+    retry_condition_fn=may_pass,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def examine(bench: Bench) -> None:
     trials.examine(bench)
 

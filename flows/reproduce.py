@@ -12,10 +12,20 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 
 from flows.bench import bench_for, journal_at
 from lab import trials
-from lab.model import Case, Crashed, Recipe, Survived, Trial, Verdict
+from lab.model import (
+    Case,
+    Crashed,
+    CredentialsRefused,
+    InfrastructureError,
+    Recipe,
+    Survived,
+    Trial,
+    Verdict,
+)
 from lab.playbook import View
 from lab.report.markdown import render_markdown
 from lab.trials import Bench
@@ -24,7 +34,21 @@ USUAL_TRIALS = 8
 """Trials that a case usually takes: the scale of the progress bar."""
 
 
-@task(name="prepare", retries=1, retry_delay_seconds=5, cache_policy=NO_CACHE, persist_result=False)
+def may_pass(task: object, run: object, state: State[object]) -> bool:
+    """Whether a failed step is tried again: not when it took a time-out to fail, when the account could be
+    locked, or when only a person can change something."""
+    error = state.data
+    return isinstance(error, InfrastructureError) and not isinstance(error, CredentialsRefused)
+
+
+@task(
+    name="prepare",
+    retries=1,
+    retry_delay_seconds=5,
+    retry_condition_fn=may_pass,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def prepare(bench: Bench) -> None:
     trials.prepare(bench)
 
@@ -35,7 +59,14 @@ def trial(bench: Bench, recipe: Recipe, why: str) -> Trial:
     return trials.run_trial(bench, recipe, why)
 
 
-@task(name="put back", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="put back",
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=may_pass,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def put_back(bench: Bench) -> None:
     trials.put_back(bench)
 
