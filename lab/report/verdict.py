@@ -104,7 +104,8 @@ def _who(verdict: Verdict | None) -> str:
 
 def _has_number(verdict: Verdict) -> bool:
     """A verdict that names nobody and claims nothing has no probability worth showing."""
-    return verdict.probability > 0 and verdict.kind is not VerdictKind.NOT_REPRODUCIBLE
+    nobody = verdict.kind is VerdictKind.UNDECIDED and not verdict.culprits
+    return verdict.probability > 0 and verdict.kind is not VerdictKind.NOT_REPRODUCIBLE and not nobody
 
 
 def _sure(verdict: Verdict | None, open_ones: tuple[Untested, ...]) -> str:
@@ -139,8 +140,12 @@ def _it(open_ones: tuple[Untested, ...]) -> str:
     return "it" if len(open_ones) == 1 else "them"
 
 
+FEW = 4
+"""Times to a crash that are told one by one."""
+
 _REPEATS = re.compile(
-    r"without (it|them|each of them) the host stood|with (it as the only|no other) removable"
+    r"(without (it|them|each of them)|with one of them off) the host stood"
+    r"|with (it as the only|no other) removable"
 )
 """How reasons begin that say what the confirming trials, shown above them, say."""
 
@@ -208,6 +213,9 @@ def _removable(case: Case, trial: Trial) -> bool:
 def _confirmed(how: str, ended: bool, trials: list[Trial], mean: float | None) -> str:
     times = [survival.time_under_load(t) for t in trials]
     which = f"trial{'s' if len(trials) > 1 else ''} {words.names([str(t.number) for t in trials])}"
+    if ended and len(times) > FEW:
+        average = words.seconds(sum(times) / len(times))
+        return f"{how}: crashed {len(times)} times, after {average} of load on average ({which})."
     if ended:
         after = words.names([words.seconds(t) for t in times])
         return f"{how}: crashed after {after} of load ({which})."

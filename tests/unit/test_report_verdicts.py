@@ -8,7 +8,10 @@ from dataclasses import replace
 import bisect_samples as plays
 import pytest
 
+from lab.bisect.steps import Answer
 from lab.model import Trial, Verdict, VerdictKind
+from lab.playbook import View
+from lab.playbook.search import _seen
 from lab.report import verdict, words
 
 PAIR = plays.pair()
@@ -107,3 +110,33 @@ def test_an_undecided_pair_is_no_choice_between_two() -> None:
     assert re.fullmatch(r"Not decided yet: it may be \S+ and \S+ together\.", said.sentence)
     assert any("on together, and each of them off" in way for way in said.decide)
     assert any("apart" in way for way in apart.decide)
+
+
+def test_a_verdict_that_names_nobody_has_no_number() -> None:
+    nobody = Verdict(VerdictKind.UNDECIDED, (), 0.03, ("the budget is spent",))
+    said = verdict.answer(replace(SINGLE_CASE, verdict=nobody))
+    assert said.percent == "" and "no" in said.sure and "%" not in said.sure
+    somebody = replace(nobody, culprits=SINGLE.services[:1], probability=0.3)
+    assert verdict.answer(replace(SINGLE_CASE, verdict=somebody)).percent == "30 %"
+
+
+def test_what_the_trials_say_is_not_said_twice() -> None:
+    for kind, case in ((VerdictKind.PAIR, PAIR_CASE), (VerdictKind.DRIVER, SINGLE_CASE)):
+        assert case.verdict is not None
+        view = View(case)
+        seen = _seen(
+            view,
+            Answer(kind, case.verdict.culprits, 0.99, (), case.verdict.confirmed_by),
+            case.verdict.culprits,
+        )
+        assert len(seen) == 2
+        known = replace(case, verdict=replace(case.verdict, because=(*seen, "and more")))
+        assert verdict.answer(known).because == ("And more.",)
+
+
+def test_many_crashes_in_confirming_trials_are_told_by_their_mean() -> None:
+    crashed = [t for t in SINGLE_CASE.trials if t.outcome.kind == "crashed" and SINGLE.culprits <= t.enabled]
+    assert len(crashed) > 4 and SINGLE_CASE.verdict is not None
+    ruling = replace(SINGLE_CASE.verdict, confirmed_by=tuple(t.number for t in crashed))
+    said = " ".join(verdict.answer(replace(SINGLE_CASE, verdict=ruling)).proof)
+    assert re.search(r"crashed \d+ times, after \S+ \S+.* of load on average \(trials ", said)
