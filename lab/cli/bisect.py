@@ -93,7 +93,7 @@ def bisect(
             help="List the cases with 'lab case list'.",
         )
     if named:
-        opened = _go_on(journal_at(data), _one(named), load_seconds)
+        opened = _go_on(journal_at(data), _one(named), load_seconds, names)
     else:
         opened = open_case(
             journal_at(data),
@@ -107,12 +107,14 @@ def bisect(
     _tell(finished, report, json)
 
 
-def _go_on(journal: Journal, name: str, load_seconds: float | None) -> Case:
+def _go_on(journal: Journal, name: str, load_seconds: float | None, hosts: list[str]) -> Case:
     """The case of that name, with another usual soak where one is asked for. Raises ConfigurationError."""
     case = journal.case(name)
     if case.verdict is not None and case.verdict.kind not in GO_ON:
+        changed = [host for host in hosts if journal.undo_pending(host)]  # it was killed after its verdict
+        restore = "".join(f" 'lab host restore {host}' puts back {host}, still changed." for host in changed)
         raise ConfigurationError(
-            f"case {case.id} already has its verdict", help=f"See 'lab case show {case.id}'."
+            f"case {case.id} already has its verdict", help=f"See 'lab case show {case.id}'.{restore}"
         )
     if load_seconds is not None:
         journal.set_load(case.id, replace(case.load, seconds=load_seconds))

@@ -81,6 +81,12 @@ def test_a_case_that_is_decided_is_not_searched_again(lab: Lab) -> None:
     case = a_case("a", verdict=VerdictKind.PAIR)
     ended = lab("bisect", case, "--hosts", "srv1", "-i", "inventory.yaml")
     assert ended.code == 3 and ended.sentence == f"case {case} already has its verdict"
+    assert "restore" not in ended.err
+    with open_journal(Path("lab-data/journal.db")) as journal:
+        journal.undo_push("srv2", "verifier settings", "script", {})
+    ended = lab("bisect", case, "--hosts", "srv1,srv2", "-i", "inventory.yaml")
+    assert "'lab host restore srv2' puts back srv2, still changed." in ended.err
+    assert "restore srv1" not in ended.err
 
 
 def test_a_rehearsal_says_what_to_expect(lab: Lab, tmp_path: Path) -> None:
