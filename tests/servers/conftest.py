@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from smbd import Smbd, missing, version
+from smbd import Smbd, missing, running, version
 from vcsim import PASSWORD, USER, Vcsim, build
 
 if TYPE_CHECKING:
@@ -23,17 +21,10 @@ if TYPE_CHECKING:
 @pytest.fixture
 def smbd() -> Iterator[Smbd]:
     """A running private smbd; ended with the test."""
-    reason = missing()
-    if reason:
+    if reason := missing():
         pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="lab-smbd-"))
-    server = Smbd(folder)
-    try:
-        server.start()
+    with running() as server:
         yield server
-    finally:
-        server.kill()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +34,13 @@ def servers() -> Iterator[Callable[[str], Smbd]]:
         pytest.skip(reason)
     if version() < (4, 15):
         pytest.skip("this Samba has neither AES-GMAC nor 256-bit ciphers: they came with 4.15")
-    running: dict[str, Smbd] = {}
+    started: dict[str, Smbd] = {}
     with ExitStack() as ends:
 
         def server(extra: str) -> Smbd:
-            if extra not in running:
-                folder = Path(tempfile.mkdtemp(prefix="lab-smbd-"))
-                ends.callback(shutil.rmtree, folder, ignore_errors=True)
-                each = Smbd(folder)
-                ends.callback(each.kill)
-                each.configure(extra)
-                each.start()
-                running[extra] = each
-            return running[extra]
+            if extra not in started:
+                started[extra] = ends.enter_context(running(extra))
+            return started[extra]
 
         yield server
 

@@ -10,10 +10,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,20 @@ class Smbd:
             check=False,
         )
         return [int(pid) for pid in listing.stdout.split()]
+
+
+@contextmanager
+def running(extra: str = "") -> Iterator[Smbd]:
+    """A started smbd with more lines for [global]; ended, and its folder removed, with the block."""
+    folder = Path(tempfile.mkdtemp(prefix="lab-smbd-"))
+    server = Smbd(folder)
+    server.configure(extra)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def after(seconds: float, action: Callable[[], object]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from smbd import Smbd
 
@@ -26,13 +28,10 @@ NEVER_SEALED = Security(encryption=Encryption.OFF)
     ],
 )
 def test_every_dialect_and_server_setting(
-    smbd: Smbd, server: str, security: Security, transport: str, profile: str
+    servers: Callable[[str], Smbd], server: str, security: Security, transport: str, profile: str
 ) -> None:
-    smbd.kill()
-    smbd.configure(server)
-    smbd.start()
     plan = LoadPlan(profile, seconds=0.6, connections=2, in_flight=32)
-    report = run_load(smbd.target(security=security), plan, clock=SystemClock())
+    report = run_load(servers(server).target(security=security), plan, clock=SystemClock())
     assert report.transport == transport
     assert report.reads_answered == report.reads_sent > 20
     assert report.bytes_read == report.reads_sent * 4096
