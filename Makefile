@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types unit servers oracles fuzz bench-analyser bench-smb bench-sftp bench-bisect story-bisect clean help
+# Python keeps what it has compiled, whatever the caller prefers: tests start `lab` as processes of its own, again
+# and again, and each would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test lint types unit collected packages servers oracles fuzz bench-analyser bench-smb bench-sftp bench-bisect story-bisect clean help
 
 help:
 	@echo "make demo   the whole story on the twin, one HTML report"
@@ -30,7 +34,11 @@ $(VENV)/.dev: pyproject.toml
 demo: $(VENV)/.demo
 	$(BIN)/lab demo
 
-test: lint types servers oracles unit
+# What fetches and what computes, side by side; the output of each in one piece.
+test:
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint servers oracles
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync types collected
+	@$(MAKE) --no-print-directory unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -39,17 +47,24 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-servers:
-	tests/servers/install.sh
+packages:
+	PYTHON=$(PYTHON) tests/servers/install.sh packages
+
+servers: packages $(VENV)/.dev
+	PYTHON=$(PYTHON) tests/servers/install.sh
 
 oracles:
 	PYTHON=$(PYTHON) tests/oracles/install.sh
 
+# Every file of tests can be imported. Also compiles them, which else each process of `unit` does for itself.
+collected: $(VENV)/.dev
+	$(BIN)/python -m pytest --collect-only --quiet --quiet --quiet
+
 # Not bin/pytest: impacket puts scripts named like modules (smbclient.py) into bin, and they would be found first.
-# A process for each processor, and each file of tests in one of them: much of the time is spent waiting. In the
+# Each file of tests in one of as many processes as twice the processors: half of the time is spent waiting. In the
 # order of the folders: the long stories of the twin come before the many short unit tests, not last.
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $$((2 * $$(getconf _NPROCESSORS_ONLN))) --dist loadfile --no-loadscope-reorder
 
 # 140,000 damaged dumps, PDBs, cabinets, symbol files and SMB2 answers; about twenty minutes on one core.
 fuzz: $(VENV)/.dev oracles

@@ -10,11 +10,11 @@ mark="$venv/.complete"
 [ -f "$mark" ] && [ "$(cat "$mark")" = "$wanted" ] && [ -x "$venv/bin/vol" ] && exit 0
 ${PYTHON:-python3} -m venv "$venv" || { echo "python3-venv is missing: tests against other analysers will be skipped"; exit 0; }
 # shellcheck disable=SC2086
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile $wanted || {
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check $wanted || {
     echo "no package index: tests against other analysers will be skipped"
     exit 0
 }
 # For coverage-guided fuzzing alone; it has wheels for some versions of Python only.
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --only-binary :all: "atheris>=2.3" \
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: "atheris>=2.3" \
     2>/dev/null || true
 echo "$wanted" > "$mark"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the independent servers that tests/servers talk to, and tools that other tests compare with: PDBs
-# (llvm-pdbutil) and cabinets. Needs root; without it those tests skip.
+# (llvm-pdbutil) and cabinets. Needs root; without it those tests skip. `install.sh packages` installs those of
+# the system only, and needs no .venv.
 set -eu
 cd "$(dirname "$0")/../.."
 python=.venv/bin/python
@@ -31,7 +32,7 @@ kerberos=yes
 if [ -z "$kerberos" ]; then # these packages of Python are built here
     has krb5-config || missing="$missing libkrb5-dev"
     has gcc || missing="$missing gcc libc6-dev"
-    "$python" -c "import os, sysconfig; os.stat(sysconfig.get_path('include') + '/Python.h')" 2>/dev/null ||
+    "${PYTHON:-python3}" -c "import os, sysconfig; os.stat(sysconfig.get_path('include') + '/Python.h')" 2>/dev/null ||
         missing="$missing python3-dev"
 fi
 
@@ -46,6 +47,8 @@ if [ -n "$missing" ]; then
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
     fi
 fi
+
+[ "${1:-}" = packages ] && exit 0
 
 if [ -z "$kerberos" ] && [ -x "$python" ]; then
     "$python" -m pip install --quiet --disable-pip-version-check "pyspnego[kerberos]>=0.11" ||
