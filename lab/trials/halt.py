@@ -26,14 +26,18 @@ class Halted(BaseException):
 
 @dataclass
 class Halt:
-    """Whether the work on a host is to end, and why; `event` is set when it is."""
+    """Whether the work on a host is to end, and why; `event` is set when it is. With `goes_on` the case is
+    taken up again later.
+    """
 
     why: str = ""
+    goes_on: bool = False
     event: threading.Event = field(default_factory=threading.Event)
 
-    def ask(self, why: str) -> None:
+    def ask(self, why: str, *, goes_on: bool = False) -> None:
         """The load of a running trial ends, and what waits for anything else raises Halted."""
-        self.why = self.why or why
+        if not self.asked:
+            self.why, self.goes_on = why, goes_on
         self.event.set()
 
     @property

@@ -107,14 +107,14 @@ class Members:
             assert self.trouble is not None
             raise self.trouble
 
-    def ask_to_end(self, why: str) -> None:
-        """End what is under way; what trials have stood until now counts."""
+    def ask_to_end(self, why: str, *, goes_on: bool = True) -> None:
+        """End what is under way; what trials have stood until now counts. `goes_on`: the case does, later."""
         for member in self:
-            member.bench.halt.ask(why)
+            member.bench.halt.ask(why, goes_on=goes_on)
 
     def halt(self, why: str) -> None:
-        """As `ask_to_end`, and wait until it has ended."""
-        self.ask_to_end(why)
+        """As `ask_to_end` for a case that is over, and wait until it has ended."""
+        self.ask_to_end(why, goes_on=False)
         self.settle(self._ended_early)
 
     def put_back(self, scheduled: Callable[[Bench], None]) -> LabError | None:

@@ -31,6 +31,12 @@ class Pulse:
         """Seconds of load until the last look at which a READ had been answered."""
         return self._beat.seconds
 
+    def stopped(self, after: float) -> None:
+        """The last heartbeat: the host stopped after so many seconds of load."""
+        self._beat = replace(self._beat, seconds=after)
+        with suppress(LabError):  # it is for a process that takes over, and there may never be one
+            self._bench.journal.beat(self._bench.case, self._number, self._beat)
+
     def __call__(self, progress: Progress) -> None:
         """Asks for the load's end once the host is not ours any more."""
         if progress.reads_answered > self._answered:

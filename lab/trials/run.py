@@ -30,7 +30,7 @@ from lab.smb import run_load
 from lab.trials.aftermath import DUMP, after_the_stop, still_up
 from lab.trials.apply import DidNotBoot, apply
 from lab.trials.bench import Bench
-from lab.trials.halt import interruption
+from lab.trials.halt import Halted, interruption
 from lab.trials.outside import Outside
 from lab.trials.pulse import Pulse
 from lab.trials.target import within_caps
@@ -45,6 +45,7 @@ class _Progress:
     load: LoadReport | None = None
     boot: Boot | None = None
     pulse: Pulse | None = None
+    stopped: bool = False  # the host has, and which stop it was is being read
 
 
 def run_trial(bench: Bench, recipe: Recipe, why: str = "") -> Trial:
@@ -52,7 +53,8 @@ def run_trial(bench: Bench, recipe: Recipe, why: str = "") -> Trial:
 
     Trouble on the way is an `Invalid` outcome, never a result; only errors of the user's input and
     interrupts leave this function, and then the trial is journalled as interrupted: cut short, where its
-    load had begun and the host still stands.
+    load had begun and the host still stands. Where the host has stopped it is left open, if the case goes on
+    later: the next run on this host finds out which stop it was (see `recover`).
     """
     bench.ours()
     case = bench.journal.case(bench.case)
@@ -73,6 +75,11 @@ def run_trial(bench: Bench, recipe: Recipe, why: str = "") -> Trial:
     except (InfrastructureError, TimedOut) as error:
         outcome = Invalid(InvalidReason.INFRASTRUCTURE, error.message)
     except BaseException as error:
+        if at.stopped and _goes_on(bench, error):
+            bench.tell(
+                EntryKind.WARNING, "interrupted before its stop was read; the next run on this host does"
+            )
+            raise
         outcome = _interrupted(bench, at, error)
         seconds = bench.clock.now() - t0
         bench.journal.end_trial(bench.case, at.number, outcome, at.enabled, at.load, seconds)
@@ -82,6 +89,10 @@ def run_trial(bench: Bench, recipe: Recipe, why: str = "") -> Trial:
     _tell(bench, outcome)
     bench.trial = None
     return Trial(at.number, bench.host.name, recipe, at.enabled, outcome, started, seconds, at.load)
+
+
+def _goes_on(bench: Bench, error: BaseException) -> bool:
+    return isinstance(error, KeyboardInterrupt) or (isinstance(error, Halted) and bench.halt.goes_on)
 
 
 def _interrupted(bench: Bench, at: _Progress, error: BaseException) -> Outcome:
@@ -121,6 +132,7 @@ def _load_and_watch(bench: Bench, case: Case, recipe: Recipe, at: _Progress) -> 
         if still_up(bench, boot):
             raise
         bench.tell(EntryKind.FINDING, "the host stopped answering before a READ was answered")
+        at.stopped = True
         return after_the_stop(bench, case, boot, position, stale, 0.0, outside)
     rate = load.reads_answered / load.seconds if load.seconds else 0.0
     bench.tell(EntryKind.FINDING, f"{load.reads_answered} READs answered ({rate:.0f}/s)")
@@ -131,6 +143,8 @@ def _load_and_watch(bench: Bench, case: Case, recipe: Recipe, at: _Progress) -> 
         return Survived(load.seconds, cut_short=bench.halt.why if cut else "")
     after = load.died_after if load.died_after is not None else load.seconds
     bench.tell(EntryKind.FINDING, f"the host stopped answering {after:.1f} s into the load")
+    at.stopped = True
+    at.pulse.stopped(after)
     return after_the_stop(bench, case, boot, position, stale, after, outside)
 
 
