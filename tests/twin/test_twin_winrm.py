@@ -145,7 +145,7 @@ def test_a_receive_with_nothing_to_say_times_out(shared: Running) -> None:
         with pytest.raises(WSManFaultError) as caught:
             pool.shell.receive("stdout")
         assert caught.value.code == 2150858793
-        assert 0.5 < time.monotonic() - began < 2
+        assert 0.5 < time.monotonic() - began < 15  # 20 s are pypsrp's default
 
 
 @pytest.mark.parametrize(
