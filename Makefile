@@ -61,10 +61,12 @@ collected: $(VENV)/.dev
 	$(BIN)/python -m pytest --collect-only --quiet --quiet --quiet
 
 # Not bin/pytest: impacket puts scripts named like modules (smbclient.py) into bin, and they would be found first.
-# Each file of tests in one of as many processes as twice the processors: half of the time is spent waiting. In the
-# order of the folders: the long stories of the twin come before the many short unit tests, not last.
+# Each file of tests in one of as many processes as twice the processors: half of the time is spent waiting; not
+# more than 12, as each takes some 700 MB and the longest file decides. In the order of the folders: the long
+# stories of the twin come before the many short unit tests, not last.
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses $$((2 * $$(getconf _NPROCESSORS_ONLN))) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $$((2 * $$(getconf _NPROCESSORS_ONLN))) --maxprocesses 12 \
+		--dist loadfile --no-loadscope-reorder
 
 # 140,000 damaged dumps, PDBs, cabinets, symbol files and SMB2 answers; about twenty minutes on one core.
 fuzz: $(VENV)/.dev oracles
