@@ -47,7 +47,10 @@ def inventory(smbd: Smbd, tmp_path: Path) -> None:
     )
 
 
-def test_a_load_is_delivered_counted_and_cleaned_up(lab: Lab, smbd: Smbd) -> None:
+def test_a_load_is_delivered_counted_and_cleaned_up(
+    lab: Lab, smbd: Smbd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.smb.load.run.QUEUES_EVERY", 0.5)  # so that the load lasts longer
     ended = lab("load", "srv1", "--seconds", 2, "--verify", "all", "--remove-files", "--html", "a/load.html")
     assert ended.code == 0, ended.err
     assert ended.lines[0].startswith("Delivered: ")
