@@ -154,7 +154,7 @@ def run_one(job: Job, place: Path) -> Result:
 def fingerprints() -> dict[str, str]:
     """Of the sources that a result depends on, ours and the peers'."""
     engine, here = ROOT / "lab" / "bisect", ROOT / "benchmarks"
-    common = [here / "bisect_scenarios.py", here / "bisect_run.py", engine / "simulate.py"]
+    common = [here / "bisect_scenarios.py", here / "bisect_run.py", engine / "simulation.py"]
     peers = sorted((here / "bisect_peers").glob("*.py"))
     sources = {"ours": [*common, *sorted(engine.glob("*.py"))], "peers": [*common, *peers]}
     return {

@@ -12,8 +12,10 @@ from benchmarks.bisect_cells import Work
 from benchmarks.bisect_run import BINS, PEERS
 from benchmarks.bisect_scenarios import Cell
 
-OURS, SEARCH = "ours", "ours, search alone"
-"""To the confirmed answer; until the search is 99 % certain for the first time. The others never confirm."""
+OURS, SEARCH, EARLY = "ours", "ours, search alone", "ours, at 95 %"
+"""To the confirmed answer; until the search is 99 %, or 95 %, certain for the first time. The others never
+confirm, and are set up to be right 95 times in 100."""
+PREFIXES = {OURS: "", SEARCH: "search_", EARLY: "early_"}
 TOLERATED = 0.05
 """The best peer is the fastest of those that are not wrong more often than they aim to be."""
 
@@ -22,7 +24,10 @@ Run = dict[str, float]
 
 @dataclass(frozen=True)
 class Figures:
-    """Of `count` searches. Minutes of machine time; `wall` on all hosts at once; `wrong` is a share."""
+    """Of `count` searches. Minutes of machine time; `wall` on all hosts at once; `wrong` is a share.
+
+    The baseline does not count, but in `whole` (machine minutes) and `clock`, from first to last.
+    """
 
     count: int
     trials: float
@@ -33,17 +38,22 @@ class Figures:
     wall: float
     wrong: float
     baseline: float | None = None
+    whole: float | None = None
+    clock: float | None = None
 
     @classmethod
-    def of(cls, runs: Sequence[Run], prefix: str = "") -> Figures:
+    def of(cls, runs: Sequence[Run], prefix: str = "", hosts: int = 1) -> Figures:
         trials, seconds = ([run[f"{prefix}{name}"] for run in runs] for name in ("trials", "machine"))
         wrong = sum(not run[f"{prefix}right"] for run in runs) / len(runs)
-        baselines = [run["baseline"] / 60 for run in runs if "baseline" in run]
+        ours = [(run, run["baseline"]) for run in runs if "baseline" in run]
+        machine = [run["machine"] + baseline for run, baseline in ours]
+        clock = [run["wall"] + baseline / hosts for run, baseline in ours]
         return cls(
             len(runs), statistics.median(trials), _late(trials), statistics.median(seconds) / 60,
             _late(seconds) / 60, statistics.fmean(seconds) / 60,
             statistics.median(run["wall"] for run in runs) / 60, wrong,
-            statistics.fmean(baselines) if baselines else None,
+            *((statistics.fmean(b for _, b in ours) / 60,) if ours else ()),
+            *((statistics.median(seconds) / 60 for seconds in (machine, clock)) if ours else ()),
         )  # fmt: skip
 
     @property
@@ -86,8 +96,8 @@ class Table:
         return {"first certain": self.first, "by probability": self.bins}
 
     def figures(self, key: str, who: str = OURS, *, first: int | None = None) -> Figures:
-        runs = self.runs[key, OURS if who == SEARCH else who][:first]
-        return Figures.of(runs, "search_" if who == SEARCH else "")
+        runs = self.runs[key, OURS if who in PREFIXES else who][:first]
+        return Figures.of(runs, PREFIXES.get(who, ""), self.cell[key].hosts)
 
     def peers(self, key: str) -> dict[str, Figures]:
         return {who: self.figures(key, who) for who in PEERS if (key, who) in self.runs}
@@ -104,7 +114,7 @@ class Table:
         """Every figure, for those who want to draw conclusions of their own."""
         found = []
         for key, who in self.runs:
-            for part in (OURS, SEARCH) if who == OURS else (who,):
+            for part in PREFIXES if who == OURS else (who,):
                 found.append({"cell": key, "who": part} | asdict(self.figures(key, part)))
         return [{k: round(v, 4) if isinstance(v, float) else v for k, v in one.items()} for one in found]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from benchmarks.bisect_peers.meter import Told, World
 from lab.bisect.belief import Question
 from lab.bisect.hypotheses import Hypothesis, Kind
-from lab.bisect.simulate import Crashing, Times
+from lab.bisect.simulation import Crashing, Times
 from lab.bisect.units import Units
 
 SOAK, SETUP = 600.0, 240.0

@@ -134,7 +134,8 @@ class Belief:
     `by_boot` weighs beside the steady rate that only a share of the boots can crash; that is for asking
     whether it is so (`steadiness`). Where it is, a search goes on with a `window`: of each run only so many
     seconds count, whatever came later, because a boot that has stood them will stand. `steady` is what
-    that question was answered, for those who read a belief.
+    that question was answered, for those who read a belief. `boot` are the seconds for which one boot's
+    silence may count where a silence confirms: a window that is set sooner, in doubt.
     """
 
     question: Question
@@ -144,6 +145,7 @@ class Belief:
     by_boot: bool = False
     window: float = float("inf")
     steady: float = 1.0
+    boot: float = float("inf")
 
     def observe(self, on: frozenset[str], seconds: float, crashed: bool, trial: int = 0) -> Belief:
         """The belief after one more run. Names in `on` that are no units do not matter."""

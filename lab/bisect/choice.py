@@ -72,11 +72,20 @@ def _climb_soaks(
     return best
 
 
-def rate_of(belief: Belief, on: frozenset[str], seconds: float, pending: Sequence[Pending] = ()) -> float:
-    """Bits per second that a soak of one set is expected to tell."""
+class Told(NamedTuple):
+    """What a run is expected to tell: bits per second, and bits."""
+
+    rate: float
+    bits: float
+
+
+def told(
+    belief: Belief, on: frozenset[str], seconds: float, setup: float, pending: Sequence[Pending] = ()
+) -> Told:
+    """What a soak of one set is expected to tell, `setup` seconds from now."""
     forms = Forms(_given(belief, pending), seconds)
-    rate, _ = forms.score(forms.sums(belief.question.units.marks(on).astype(float)), belief.question.setup)
-    return float(rate)
+    rate, bits = forms.score(forms.sums(belief.question.units.marks(on).astype(float)), setup)
+    return Told(float(rate), float(bits))
 
 
 def _given(belief: Belief, pending: Sequence[Pending]) -> Given:

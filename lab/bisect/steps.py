@@ -20,23 +20,31 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True)
 class Running:
-    """A trial that has not ended: `planned` seconds under load, of which it has stood `stood`."""
+    """A trial that has not ended: `planned` seconds under load, of which it has stood `stood`.
+
+    `ahead` are the seconds until its load begins.
+    """
 
     on: frozenset[str]
     planned: float
     stood: float
     purpose: Purpose
+    ahead: float = 0.0
 
 
 @dataclass(frozen=True)
 class Try:
-    """Start this trial next. `bits` is what it is expected to tell, 0 for a baseline run."""
+    """Start this trial next. `bits` is what it is expected to tell, 0 for a baseline run.
+
+    `likely` are the seconds under load that it is expected to take, as a crash ends it (None: all).
+    """
 
     on: frozenset[str]
     seconds: float
     purpose: Purpose
     why: str
     bits: float = 0.0
+    likely: float | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from statistics import quantiles
 
 from lab.bisect.belief import Question
 from lab.bisect.hypotheses import Hypothesis, Kind
-from lab.bisect.simulate import Crashing, Simulated, simulate
+from lab.bisect.simulation import Crashing, Simulated, simulate
 from lab.model import VerdictKind
 
 UNRELATED = 0.01
@@ -58,7 +58,7 @@ def play(question: Question, scene: Scene) -> Played:
     truth = _culprit(question, scene)
     world = Crashing([truth], scene.p, UNRELATED, question.soak, seed=scene.seed)
     ended = simulate(question, world, hosts=scene.hosts, left=scene.left)
-    return _played(truth, ended, scene.hosts)
+    return _played(truth, ended)
 
 
 def expected(played: Iterable[Played]) -> Expected:
@@ -96,16 +96,15 @@ def _nested(question: Question, one: str, other: str) -> bool:
     return other in needs.get(one, frozenset()) or one in needs.get(other, frozenset())
 
 
-def _played(truth: Hypothesis, ended: Simulated, hosts: int) -> Played:
+def _played(truth: Hypothesis, ended: Simulated) -> Played:
     answer = ended.answer
     right = answer.culprits == truth.units and answer.kind is NAMES[truth.kind]
-    baseline = ended.baseline_seconds
     return Played(
         right,
         ended.decided,
         len(ended.observations),
-        ended.machine_seconds + baseline,
-        ended.wall_seconds + baseline / hosts,
+        ended.machine_seconds + ended.baseline_seconds,
+        ended.clock_seconds,
     )
 
 

@@ -10,7 +10,7 @@ from statistics import median
 
 from lab import bisect
 from lab.bisect.belief import Belief, Observation, Question
-from lab.bisect.believe import believe
+from lab.bisect.fitting import believe
 from lab.bisect.units import Units
 from lab.model import (
     Case,

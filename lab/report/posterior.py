@@ -83,7 +83,7 @@ def posterior(case: Case, search: Search | None) -> Posterior | None:
     """The picture, or None when nothing was searched, the crash never came, or nobody ever stood out."""
     if search is None or not search.services or not any(o.crashed for o in search.observations):
         return None
-    from lab.bisect.believe import believe
+    from lab.bisect.fitting import believe
 
     question, observations = search.question, tuple(search.observations)
     belief = believe(question, ())

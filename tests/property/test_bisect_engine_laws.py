@@ -16,10 +16,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lab.bisect.belief import Belief, Observation, Question
-from lab.bisect.believe import believe
+from lab.bisect.confirming import CERTAIN
+from lab.bisect.fitting import believe
 from lab.bisect.forms import Forms, Given
 from lab.bisect.hypotheses import Hypothesis, Kind
-from lab.bisect.search import CERTAIN, next_trial
+from lab.bisect.search import next_trial
 from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
 from lab.bisect.units import Units
 from lab.model import VerdictKind

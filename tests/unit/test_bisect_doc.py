@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.bisect import belief, choice, evidence, hazard, search
-from lab.bisect.believe import STEADY, UNRELATED
+from lab.bisect import baseline, belief, choice, confirming, evidence, hazard
+from lab.bisect.fitting import STEADY, UNRELATED
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "how-sure.md"
 README = Path(__file__).parents[2] / "README.md"
@@ -31,12 +31,12 @@ SAYS = {
     "floor": f"{belief.FLOOR:.0%} of the singles' share is spread evenly",
     "unrelated": f"about {hazard.A_OFF / hazard.B_OFF:.0%} for a soak of usual length",
     "shares": _when(list(hazard.SHARES[1:]) == [0.75, 0.5, 0.3], "(75, 50 or 30%)"),
-    "baseline": _when(search.BASELINE_SOAK == 3, "lasts for three usual soaks"),
+    "baseline": _when(baseline.SOAK == 3, "lasts for three usual soaks"),
     "steady": f"When a steady rate has less than {STEADY:.0%}",
-    "certain": f"named at {search.CERTAIN:.0%}",
-    "clear": f"is below {100 * search.CLEAR_OF_SYSTEM:.2f}%",
-    "silence": f"with a probability of {search.SILENCE:.0%}",
-    "hopeless": _when(search.HOPELESS_SOAKS == 30, "never came in thirty usual soaks"),
+    "certain": f"named at {confirming.CERTAIN:.0%}",
+    "clear": f"is below {100 * confirming.CLEAR_OF_SYSTEM:.2f}%",
+    "silence": f"with a probability of {confirming.SILENCE:.0%}",
+    "hopeless": _when(baseline.HOPELESS_SOAKS == 30, "never came in thirty usual soaks"),
     "unexplained": _when(UNRELATED == 2, 'From the second one on, "each of two"'),
     "pending": _when(choice.MOST_PENDING == 3, "of the three with the most time left"),
 }

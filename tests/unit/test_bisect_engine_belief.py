@@ -10,7 +10,7 @@ from bisect_oracle import Oracle, closed_sets, some_runs, some_triples, some_uni
 
 from lab.bisect import hazard
 from lab.bisect.belief import FLOOR, Belief, Observation, Question, steadiness
-from lab.bisect.believe import believe
+from lab.bisect.fitting import believe
 from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
 from lab.bisect.units import Units
 

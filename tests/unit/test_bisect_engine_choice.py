@@ -11,7 +11,7 @@ from bisect_oracle import On, Oracle, closed_sets, some_runs, some_triples, some
 
 import lab.bisect.forms as bisect_forms
 from lab.bisect.belief import Belief, Observation, Question
-from lab.bisect.choice import SOAKS, Choice, choose, rate_of
+from lab.bisect.choice import SOAKS, Choice, choose, told
 from lab.bisect.forms import Forms, Given, Pending
 from lab.bisect.units import Units
 
@@ -49,9 +49,9 @@ def test_bits_and_lengths_are_those_of_the_enumerated_model(
         for forms, to in ((whole, 1e-7), (quick, 0.05)):
             sums = forms.sums(units.marks(on).astype(float))
             assert float(sums[forms.rows + 1]) == pytest.approx(length, rel=to)
-            rate, told = forms.score(sums, question.setup)
-            assert float(told) == pytest.approx(bits, rel=to, abs=1e-12 + to * 1e-3)
-            assert float(rate) == pytest.approx(float(told) / (question.setup + float(sums[-1])))
+            rate, found_bits = forms.score(sums, question.setup)
+            assert float(found_bits) == pytest.approx(bits, rel=to, abs=1e-12 + to * 1e-3)
+            assert float(rate) == pytest.approx(float(found_bits) / (question.setup + float(sums[-1])))
 
 
 def best_rate(belief: Belief, runs: tuple[Pending, ...] = ()) -> float:
@@ -86,7 +86,9 @@ def test_the_choice_is_nearly_always_nearly_the_best_of_all(needy: bool, waiting
         found = choose(belief, runs)
         assert found.on in sets
         assert found.seconds in [share * question.soak for share in SOAKS]
-        assert rate_of(belief, found.on, found.seconds, runs) == pytest.approx(rate(found), rel=1e-6)
+        assert told(belief, found.on, found.seconds, question.setup, runs).rate == pytest.approx(
+            rate(found), rel=1e-6
+        )
         shares.append(rate(found) / best_rate(belief, runs))
     assert sum(share >= 0.95 for share in shares) >= 22
     assert min(shares) >= 0.75 and max(shares) <= 1.0 + 1e-6
@@ -145,7 +147,9 @@ def test_a_run_elsewhere_is_not_chosen_again() -> None:
     mark = belief.question.units.marks(first.on).astype(float)
     second = choose(belief, [Pending(mark, first.seconds)])
     assert second.on != first.on
-    assert rate_of(belief, first.on, first.seconds, [Pending(mark, first.seconds)]) < rate(first)
+    assert told(
+        belief, first.on, first.seconds, belief.question.setup, [Pending(mark, first.seconds)]
+    ).rate < rate(first)
 
 
 def test_of_many_pending_runs_those_with_the_most_time_left_count() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.bisect import Answer, Kind, Observation, Question, Units, believe, next_trial
-from lab.bisect.believe import without_cause
+from lab.bisect.fitting import without_cause
 from lab.bisect.hypotheses import Hypothesis
 from lab.bisect.steps import Purpose, Try
 from lab.model import VerdictKind

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from lab.bisect.belief import Question
+from lab.bisect.confirming import CERTAIN
 from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
-from lab.bisect.search import CERTAIN
-from lab.bisect.simulate import Crashing, Simulated, Times, simulate
+from lab.bisect.simulation import Crashing, Simulated, Times, simulate
 from lab.bisect.units import Units
 from lab.model import VerdictKind
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from lab.bisect.baseline import MORE as BASELINE_MORE
 from lab.bisect.belief import Observation, Question
-from lab.bisect.believe import believe
 from lab.bisect.choice import SOAKS
+from lab.bisect.confirming import CERTAIN, CLEAR_OF_SYSTEM
+from lab.bisect.fitting import believe
 from lab.bisect.forms import Forms, Given
 from lab.bisect.hypotheses import Hypothesis, Kind
-from lab.bisect.search import BASELINE_MORE, CERTAIN, CLEAR_OF_SYSTEM, next_trial
-from lab.bisect.simulate import Crashing, simulate
+from lab.bisect.search import next_trial
+from lab.bisect.simulation import Crashing, simulate
 from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
 from lab.bisect.units import Units
 from lab.model import VerdictKind

@@ -13,7 +13,7 @@ import pytest
 import report_samples as samples
 from html_outline import Outline
 
-from lab.bisect.believe import believe
+from lab.bisect.fitting import believe
 from lab.model import Case, Survived, Verdict, VerdictKind
 from lab.playbook import View
 from lab.report import calibration, matrix, survival

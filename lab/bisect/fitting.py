@@ -13,6 +13,8 @@ from lab.bisect.hypotheses import Hypothesis, Kind
 
 STEADY = 0.25
 """Below this probability of a steady rate, crashes are taken to be decided at boot."""
+DOUBTFUL = 0.97
+"""Below this one, a silence that confirms must already span several boots."""
 WINDOW, WINDOW_LEAST, WINDOW_OUTLIER = 1.25, 0.3, 4.0
 """Then so many times the longest time to a crash counts of each run, at least so many usual soaks; a crash
 that took so many times the median is taken for another one."""
@@ -32,8 +34,9 @@ def believe(question: Question, observations: Iterable[Observation]) -> Belief:
     """
     seen = tuple(observations)
     steady = steadiness(question, seen)
-    window = float("inf") if steady >= STEADY else _window(question, seen)
-    belief = Belief(question, seen, steady=steady, window=window)
+    boot = _window(question, seen) if steady < DOUBTFUL else float("inf")
+    window = boot if steady < STEADY else float("inf")
+    belief = Belief(question, seen, steady=steady, window=window, boot=boot)
     top, _ = belief.ranked(1)[0]
     wide = sum(o.crashed and not top.active(o.on) for o in belief.observations) >= UNRELATED
     triples = _triples(belief) if _too_silent(belief, top) else ()
