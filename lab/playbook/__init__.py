@@ -1,7 +1,7 @@
 """What to do next in a case, as a pure function of what is known."""
 
 from lab.playbook.decide import next_step
-from lab.playbook.search import ask
+from lab.playbook.search import ask, to_end
 from lab.playbook.steps import SEARCH, Abort, Conclude, Pause, Rung, RunTrial, Step
 from lab.playbook.unfit import unfit
 from lab.playbook.view import View
@@ -17,5 +17,6 @@ __all__ = [
     "View",
     "ask",
     "next_step",
+    "to_end",
     "unfit",
 ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+from lab.bisect import search
 from lab.bisect.hypotheses import Kind
-from lab.bisect.search import next_trial
 from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
 from lab.model import Crashed, Recipe, Survived, Verdict, VerdictKind, VerifierPlan
 from lab.playbook.steps import SEARCH, Conclude, Pause, Rung, RunTrial
@@ -35,9 +35,9 @@ def ask(
         return Conclude(_nothing_to_switch(view))
     avoid = set(avoid) - set(view.refused)
     question = replace(view.question, refused=(*view.refused, *sorted(avoid, key=sorted)))
-    step = next_trial(question, view.observations, running, left=left, hosts=hosts)
+    step = search.next_trial(question, view.observations, running, left=left, hosts=hosts)
     if avoid and isinstance(step, Answer):  # an answer must not come of what this host alone avoids
-        step = next_trial(view.question, view.observations, running, left=left, hosts=hosts)
+        step = search.next_trial(view.question, view.observations, running, left=left, hosts=hosts)
     if isinstance(step, Wait):
         return Pause(step.why)
     if isinstance(step, Answer):
@@ -49,6 +49,13 @@ def ask(
     what = recipe(view, SEARCH[step.purpose], disabled=off, seconds=step.seconds, begun=begun)
     why = step.why.removeprefix(f"{len(step.on)} of {len(view.units.names)} on, ")  # the headline says it
     return RunTrial(what, _headline(view, step, off), why, step)
+
+
+def to_end(view: View, running: Sequence[Running], *, hosts: int = 1) -> Running | None:
+    """The running trial of this case whose host is better used otherwise; None: they all go on. Pure."""
+    if not view.services:
+        return None
+    return search.to_end(view.question, view.observations, running, hosts=hosts)
 
 
 def _doubt_first(view: View, step: Try, running: Sequence[Running]) -> Try | Wait:

@@ -22,7 +22,7 @@ from lab.model import (
     Trial,
     Verdict,
 )
-from lab.playbook import SEARCH, Conclude, Pause, RunTrial, View, ask, unfit
+from lab.playbook import SEARCH, Conclude, Pause, RunTrial, View, ask, to_end, unfit
 from lab.trials.alike import difference, pinned_anywhere
 from lab.trials.as_found import put_back, revive
 from lab.trials.bench import Bench
@@ -39,6 +39,7 @@ ASK_AGAIN = 10.0
 LATE = 120.0
 """Seconds that hosts which are ready wait for the others before the first trial: restarts differ by less."""
 VERDICT_FIRST = "the verdict came first"
+BETTER_USED = "another trial tells more in the same time"
 
 
 @dataclass(frozen=True)
@@ -175,11 +176,12 @@ class _Campaign:
             self._hosts.check_somebody_left()
             view = View(self._case)
             hosts = sum(not member.left for member in self._hosts)
+            self._end_early(view, hosts)
             step: RunTrial | Pause | Conclude | None = None
             for member in self._hosts:
                 if not member.idle:
                     continue
-                running = self._running()
+                running = [run for _, run in self._running(view)]
                 begun = len(view.case.trials) + len(running)
                 avoid = view.unbooted(member.name) if self._others(member) else ()
                 step = ask(view, running, left=self._left(view), begun=begun, avoid=avoid, hosts=hosts)
@@ -196,18 +198,35 @@ class _Campaign:
         """Whether there is another host that could try what this one could not."""
         return any(other is not member and not other.left for other in self._hosts)
 
-    def _running(self) -> list[Running]:
+    def _end_early(self, view: View, hosts: int) -> None:
+        """Ask a trial to end whose host is better used; the next one when that has ended."""
+        running = self._running(view)
+        if any(member.ending for member, _ in running):
+            return
+        found = to_end(view, [run for _, run in running], hosts=hosts)
+        for member, run in running:
+            if run is found:
+                member.ending = True
+                member.bench.halt.end_load(BETTER_USED)
+
+    def _running(self, view: View) -> list[tuple[Member, Running]]:
         """The trials under way, with what they have stood by the journal's heartbeats."""
         beats = {
             each.host: each.heartbeat.seconds
             for each in self._journal.running_trials()
             if each.heartbeat is not None and each.case_id == self._id
         }
-        under_way = [(member, member.asked) for member in self._hosts if member.asked is not None]
-        return [
-            Running(trial.on, trial.seconds, min(beats.get(member.name, 0.0), trial.seconds), trial.purpose)
-            for member, trial in under_way
-        ]
+        found = []
+        for member in self._hosts:
+            if member.asked is None:
+                continue
+            trial, stood = member.asked, min(beats.get(member.name, 0.0), member.asked.seconds)
+            # its load begins when the journal says so; a set-up that takes longer than others is not over
+            set_up = max(view.setup_seconds - (self._hosts.now() - member.since), 1.0)
+            ahead = 0.0 if member.name in beats else set_up
+            planned = stood if member.ending else trial.seconds
+            found.append((member, Running(trial.on, planned, stood, trial.purpose, ahead)))
+        return found
 
     def _left(self, view: View) -> float | None:
         """Machine-seconds of the budget that are not spent, nor promised to trials under way."""
@@ -233,7 +252,7 @@ class _Campaign:
 
     def _ended(self, done: Done) -> None:
         member = self._hosts[done.host]
-        was_trial, member.asked = member.asked is not None, None
+        was_trial, member.asked, member.ending = member.asked is not None, None, False
         self._hosts.failed(done)
         if done.error is not None or member.left:
             return

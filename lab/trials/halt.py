@@ -27,22 +27,42 @@ class Halted(BaseException):
 @dataclass
 class Halt:
     """Whether the work on a host is to end, and why; `event` is set when it is. With `goes_on` the case is
-    taken up again later.
+    taken up again later. `load` is set when at least the load of the running trial is to end.
     """
 
     why: str = ""
     goes_on: bool = False
     event: threading.Event = field(default_factory=threading.Event)
+    load: threading.Event = field(default_factory=threading.Event)
+    _enough: str = ""
 
     def ask(self, why: str, *, goes_on: bool = False) -> None:
         """The load of a running trial ends, and what waits for anything else raises Halted."""
         if not self.asked:
             self.why, self.goes_on = why, goes_on
         self.event.set()
+        self.load.set()
+
+    def end_load(self, why: str) -> None:
+        """The load of the running trial ends, and the trial with it; the host goes on with others."""
+        self._enough = why
+        self.load.set()
+
+    def load_begins(self) -> None:
+        """From now on `end_load` means this trial's load."""
+        self._enough = ""
+        self.load.clear()
+        if self.asked:
+            self.load.set()
 
     @property
     def asked(self) -> bool:
         return self.event.is_set()
+
+    @property
+    def cut(self) -> str:
+        """Why the load was to end; "" when it was not."""
+        return self.why or self._enough
 
 
 class HaltingClock(SystemClock):

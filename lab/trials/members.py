@@ -23,6 +23,7 @@ class Member:
     bench: Bench
     asked: Try | None = None  # the trial that runs
     since: float = 0.0
+    ending: bool = False  # it was asked to end early
     busy: bool = False
     left: bool = False  # it was left out, or has been put back
 

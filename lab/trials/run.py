@@ -121,6 +121,7 @@ def _load_and_watch(bench: Bench, case: Case, recipe: Recipe, at: _Progress) -> 
     with bench.dumps() as source:
         stale = header_of(source, DUMP)
     plan = within_caps(bench.host, recipe.load)
+    bench.halt.load_begins()
     at.pulse = Pulse(bench, at.number, Heartbeat(0.0, boot.identity, position, at.enabled, stale))
     bench.loaded = boot.identity
     bench.tell(
@@ -139,8 +140,7 @@ def _load_and_watch(bench: Bench, case: Case, recipe: Recipe, at: _Progress) -> 
     if not load.target_died and still_up(bench, boot):
         if load.undelivered:
             return Invalid(InvalidReason.LOAD_NOT_DELIVERED, load.undelivered)
-        cut = bench.halt.asked and load.seconds < plan.seconds
-        return Survived(load.seconds, cut_short=bench.halt.why if cut else "")
+        return Survived(load.seconds, cut_short=bench.halt.cut if load.seconds < plan.seconds else "")
     after = load.died_after if load.died_after is not None else load.seconds
     bench.tell(EntryKind.FINDING, f"the host stopped answering {after:.1f} s into the load")
     at.stopped = True
@@ -157,7 +157,7 @@ def _load(bench: Bench, plan: LoadPlan, boot: Boot, pulse: Pulse) -> LoadReport:
             plan,
             clock=bench.clock,
             on_progress=pulse,
-            stop=bench.halt.event,
+            stop=bench.halt.load,
             queues=shell.queues,
             restarted=shell.restarted,
         )

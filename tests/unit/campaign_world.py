@@ -256,6 +256,7 @@ class Lab:
         self, stage: Stage, bench: FakeBench, number: int, recipe: Recipe, enabled: frozenset[str]
     ) -> Outcome:
         computer, stood = bench.computer, 0.0
+        bench.halt.load_begins()
         crash = random.Random(f"{self.seed}/{number}").expovariate(1 / self.mean)
         if not frozenset(self.culprits) <= enabled:
             crash = float("inf")
@@ -264,8 +265,8 @@ class Lab:
             bench.journal.beat(bench.case, number, beat)
             if stood >= recipe.load.seconds:
                 return Survived(stood)
-            if bench.halt.asked:
-                return Survived(stood, bench.halt.why)
+            if bench.halt.load.is_set():
+                return Survived(stood, bench.halt.cut)
             step = min(self.beat, recipe.load.seconds - stood, crash - stood)
             stage.sleep(step)
             stood += step

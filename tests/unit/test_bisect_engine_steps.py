@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lab.bisect.baseline import MORE as BASELINE_MORE
@@ -11,7 +13,7 @@ from lab.bisect.confirming import CERTAIN, CLEAR_OF_SYSTEM
 from lab.bisect.fitting import believe
 from lab.bisect.forms import Forms, Given
 from lab.bisect.hypotheses import Hypothesis, Kind
-from lab.bisect.search import next_trial
+from lab.bisect.search import next_trial, to_end
 from lab.bisect.simulation import Crashing, simulate
 from lab.bisect.steps import Answer, Purpose, Running, Try, Wait
 from lab.bisect.units import Units
@@ -102,8 +104,8 @@ def test_a_confirming_run_under_way_is_not_started_again() -> None:
     seen = [*baseline(), Observation(frozenset(NAMES[8:]), 1500.0, False, 9)]
     seen += [Observation(frozenset({"u06", u}), 90.0, True, 10 + i) for i, u in enumerate(NAMES[:4])]
     running: list[Running] = []
-    for _ in range(4):
-        step = next_trial(Question(PLAIN), seen, running)
+    for _ in range(4):  # other hosts may take part of a silence, or wait for the same crash: this one alone
+        step = next_trial(Question(PLAIN), seen, running, hosts=1)
         if not isinstance(step, Try):
             break
         assert (step.on, step.purpose) not in [(r.on, r.purpose) for r in running]
@@ -223,3 +225,40 @@ def test_pending_runs_are_weighed_from_what_is_left_of_them() -> None:
     beside, after = next_trial(Question(PLAIN), seen, [over]), next_trial(Question(PLAIN), ended)
     assert isinstance(beside, Try) and isinstance(after, Try)
     assert (beside.on, beside.seconds) == (after.on, after.seconds)
+
+
+def test_a_crash_that_is_waited_for_comes_sooner_on_two_hosts() -> None:
+    seen = [*baseline(), Observation(frozenset(NAMES[8:]), 1500.0, False, 9)]
+    seen += [Observation(frozenset({"u06", u}), 90.0, True, 10 + i) for i, u in enumerate(NAMES[:4])]
+    seen.append(Observation(EVERYTHING - {"u06"}, 3000.0, False, 20))
+    only = Running(frozenset({"u06"}), 900.0, 0.0, Purpose.ONLY)
+    second = next_trial(Question(PLAIN), seen, [only], hosts=4)
+    assert isinstance(second, Try) and (second.on, second.purpose) == (only.on, Purpose.ONLY)
+    third = next_trial(Question(PLAIN), seen, [only, only], hosts=4)
+    assert not isinstance(third, Try) or third.on != only.on
+
+
+def test_a_trial_that_another_made_useless_is_ended() -> None:
+    """Half of the units under load; then the culprit proves to be in the other half."""
+    seen = baseline()
+    useless = Running(frozenset(NAMES[:8]), 300.0, 10.0, Purpose.SEARCH)
+    useful = Running(frozenset(NAMES[::2]), 300.0, 10.0, Purpose.SEARCH)
+    assert to_end(Question(PLAIN), seen, [useless, useful], hosts=3) is None
+    seen += [Observation(frozenset(NAMES[8:]), 60.0, True, 10 + i) for i in range(3)]
+    seen += [Observation(frozenset(NAMES[:8]), 900.0, False, 20)]
+    assert to_end(Question(PLAIN), seen, [useless, useful], hosts=3) is useless
+    restarting = replace(useless, stood=0.0, ahead=30.0)
+    assert to_end(Question(PLAIN), seen, [restarting, useful], hosts=3) is None, "its host is not free sooner"
+
+
+def test_runs_with_everything_on_end_when_enough_is_known() -> None:
+    first = Running(EVERYTHING, 1800.0, 100.0, Purpose.BASELINE)
+    assert to_end(Question(PLAIN), baseline()[:2], [first], hosts=2) is None
+    assert to_end(Question(PLAIN), baseline(), [first], hosts=2) is first
+
+
+def test_a_confirming_run_that_is_wanted_goes_on() -> None:
+    seen = [*baseline(), Observation(frozenset(NAMES[8:]), 1500.0, False, 9)]
+    seen += [Observation(frozenset({"u06", u}), 90.0, True, 10 + i) for i, u in enumerate(NAMES[:4])]
+    without = Running(EVERYTHING - {"u06"}, 900.0, 10.0, Purpose.WITHOUT)
+    assert to_end(Question(PLAIN), seen, [without], hosts=2) is None

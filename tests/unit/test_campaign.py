@@ -30,7 +30,8 @@ from lab.model import (
 )
 from lab.playbook import Conclude, Pause, RunTrial, View
 from lab.trials import Tasks, recover
-from lab.trials.campaign import VERDICT_FIRST
+from lab.trials.campaign import BETTER_USED, VERDICT_FIRST
+from lab.trials.halt import Halt
 
 ONE = (VerdictKind.DRIVER, ("drv05",))
 
@@ -51,6 +52,44 @@ def test_four_hosts_find_one_driver(tmp_path: Path, seed: int) -> None:
     busy = sum(t.seconds for t in case.trials)
     assert lab.stage.time < 0.35 * busy, "hosts do not wait for each other"
     assert all(c.put_back == 2 for c in lab.computers), "cleared before, put back after"
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_trial_whose_host_is_better_used_ends_early_and_what_it_stood_counts(
+    tmp_path: Path, seed: int
+) -> None:
+    lab = Lab(tmp_path, ("drv05",), soak=600.0, mean=900.0, beat=20.0, seed=seed)
+    verdict = lab.search()
+    assert (verdict.kind, verdict.culprits) == ONE
+    trials = lab.case().trials
+    ended = [t for t in trials if isinstance(t.outcome, Survived) and t.outcome.cut_short == BETTER_USED]
+    assert ended and len(ended) < len(trials) / 2
+    for trial in ended:
+        assert isinstance(trial.outcome, Survived)
+        assert 0 < trial.outcome.after < trial.recipe.load.seconds
+        assert any(t.host == trial.host and t.number > trial.number for t in trials), "the host went on"
+    seen = View(lab.case()).observations
+    assert {t.number for t in ended} <= {o.trial for o in seen if o.seconds > 0 and not o.crashed}
+
+
+def test_one_host_never_ends_its_own_trial(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, ("drv05",), hosts=1, soak=600.0, mean=900.0, beat=20.0)
+    assert (lab.search().kind, lab.search().culprits) == ONE
+    assert not any(isinstance(t.outcome, Survived) and t.outcome.cut_short for t in lab.case().trials)
+
+
+def test_what_ends_a_load_leaves_the_host_at_work() -> None:
+    halt = Halt()
+    halt.end_load("too early: no load has begun")
+    halt.load_begins()
+    assert not halt.load.is_set() and halt.cut == ""
+    halt.end_load("enough")
+    assert halt.load.is_set() and halt.cut == "enough" and not halt.asked
+    halt.load_begins()
+    assert not halt.load.is_set() and halt.cut == ""
+    halt.ask("over")
+    halt.load_begins()
+    assert halt.load.is_set() and halt.asked and halt.cut == "over"
 
 
 @pytest.mark.parametrize("trials", [1, 5])
