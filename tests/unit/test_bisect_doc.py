@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.bisect import baseline, belief, choice, confirming, evidence, hazard
-from lab.bisect.fitting import STEADY, UNRELATED
+from lab.bisect import baseline, belief, choice, confirming, evidence, hazard, search
+from lab.bisect.fitting import DOUBTFUL, STEADY, UNRELATED
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "how-sure.md"
 README = Path(__file__).parents[2] / "README.md"
@@ -33,6 +33,8 @@ SAYS = {
     "shares": _when(list(hazard.SHARES[1:]) == [0.75, 0.5, 0.3], "(75, 50 or 30%)"),
     "baseline": _when(baseline.SOAK == 3, "lasts for three usual soaks"),
     "steady": f"When a steady rate has less than {STEADY:.0%}",
+    "doubtful": f"while a steady rate has less than {DOUBTFUL:.0%}",
+    "better": f"would tell {search.BETTER:g} times as much in the same time",
     "certain": f"named at {confirming.CERTAIN:.0%}",
     "clear": f"is below {100 * confirming.CLEAR_OF_SYSTEM:.2f}%",
     "silence": f"with a probability of {confirming.SILENCE:.0%}",
