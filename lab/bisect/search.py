@@ -60,13 +60,15 @@ def to_end(
     observations: Sequence[Observation],
     running: Sequence[Running],
     *,
+    left: float | None = None,
     hosts: int = 1,
 ) -> Running | None:
     """The running trial that is worth ending now, its host being better used; None: they all go on.
 
-    What it has stood counts. To be asked again after each that was ended.
+    What it has stood counts. To be asked again after each that was ended. While what is `left` (see
+    `next_trial`) is too little for a usual trial, those under way are all that can still decide.
     """
-    if not running:
+    if not running or (left is not None and left < question.setup + question.soak):
         return None
     return _Search(Standing(question, observations, running, hosts)).not_worth()
 

@@ -182,10 +182,8 @@ class _Simulation:
         """Start what the search wants on idle hosts; its last word."""
         step: Try | Wait | Answer = Wait("all hosts are busy")
         while self._idle:
-            reserved = math.fsum(self._question.setup + run.trial.seconds for run in self._under_way)
-            spent = self._machine + self._baseline + reserved
-            left = None if self._left is None else self._left - spent
-            step = next_trial(self._question, self._seen, self._running(), left=left, hosts=self._hosts)
+            running, left = self._running(), self._rest
+            step = next_trial(self._question, self._seen, running, left=left, hosts=self._hosts)
             if not isinstance(step, Try) or self._begun >= self._most:
                 break
             self._begun += 1
@@ -194,6 +192,12 @@ class _Simulation:
             end = self._now + self._question.setup + after
             self._under_way.append(_Run(end, self._begun, host, self._now, step, crashed))
         return step
+
+    @property
+    def _rest(self) -> float | None:
+        """Machine-seconds that are not spent, nor promised to trials under way."""
+        reserved = math.fsum(self._question.setup + run.trial.seconds for run in self._under_way)
+        return None if self._left is None else self._left - self._machine - self._baseline - reserved
 
     def _running(self) -> list[Running]:
         self._under_way.sort(key=lambda run: run.number)
@@ -224,7 +228,7 @@ class _Simulation:
         """What is not worth going on with."""
         while True:
             running = self._running()
-            found = to_end(self._question, self._seen, running, hosts=self._hosts)
+            found = to_end(self._question, self._seen, running, left=self._rest, hosts=self._hosts)
             if found is None:
                 return
             at = next(i for i, each in enumerate(running) if each is found)

@@ -51,11 +51,13 @@ def ask(
     return RunTrial(what, _headline(view, step, off), why, step)
 
 
-def to_end(view: View, running: Sequence[Running], *, hosts: int = 1) -> Running | None:
+def to_end(
+    view: View, running: Sequence[Running], *, left: float | None = None, hosts: int = 1
+) -> Running | None:
     """The running trial of this case whose host is better used otherwise; None: they all go on. Pure."""
     if not view.services:
         return None
-    return search.to_end(view.question, view.observations, running, hosts=hosts)
+    return search.to_end(view.question, view.observations, running, left=left, hosts=hosts)
 
 
 def _doubt_first(view: View, step: Try, running: Sequence[Running]) -> Try | Wait:

@@ -203,7 +203,7 @@ class _Campaign:
         running = self._running(view)
         if any(member.ending for member, _ in running):
             return
-        found = to_end(view, [run for _, run in running], hosts=hosts)
+        found = to_end(view, [run for _, run in running], left=self._left(view), hosts=hosts)
         for member, run in running:
             if run is found:
                 member.ending = True

@@ -247,6 +247,8 @@ def test_a_trial_that_another_made_useless_is_ended() -> None:
     seen += [Observation(frozenset(NAMES[8:]), 60.0, True, 10 + i) for i in range(3)]
     seen += [Observation(frozenset(NAMES[:8]), 900.0, False, 20)]
     assert to_end(Question(PLAIN), seen, [useless, useful], hosts=3) is useless
+    poor = to_end(Question(PLAIN), seen, [useless, useful], left=800.0, hosts=3)
+    assert poor is None, "no other trial can be paid"
     restarting = replace(useless, stood=0.0, ahead=30.0)
     assert to_end(Question(PLAIN), seen, [restarting, useful], hosts=3) is None, "its host is not free sooner"
 
