@@ -6,17 +6,16 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.cache_policies import NO_CACHE
 
 from flows.bench import bench_for, journal_at, nobody_else_on
-from flows.reproduce import key, may_pass, put_back, rows, trial
+from flows.reproduce import key, put_back, rows, step, trial
 from lab import trials
 from lab.model import Case, ConfigurationError, Verdict
 from lab.playbook import SEARCH, View
@@ -24,14 +23,7 @@ from lab.report.markdown import render_markdown
 from lab.trials import Bench
 
 
-@task(
-    name="examine",
-    retries=1,
-    retry_delay_seconds=5,
-    retry_condition_fn=may_pass,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@step("examine", retries=1)
 def examine(bench: Bench) -> None:
     trials.examine(bench)
 

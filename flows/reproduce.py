@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import Task, flow, task
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -41,14 +42,19 @@ def may_pass(task: object, run: object, state: State[object]) -> bool:
     return isinstance(error, InfrastructureError) and not isinstance(error, CredentialsRefused)
 
 
-@task(
-    name="prepare",
-    retries=1,
-    retry_delay_seconds=5,
-    retry_condition_fn=may_pass,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+def step(name: str, *, retries: int) -> Callable[[Callable[[Bench], None]], Task[[Bench], None]]:
+    """Make a task of what is done to a host, tried again so often where that may help."""
+    return task(
+        name=name,
+        retries=retries,
+        retry_delay_seconds=5,
+        retry_condition_fn=may_pass,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+
+
+@step("prepare", retries=1)
 def prepare(bench: Bench) -> None:
     trials.prepare(bench)
 
@@ -59,14 +65,7 @@ def trial(bench: Bench, recipe: Recipe, why: str) -> Trial:
     return trials.run_trial(bench, recipe, why)
 
 
-@task(
-    name="put back",
-    retries=2,
-    retry_delay_seconds=5,
-    retry_condition_fn=may_pass,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@step("put back", retries=2)
 def put_back(bench: Bench) -> None:
     trials.put_back(bench)
 

@@ -41,7 +41,7 @@ def choose(belief: Belief, pending: Sequence[Pending] = (), *, longest: float | 
     `longest` limits the soak in seconds.
     """
     question = belief.question
-    given = _given(belief, pending)
+    given = given_what_runs(belief, pending)
     grid = [f * question.soak for f in SOAKS]
     if longest is not None:
         grid = [s for s in grid if s <= longest] or [longest]
@@ -79,16 +79,15 @@ class Told(NamedTuple):
     bits: float
 
 
-def told(
-    belief: Belief, on: frozenset[str], seconds: float, setup: float, pending: Sequence[Pending] = ()
-) -> Told:
+def told(given: Given, on: frozenset[str], seconds: float, setup: float) -> Told:
     """What a soak of one set is expected to tell, `setup` seconds from now."""
-    forms = Forms(_given(belief, pending), seconds)
-    rate, bits = forms.score(forms.sums(belief.question.units.marks(on).astype(float)), setup)
+    forms = Forms(given, seconds)
+    rate, bits = forms.score(forms.sums(given.belief.question.units.marks(on).astype(float)), setup)
     return Told(float(rate), float(bits))
 
 
-def _given(belief: Belief, pending: Sequence[Pending]) -> Given:
+def given_what_runs(belief: Belief, pending: Sequence[Pending]) -> Given:
+    """A belief with the outcomes of what runs elsewhere, as far as they are weighed."""
     return Given(belief, tuple(sorted(pending, key=lambda run: -run.seconds)[:MOST_PENDING]))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from lab.bisect.baseline import baseline, known
 from lab.bisect.belief import Observation, Question
-from lab.bisect.choice import Choice, Told, choose, told
+from lab.bisect.choice import Choice, Told, choose, given_what_runs, told
 from lab.bisect.confirming import CERTAIN, CLEAR_OF_SYSTEM, Confirming
 from lab.bisect.fitting import without_cause
 from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
@@ -160,11 +160,12 @@ class _Search:
         the hypothesis is true, and ends early if it is not."""
         if self._now.top == SYSTEM or self._now.probability < LEADING:
             return None
+        given = given_what_runs(self._belief, self._now.pending())
         for run in self._confirming.runs():
             if best.on == run.on:
                 return run
-            known = max(self._told(run.on, s).rate for s in (run.seconds, best.seconds))
-            if known >= NEARLY * best.bits / best.expected_seconds:
+            rates = (told(given, run.on, s, self._question.setup).rate for s in (run.seconds, best.seconds))
+            if max(rates) >= NEARLY * best.bits / best.expected_seconds:
                 return run
         return None
 
@@ -191,9 +192,6 @@ class _Search:
             f"{len(best.on)} of {len(now.everything)} on, {best.bits:.2f} bits expected; {leading}",
             best.bits, best.expected_seconds - self._question.setup,
         )  # fmt: skip
-
-    def _told(self, on: frozenset[str], seconds: float) -> Told:
-        return told(self._belief, on, seconds, self._question.setup, self._now.pending())
 
     # ---- what is not worth going on with
 
@@ -226,7 +224,7 @@ class _Search:
     def _rest(self, run: Running) -> Told:
         """What the rest of a running trial is expected to tell."""
         rest = max(run.planned - run.stood, 1e-3)
-        return told(self._belief, run.on, rest, 0.0, self._now.pending(without=run))
+        return told(given_what_runs(self._belief, self._now.pending(without=run)), run.on, rest, 0.0)
 
     # ---- no answer
 

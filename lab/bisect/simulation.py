@@ -105,7 +105,6 @@ class Simulated:
     clock_seconds: float
     baseline_seconds: float
     accused: Hypothesis | None
-    accused_probability: float
     search_trials: int
     search_seconds: float
     observations: tuple[Observation, ...]
@@ -161,7 +160,7 @@ class _Simulation:
         self._idle = list(range(hosts))
         self._now, self._begun, self._trials = 0.0, 0, 0
         self._machine = self._baseline = 0.0
-        self._accused: tuple[Hypothesis | None, float, int, float] = (None, 0.0, 0, 0.0)
+        self._accused: tuple[Hypothesis | None, int, float] = (None, 0, 0.0)
 
     def run(self) -> Simulated:
         while True:
@@ -240,15 +239,13 @@ class _Simulation:
         belief = believe(self._question, self._seen)
         top, probability = belief.ranked(1)[0]
         if probability >= CERTAIN:
-            self._accused = top, probability, self._trials, self._machine
+            self._accused = top, self._trials, self._machine
         if self._watch is not None:
             self._watch(belief)
 
     def _answered(self, answer: Answer) -> Simulated:
         for run in self._under_way[:]:
             self._end(run)
-        accused, probability, trials, seconds = self._accused
         return Simulated(
-            answer, self._trials, self._machine, self._now, self._baseline, accused, probability, trials,
-            seconds, tuple(self._seen),
-        )  # fmt: skip
+            answer, self._trials, self._machine, self._now, self._baseline, *self._accused, tuple(self._seen)
+        )

@@ -22,6 +22,11 @@ def put_back(bench: Bench) -> None:
         bench.tell(EntryKind.ACTION, f"put back: {what}")
 
 
+def still_changed(host: str, why: str) -> str:
+    """What is told of a host that could not be put back."""
+    return f"{host} is still changed: {why}; 'lab host restore {host}' puts it back"
+
+
 def revive(bench: Bench) -> None:
     """Reset a host whose boot has failed: to wait until it answers would take minutes, and be in vain."""
     bench.ours()
@@ -46,11 +51,7 @@ def left_as_found(bench: Bench, scheduled: Callable[[Bench], None] = put_back) -
             try:
                 put_back(bench)
             except LabError as failed:  # what went wrong first is what the user must hear
-                name = bench.host.name
-                bench.tell(
-                    EntryKind.WARNING,
-                    f"{name} is still changed: {failed.message}; 'lab host restore {name}' puts it back",
-                )
+                bench.tell(EntryKind.WARNING, still_changed(bench.host.name, failed.message))
             raise
         deaf.set()
         scheduled(bench)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lab.bisect.steps import Try
 from lab.model import EntryKind, InfrastructureError, LabError
-from lab.trials.as_found import put_back
+from lab.trials.as_found import put_back, still_changed
 from lab.trials.bench import Bench
 from lab.trials.crew import Crew, Done
 from lab.trials.halt import Halted
@@ -160,8 +160,7 @@ class Members:
         self._journal.note(self._case, kind, text)
 
     def _still_changed(self, name: str, why: str) -> None:
-        text = f"{name} is still changed: {why}; 'lab host restore {name}' puts it back"
-        self.tell(EntryKind.WARNING, text)
+        self.tell(EntryKind.WARNING, still_changed(name, why))
 
 
 def _said(error: BaseException) -> str:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -200,19 +198,7 @@ def replies() -> list[Seed]:
         for road in range(len(ROADS)):
             found[f"null {road}"] = recorded(road, 0, null.port)
     if not smbd.missing():
-        with samba() as server:
+        with smbd.running() as server:
             for road in range(len(ROADS)):
                 found[f"smbd {road}"] = recorded(road, 1, server.port)
     return [Seed(name, data, ((0, len(data)),)) for name, data in found.items()]
-
-
-@contextmanager
-def samba() -> Iterator[smbd.Smbd]:
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-smbd-"))
-    server = smbd.Smbd(folder)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
-        shutil.rmtree(folder, ignore_errors=True)

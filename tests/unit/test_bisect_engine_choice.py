@@ -11,7 +11,7 @@ from bisect_oracle import On, Oracle, closed_sets, some_runs, some_triples, some
 
 import lab.bisect.forms as bisect_forms
 from lab.bisect.belief import Belief, Observation, Question
-from lab.bisect.choice import SOAKS, Choice, choose, told
+from lab.bisect.choice import SOAKS, Choice, choose, given_what_runs, told
 from lab.bisect.forms import Forms, Given, Pending
 from lab.bisect.units import Units
 
@@ -86,9 +86,8 @@ def test_the_choice_is_nearly_always_nearly_the_best_of_all(needy: bool, waiting
         found = choose(belief, runs)
         assert found.on in sets
         assert found.seconds in [share * question.soak for share in SOAKS]
-        assert told(belief, found.on, found.seconds, question.setup, runs).rate == pytest.approx(
-            rate(found), rel=1e-6
-        )
+        again = told(given_what_runs(belief, runs), found.on, found.seconds, question.setup)
+        assert again.rate == pytest.approx(rate(found), rel=1e-6)
         shares.append(rate(found) / best_rate(belief, runs))
     assert sum(share >= 0.95 for share in shares) >= 22
     assert min(shares) >= 0.75 and max(shares) <= 1.0 + 1e-6
@@ -147,9 +146,8 @@ def test_a_run_elsewhere_is_not_chosen_again() -> None:
     mark = belief.question.units.marks(first.on).astype(float)
     second = choose(belief, [Pending(mark, first.seconds)])
     assert second.on != first.on
-    assert told(
-        belief, first.on, first.seconds, belief.question.setup, [Pending(mark, first.seconds)]
-    ).rate < rate(first)
+    given = given_what_runs(belief, [Pending(mark, first.seconds)])
+    assert told(given, first.on, first.seconds, belief.question.setup).rate < rate(first)
 
 
 def test_of_many_pending_runs_those_with_the_most_time_left_count() -> None:
