@@ -11,7 +11,7 @@ from random import Random
 from unittest import mock
 
 from fuzz_mutations import Seed
-from fuzz_smb import ACCOUNTS, PLAINLY, filled, recording, samba
+from fuzz_smb import ACCOUNTS, PLAINLY, filled, recording
 from fuzz_smb_mutations import PREFIX, split
 
 sys.path.append(str(Path(__file__).parents[1] / "servers"))
@@ -134,7 +134,7 @@ def answers() -> list[Seed]:
     for kind in (CHURN, SIGNED_CHURN):
         found[f"lane {kind}"] = _stream(kind, [_compound(number, kind) for number in range(READS)])
     if not smbd.missing():
-        with samba() as server:
+        with smbd.running() as server:
             found |= {
                 f"smbd lane {kind}": _recorded(server.port, kind) for kind in (PLAIN, DROPPED, SKIPPED, CHURN)
             }
