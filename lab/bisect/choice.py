@@ -23,16 +23,25 @@ SOAKS = tuple(float(f) for f in np.round(np.geomspace(0.15, 6.0, 22), 3))
 """Lengths of a soak that are tried, in usual soaks."""
 MOST_PENDING = 3
 """Runs elsewhere whose outcomes are weighed: those with the most time left."""
+OVER = 0.02
+"""Usual soaks. With less left of it a run elsewhere is as good as over."""
+BESIDE_OTHERS = 5.0
+"""A restart is weighed so many times while other trials run. What is chosen now will be out of date sooner
+than it would be alone; a long soak can then be ended early, a restart is spent. Found by simulation."""
 _GAIN = 1e-9
 
 
 class Choice(NamedTuple):
-    """A set to switch on, its soak, what it is expected to tell, and how long the trial should take."""
+    """A set to switch on, its soak, what it is expected to tell, and how long the trial should take.
+
+    `rate` is what the choice was made by: bits per second, the restart weighed as `restart` says.
+    """
 
     on: frozenset[str]
     seconds: float
     bits: float
     expected_seconds: float
+    rate: float
 
 
 def choose(belief: Belief, pending: Sequence[Pending] = (), *, longest: float | None = None) -> Choice:
@@ -47,8 +56,8 @@ def choose(belief: Belief, pending: Sequence[Pending] = (), *, longest: float | 
         grid = [s for s in grid if s <= longest] or [longest]
     booting = _Booting(belief)
     starts = _starts(belief)
-    best = _climb_soaks(given, grid, _first_soak(belief, grid), booting, starts)
-    return Choice(question.units.named(best.on > 0), best.seconds, best.bits, best.length)
+    best = _climb_soaks(given, grid, _first_soak(given, grid), booting, starts)
+    return Choice(question.units.named(best.on > 0), best.seconds, best.bits, best.length, best.score)
 
 
 def _climb_soaks(
@@ -88,7 +97,13 @@ def told(given: Given, on: frozenset[str], seconds: float, setup: float) -> Told
 
 def given_what_runs(belief: Belief, pending: Sequence[Pending]) -> Given:
     """A belief with the outcomes of what runs elsewhere, as far as they are weighed."""
-    return Given(belief, tuple(sorted(pending, key=lambda run: -run.seconds)[:MOST_PENDING]))
+    open_ones = [run for run in pending if run.seconds > OVER * belief.question.soak]
+    return Given(belief, tuple(sorted(open_ones, key=lambda run: -run.seconds)[:MOST_PENDING]))
+
+
+def restart(given: Given) -> float:
+    """The seconds that a restart is weighed at."""
+    return given.belief.question.setup * (BESIDE_OTHERS if given.rows > 1 else 1.0)
 
 
 class _Found(NamedTuple):
@@ -106,13 +121,14 @@ def _best_set(
     starts: Sequence[Floats],
 ) -> _Found:
     forms = Forms(given, seconds)
-    climbs = (_climb(forms, given.belief, seconds, booting, start) for start in starts)
+    climbs = (_climb(forms, given, seconds, booting, start) for start in starts)
     return max(climbs, key=lambda found: found.score)
 
 
-def _climb(forms: Forms, belief: Belief, seconds: float, booting: _Booting, start: Floats) -> _Found:
+def _climb(forms: Forms, given: Given, seconds: float, booting: _Booting, start: Floats) -> _Found:
     """Switch the unit that helps most, with what must move with it, until none helps."""
-    units, setup = belief.question.units, belief.question.setup
+    question, setup = given.belief.question, restart(given)
+    units = question.units
     on = start.copy()
     sums = forms.sums(on)
     rows = forms.stack @ on
@@ -143,7 +159,7 @@ def _climb(forms: Forms, belief: Belief, seconds: float, booting: _Booting, star
         sums = moved[:, pick]
     _, bits = forms.score(sums, setup)
     told = float(bits) if booting.chance(on) > 0 else 0.0
-    return _Found(best, told, seconds, float(setup + sums[forms.rows + 1]), on)
+    return _Found(best, told, seconds, float(question.setup + sums[forms.rows + 1]), on)
 
 
 def _closed_moves(units: Units, on: Floats) -> Floats:
@@ -174,10 +190,10 @@ def _starts(belief: Belief) -> list[Floats]:
     return [units.reach[start > 0].any(axis=0).astype(float) if start.any() else start for start in chosen]
 
 
-def _first_soak(belief: Belief, grid: list[float]) -> int:
+def _first_soak(given: Given, grid: list[float]) -> int:
     """A good length for half of the mass on, by the mean belief about the rate alone."""
-    setup = belief.question.setup
-    family = belief.families[Kind.PAIR]
+    setup = restart(given)
+    family = given.belief.families[Kind.PAIR]
     weight = family.weight
     mass = max(float(weight.sum()), 1e-300)
     shape = float((weight * family.on.shape).sum()) / mass

@@ -27,8 +27,8 @@ NOT_WORTH = 0.1
 """Bits for which no trial is begun, nor gone on with, while the leader is being confirmed."""
 BETTER = 1.3
 """A running trial is ended early when a fresh one tells so many times as much in the same time."""
-NEARLY_OVER = 0.1
-"""Usual soaks that are left of a trial that is never ended early."""
+SHORT = 0.1
+"""Usual soaks that a trial has stood at least, and that are left of it, when it is ended early."""
 
 KINDS = {
     Kind.SINGLE: VerdictKind.DRIVER,
@@ -157,7 +157,7 @@ class _Search:
 
     def _as_good(self, best: Choice) -> Try | None:
         """A confirming run of the leader that tells nearly as much as the best run: it is needed anyway if
-        the hypothesis is true, and ends early if it is not."""
+        the hypothesis is true (so its restart counts once), and ends early if it is not."""
         if self._now.top == SYSTEM or self._now.probability < LEADING:
             return None
         given = given_what_runs(self._belief, self._now.pending())
@@ -165,7 +165,7 @@ class _Search:
             if best.on == run.on:
                 return run
             rates = (told(given, run.on, s, self._question.setup).rate for s in (run.seconds, best.seconds))
-            if max(rates) >= NEARLY * best.bits / best.expected_seconds:
+            if max(rates) >= NEARLY * best.rate:
                 return run
         return None
 
@@ -177,8 +177,7 @@ class _Search:
         confirming = self._as_good(best)
         if confirming is not None:
             return confirming
-        under_way = any(r.purpose in (Purpose.ONLY, Purpose.WITHOUT) for r in now.running)
-        if best.bits <= (NOT_WORTH if under_way else 1e-9):
+        if best.bits <= (NOT_WORTH if self._confirmed_elsewhere() else 1e-9):
             once_more = self._confirming.again() if now.probability >= LEADING else None
             if once_more is not None:
                 return once_more
@@ -193,12 +192,16 @@ class _Search:
             best.bits, best.expected_seconds - self._question.setup,
         )  # fmt: skip
 
+    def _confirmed_elsewhere(self, here: Running | None = None) -> bool:
+        """Whether a confirming run is under way on another host."""
+        return any(r.purpose in (Purpose.ONLY, Purpose.WITHOUT) for r in self._now.running if r is not here)
+
     # ---- what is not worth going on with
 
     def not_worth(self) -> Running | None:
-        """Of those under load: a host that restarts is not free any sooner."""
+        """Of those that have shown something: else one could end for another, and that one for a third."""
         now = self._now
-        under_load = [run for run in now.running if run.ahead <= 0]
+        under_load = [run for run in now.running if run.stood >= SHORT * self._question.soak]
         if any(run.purpose is Purpose.BASELINE for run in now.running):
             first = [run for run in under_load if run.purpose is Purpose.BASELINE]
             return first[0] if first and known(now) else None
@@ -209,17 +212,18 @@ class _Search:
         if not found:
             return None
         least, run = min(found, key=lambda each: each[0].rate)
-        if least.bits < NOT_WORTH and self._confirming.due:
+        if least.bits < NOT_WORTH and self._confirming.due and self._confirmed_elsewhere(run):
             return run
-        if run.planned - run.stood < NEARLY_OVER * self._question.soak:
+        if run.planned - run.stood < SHORT * self._question.soak:
             return None
         best = choose(self._belief, now.pending(without=run), longest=now.longest)
-        return run if least.rate * BETTER < best.bits / best.expected_seconds else None
+        return run if least.rate * BETTER < best.rate else None
 
     def _needed(self) -> set[frozenset[str]]:
         """The sets whose runs are never ended early: with everything off, and what confirms the leader."""
         steps = self._confirming.steps if self._now.probability >= LEADING else []
-        return {frozenset(), *(step.on for step in steps if self._confirming.done(step) is None)}
+        needed = (s.on for s in steps if s.purpose is Purpose.WITHOUT or self._confirming.done(s) is None)
+        return {frozenset(), *needed}
 
     def _rest(self, run: Running) -> Told:
         """What the rest of a running trial is expected to tell."""

@@ -35,6 +35,8 @@ SAYS = {
     "steady": f"When a steady rate has less than {STEADY:.0%}",
     "doubtful": f"while a steady rate has less than {DOUBTFUL:.0%}",
     "better": f"would tell {search.BETTER:g} times as much in the same time",
+    "restart": f"a restart is weighed {choice.BESIDE_OTHERS:g} times",
+    "short": _when(search.SHORT == 0.1, "stood less than a tenth of a usual soak"),
     "certain": f"named at {confirming.CERTAIN:.0%}",
     "clear": f"is below {100 * confirming.CLEAR_OF_SYSTEM:.2f}%",
     "silence": f"with a probability of {confirming.SILENCE:.0%}",

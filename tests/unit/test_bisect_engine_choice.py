@@ -11,7 +11,7 @@ from bisect_oracle import On, Oracle, closed_sets, some_runs, some_triples, some
 
 import lab.bisect.forms as bisect_forms
 from lab.bisect.belief import Belief, Observation, Question
-from lab.bisect.choice import SOAKS, Choice, choose, given_what_runs, told
+from lab.bisect.choice import SOAKS, choose, given_what_runs, restart, told
 from lab.bisect.forms import Forms, Given, Pending
 from lab.bisect.units import Units
 
@@ -59,15 +59,12 @@ def best_rate(belief: Belief, runs: tuple[Pending, ...] = ()) -> float:
     question = belief.question
     found = 0.0
     sets = [on for on in closed_sets(question.units) if on not in question.refused]
+    given = given_what_runs(belief, runs)
     for share in SOAKS:
-        forms = Forms(Given(belief, runs), share * question.soak)
+        forms = Forms(given, share * question.soak)
         marks = [question.units.marks(on).astype(float) for on in sets]
-        found = max([found, *(float(forms.score(forms.sums(on), question.setup)[0]) for on in marks)])
+        found = max([found, *(float(forms.score(forms.sums(on), restart(given))[0]) for on in marks)])
     return found
-
-
-def rate(choice: Choice) -> float:
-    return choice.bits / choice.expected_seconds
 
 
 @pytest.mark.parametrize("waiting", [0, 1, 2])
@@ -86,9 +83,10 @@ def test_the_choice_is_nearly_always_nearly_the_best_of_all(needy: bool, waiting
         found = choose(belief, runs)
         assert found.on in sets
         assert found.seconds in [share * question.soak for share in SOAKS]
-        again = told(given_what_runs(belief, runs), found.on, found.seconds, question.setup)
-        assert again.rate == pytest.approx(rate(found), rel=1e-6)
-        shares.append(rate(found) / best_rate(belief, runs))
+        given = given_what_runs(belief, runs)
+        again = told(given, found.on, found.seconds, restart(given))
+        assert again.rate == pytest.approx(found.rate, rel=1e-6)
+        shares.append(found.rate / best_rate(belief, runs))
     assert sum(share >= 0.95 for share in shares) >= 22
     assert min(shares) >= 0.75 and max(shares) <= 1.0 + 1e-6
 
@@ -129,7 +127,9 @@ def test_a_unit_that_is_blamed_for_boots_that_failed_stays_on() -> None:
         assert "c" in choose(Belief(question, seen, wide)).on
     came_up = (*seen, Observation(frozenset("ab"), 600.0, False, 4))  # without c: it was not c
     free = choose(Belief(Question(Units.plain(names), refused=refused), came_up))
-    assert rate(free) >= 0.95 * best_rate(Belief(Question(Units.plain(names), refused=refused), came_up))
+    assert free.bits / free.expected_seconds >= 0.95 * best_rate(
+        Belief(Question(Units.plain(names), refused=refused), came_up)
+    )
 
 
 def test_a_limit_of_the_soak_is_kept() -> None:
@@ -147,7 +147,7 @@ def test_a_run_elsewhere_is_not_chosen_again() -> None:
     second = choose(belief, [Pending(mark, first.seconds)])
     assert second.on != first.on
     given = given_what_runs(belief, [Pending(mark, first.seconds)])
-    assert told(given, first.on, first.seconds, belief.question.setup).rate < rate(first)
+    assert told(given, first.on, first.seconds, belief.question.setup).rate < first.rate
 
 
 def test_of_many_pending_runs_those_with_the_most_time_left_count() -> None:

@@ -241,8 +241,8 @@ def test_a_crash_that_is_waited_for_comes_sooner_on_two_hosts() -> None:
 def test_a_trial_that_another_made_useless_is_ended() -> None:
     """Half of the units under load; then the culprit proves to be in the other half."""
     seen = baseline()
-    useless = Running(frozenset(NAMES[:8]), 300.0, 10.0, Purpose.SEARCH)
-    useful = Running(frozenset(NAMES[::2]), 300.0, 10.0, Purpose.SEARCH)
+    useless = Running(frozenset(NAMES[:8]), 300.0, 100.0, Purpose.SEARCH)
+    useful = Running(frozenset(NAMES[::2]), 300.0, 100.0, Purpose.SEARCH)
     assert to_end(Question(PLAIN), seen, [useless, useful], hosts=3) is None
     seen += [Observation(frozenset(NAMES[8:]), 60.0, True, 10 + i) for i in range(3)]
     seen += [Observation(frozenset(NAMES[:8]), 900.0, False, 20)]
@@ -264,3 +264,36 @@ def test_a_confirming_run_that_is_wanted_goes_on() -> None:
     seen += [Observation(frozenset({"u06", u}), 90.0, True, 10 + i) for i, u in enumerate(NAMES[:4])]
     without = Running(EVERYTHING - {"u06"}, 900.0, 10.0, Purpose.WITHOUT)
     assert to_end(Question(PLAIN), seen, [without], hosts=2) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_has_just_begun_is_not_ended_for_the_like_of_it(seed: int) -> None:
+    """Else the same trial would begin and end again and again, and no search would come to its end."""
+    question = Question(PLAIN)
+    kind = Hypothesis(Kind.PAIR, ("u03", "u06")) if seed % 2 else single("u06")
+    whole = simulate(question, Crashing([kind], 0.5, 0.05, seed=seed)).observations
+    begun = 0
+    for known in range(len(whole) + 1):
+        seen = whole[:known]
+        running: list[Running] = []
+        for _ in range(3):
+            step = next_trial(question, seen, running, hosts=3)
+            if not isinstance(step, Try) or step.purpose is Purpose.BASELINE:
+                break
+            running.append(Running(step.on, step.seconds, 0.0, step.purpose))
+        for at, run in enumerate(running):
+            ahead = [*running[:at], replace(run, stood=60.0), *running[at + 1 :]]
+            assert to_end(question, seen, ahead, hosts=3) is None
+            begun += 1
+    assert begun >= 10
+
+
+def test_an_ended_run_with_everything_on_is_not_begun_anew() -> None:
+    """Its set-up counted while it ran; with nothing stood it would be forgotten."""
+    seen = baseline(3, 1000.0)
+    first = Running(EVERYTHING, 1800.0, 30.0, Purpose.BASELINE)
+    assert to_end(Question(PLAIN), seen, [first], hosts=1) is None
+    later = replace(first, stood=70.0)
+    assert to_end(Question(PLAIN), seen, [later], hosts=1) is later
+    step = next_trial(Question(PLAIN), [*seen, Observation(EVERYTHING, 70.0, False, 9)])
+    assert isinstance(step, Try) and step.purpose is not Purpose.BASELINE
