@@ -34,7 +34,8 @@ _GAIN = 1e-9
 class Choice(NamedTuple):
     """A set to switch on, its soak, what it is expected to tell, and how long the trial should take.
 
-    `rate` is what the choice was made by: bits per second, the restart weighed as `restart` says.
+    `rate` is what the choice was made by: bits per second, the restart weighed as `restart` says, times the
+    chance that the set boots.
     """
 
     on: frozenset[str]

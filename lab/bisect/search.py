@@ -201,14 +201,14 @@ class _Search:
     def not_worth(self) -> Running | None:
         """Of those that have shown something: else one could end for another, and that one for a third."""
         now = self._now
-        under_load = [run for run in now.running if run.stood >= SHORT * self._question.soak]
+        shown = [run for run in now.running if run.stood >= SHORT * self._question.soak]
         if any(run.purpose is Purpose.BASELINE for run in now.running):
-            first = [run for run in under_load if run.purpose is Purpose.BASELINE]
+            first = [run for run in shown if run.purpose is Purpose.BASELINE]
             return first[0] if first and known(now) else None
         if self._conclude() is not None:
             return None
         kept = self._needed()
-        found = [(self._rest(run), run) for run in under_load if run.on not in kept]
+        found = [(self._rest(run), run) for run in shown if run.on not in kept]
         if not found:
             return None
         least, run = min(found, key=lambda each: each[0].rate)

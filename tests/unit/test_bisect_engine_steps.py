@@ -262,8 +262,9 @@ def test_runs_with_everything_on_end_when_enough_is_known() -> None:
 def test_a_confirming_run_that_is_wanted_goes_on() -> None:
     seen = [*baseline(), Observation(frozenset(NAMES[8:]), 1500.0, False, 9)]
     seen += [Observation(frozenset({"u06", u}), 90.0, True, 10 + i) for i, u in enumerate(NAMES[:4])]
-    without = Running(EVERYTHING - {"u06"}, 900.0, 10.0, Purpose.WITHOUT)
-    assert to_end(Question(PLAIN), seen, [without], hosts=2) is None
+    without = Running(EVERYTHING - {"u06"}, 900.0, 100.0, Purpose.WITHOUT)
+    only = Running(frozenset({"u06"}), 900.0, 100.0, Purpose.ONLY)
+    assert to_end(Question(PLAIN), seen, [without, only], hosts=2) is None
 
 
 @pytest.mark.parametrize("seed", range(8))
