@@ -87,7 +87,7 @@ def test_a_text_that_runs_wild(tmp_path: Path) -> None:
     before = time.process_time()
     found = summarise(path).modules
     assert (len(found), max(len(module.name) for module in found)) == (modules, 0x800)
-    assert time.process_time() - before < 2
+    assert time.process_time() - before < 30  # it takes a tenth of a second; hundreds of GB take minutes
 
 
 def test_something_else(tmp_path: Path) -> None:
