@@ -25,9 +25,12 @@ MOST_PENDING = 3
 """Runs elsewhere whose outcomes are weighed: those with the most time left."""
 OVER = 0.02
 """Usual soaks. With less left of it a run elsewhere is as good as over."""
-BESIDE_OTHERS = 5.0
-"""A restart is weighed so many times while other trials run. What is chosen now will be out of date sooner
-than it would be alone; a long soak can then be ended early, a restart is spent. Found by simulation."""
+ALONE = 2.0
+"""A restart is weighed so many times: bits per minute look one trial ahead, and fewer and longer ones end
+sooner. Found by simulation."""
+BESIDE_OTHERS = 6.0
+"""The same while other trials run: what is chosen now will be out of date sooner than it would be alone; a
+long soak can then be ended early, a restart is spent."""
 _GAIN = 1e-9
 
 
@@ -104,7 +107,7 @@ def given_what_runs(belief: Belief, pending: Sequence[Pending]) -> Given:
 
 def restart(given: Given) -> float:
     """The seconds that a restart is weighed at."""
-    return given.belief.question.setup * (BESIDE_OTHERS if given.rows > 1 else 1.0)
+    return given.belief.question.setup * (BESIDE_OTHERS if given.rows > 1 else ALONE)
 
 
 class _Found(NamedTuple):

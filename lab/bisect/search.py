@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from lab.bisect.baseline import baseline, known
 from lab.bisect.belief import Observation, Question
 from lab.bisect.choice import Choice, Told, choose, given_what_runs, told
-from lab.bisect.confirming import CERTAIN, CLEAR_OF_SYSTEM, Confirming
+from lab.bisect.confirming import CERTAIN, Confirming, clear
 from lab.bisect.fitting import without_cause
 from lab.bisect.hypotheses import SYSTEM, Hypothesis, Kind
 from lab.bisect.standing import Standing, spoken
@@ -98,7 +98,7 @@ class _Search:
             return None
         if top == SYSTEM:
             return self._system(probability)
-        if self._belief.system > CLEAR_OF_SYSTEM:
+        if not clear(self._belief, top):
             return None
         steps = self._confirming.possible
         runs = [self._confirming.done(step) for step in steps]

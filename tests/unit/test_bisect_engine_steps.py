@@ -9,7 +9,7 @@ import pytest
 from lab.bisect.baseline import MORE as BASELINE_MORE
 from lab.bisect.belief import Observation, Question
 from lab.bisect.choice import SOAKS
-from lab.bisect.confirming import CERTAIN, CLEAR_OF_SYSTEM
+from lab.bisect.confirming import CERTAIN, CLEAR_OF_PARTS, CLEAR_OF_SYSTEM
 from lab.bisect.fitting import believe
 from lab.bisect.forms import Forms, Given
 from lab.bisect.hypotheses import Hypothesis, Kind
@@ -100,6 +100,31 @@ def test_a_unit_is_named_only_when_it_is_clear_of_the_system() -> None:
     assert isinstance(next_trial(Question(PLAIN), clear), Answer)
 
 
+def test_a_pair_is_named_only_when_neither_alone_is_likely() -> None:
+    """All confirming runs were seen and it is certain, but that one of the two is enough is likely enough."""
+    units = ("u03", "u06")
+    seen = [*baseline(), *(Observation(frozenset(units), 60.0, True, 10 + i) for i in range(3))]
+    between: list[list[Observation]] = []
+    clear: list[list[Observation]] = []
+    for seconds in range(200, 1500, 20):
+        silent = list(seen)
+        for i, unit in enumerate(units):
+            silent.append(Observation(EVERYTHING - {unit}, float(seconds), False, 20 + i))
+            silent.append(Observation(frozenset({unit}), float(seconds), False, 30 + i))
+        belief = believe(Question(PLAIN), silent)
+        if belief.probability(Hypothesis(Kind.PAIR, units)) >= CERTAIN:
+            alone = sum(belief.probability(single(unit)) for unit in units)
+            (clear if alone <= CLEAR_OF_PARTS else between).append(silent)
+    assert between and clear
+    for silent in between:
+        assert isinstance(next_trial(Question(PLAIN), silent), Try)
+    while isinstance(step := next_trial(Question(PLAIN), between[0]), Try):
+        assert not set(units) <= step.on  # a silence without one of them is all that is missing
+        between[0].append(Observation(step.on, step.seconds, False, 40))
+    assert isinstance(step, Answer) and step.culprits == units
+    assert all(isinstance(next_trial(Question(PLAIN), silent), Answer) for silent in clear)
+
+
 def test_a_confirming_run_under_way_is_not_started_again() -> None:
     seen = [*baseline(), Observation(frozenset(NAMES[8:]), 1500.0, False, 9)]
     seen += [Observation(frozenset({"u06", u}), 90.0, True, 10 + i) for i, u in enumerate(NAMES[:4])]
@@ -179,7 +204,7 @@ def test_a_budget_ends_a_search() -> None:
 def test_refused_sets_are_never_tried(culprit: Hypothesis) -> None:
     """Of the first sets that the search proposes, every second one does not boot."""
     refused: tuple[frozenset[str], ...] = ()
-    seen, proposed = baseline(), 0
+    seen, proposed = baseline(after=260.0), 0  # the mean time to a crash in this world
     world = Crashing([culprit], 0.9, seed=5)
     while isinstance(step := next_trial(Question(NEEDY, refused=refused), seen), Try) and len(seen) < 80:
         assert step.on not in refused and NEEDY.close_on(step.on) == step.on

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 
 def lines_run(do: Callable[[], object]) -> int:
@@ -14,12 +15,12 @@ def lines_run(do: Callable[[], object]) -> int:
     """
     count = 0
 
-    def line(frame: FrameType, event: str, argument: object) -> object:
+    def line(frame: FrameType, event: str, argument: object) -> Any:
         nonlocal count
         count += event == "line"
         return line
 
-    def call(frame: FrameType, event: str, argument: object) -> object:
+    def call(frame: FrameType, event: str, argument: object) -> Any:
         return line if frame.f_globals.get("__name__", "").startswith("lab.") else None
 
     before = sys.gettrace()
