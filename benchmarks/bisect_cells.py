@@ -65,7 +65,7 @@ def works() -> list[Work]:
     for p, q, count in ((1.0, 0.0, 300), (0.5, 0.0, 400), (0.5, 0.02, 200)):
         plan.append(_plain(Cell(64, "pair", p, q), count, 40))
     plan.append(_plain(Cell(64, "single", 0.5, 0.0, hosts=4), 400, 50))
-    plan += [Work(name, cell, 400, 80, SOME) for name, cell in MISFITS.items()]
+    plan += [Work(name, cell, 1000, 100, SOME) for name, cell in MISFITS.items()]
     plan += [
         Work(SYSTEM, Cell(64, "system", 0.5, 0.02), 500, 100),
         Work(OTHERS[0], Cell(64, "single", 0.5, 0.0, evidence="good"), 300, 100, ALL),

@@ -18,6 +18,9 @@ DOUBTFUL = 0.97
 WINDOW, WINDOW_LEAST, WINDOW_OUTLIER = 1.25, 0.3, 4.0
 """Then so many times the longest time to a crash counts of each run, at least so many usual soaks; a crash
 that took so many times the median is taken for another one."""
+SELDOM = 0.15
+"""When a run as long as the window crashes with less than this chance, the whole of each run counts again:
+rare crashes look as if decided at boot. Half of the least share of bad boots that is weighed."""
 UNRELATED = 2
 """Crashes without the leading hypothesis' units from which on "either of two" is considered."""
 MISFIT = 1e-3
@@ -35,8 +38,10 @@ def believe(question: Question, observations: Iterable[Observation]) -> Belief:
     seen = tuple(observations)
     steady = steadiness(question, seen)
     boot = _window(question, seen) if steady < DOUBTFUL else float("inf")
-    window = boot if steady < STEADY else float("inf")
-    belief = Belief(question, seen, steady=steady, window=window, boot=boot)
+    belief = Belief(question, seen, steady=steady, boot=boot)
+    if steady < STEADY:
+        windowed = replace(belief, window=boot)
+        belief = belief if _chance(windowed, boot) < SELDOM else windowed
     top, _ = belief.ranked(1)[0]
     wide = sum(o.crashed and not top.active(o.on) for o in belief.observations) >= UNRELATED
     triples = _triples(belief) if _too_silent(belief, top) else ()
@@ -49,6 +54,13 @@ def _window(question: Question, seen: tuple[Observation, ...]) -> float:
         return float("inf")
     usual = [t for t in times if t <= WINDOW_OUTLIER * times[len(times) // 2]]
     return max(WINDOW * usual[-1], WINDOW_LEAST * question.soak)
+
+
+def _chance(belief: Belief, seconds: float) -> float:
+    """Of a crash in a run of these seconds with the culprit on, whichever single unit or pair it is."""
+    family = belief.families[Kind.PAIR]
+    stands = hazard.stands(family.on.shape, family.on.rate, seconds)
+    return 1.0 - float((family.weight * stands).sum() / family.weight.sum())
 
 
 def _too_silent(belief: Belief, top: Hypothesis) -> bool:

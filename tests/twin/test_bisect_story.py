@@ -11,7 +11,8 @@ import pytest
 from bisect_twins import ENV, HOSTS, PASSWORD, Site, four_twins
 
 from lab.journal import open_journal
-from lab.model import Invalid, InvalidReason, VerdictKind
+from lab.model import Invalid, InvalidReason, Survived, VerdictKind
+from lab.trials.campaign import BETTER_USED
 
 PATIENCE = 420.0  # a sixth of that is usual; the computer may be busy with something else
 EXPECTED = (InvalidReason.INTERRUPTED, InvalidReason.NOT_BOOTED)
@@ -37,9 +38,12 @@ def solved(site: Site, soak: float, kind: VerdictKind, patience: float) -> None:
     found = process.returncode == 0 or kind is VerdictKind.SYSTEM  # which is no driver's name
     assert found, site.told()
     answer = json.loads(told)
-    print(f"{answer['trials']} trials, {answer['machine_minutes']} machine-minutes")
     journal = open_journal(site.data / "journal.db")
     trials = journal.case(answer["case"]).trials
+    ended = [
+        t.outcome for t in trials if isinstance(t.outcome, Survived) and t.outcome.cut_short == BETTER_USED
+    ]
+    print(f"{len(trials)} trials, {len(ended)} ended early; {answer['machine_minutes']} machine-minutes")
     assert site.settings() == before
     assert not any(journal.undo_pending(host) for host in HOSTS) and not journal.running_trials()
     assert {trial.host for trial in trials} == set(HOSTS)
