@@ -18,9 +18,9 @@ DOUBTFUL = 0.97
 WINDOW, WINDOW_LEAST, WINDOW_OUTLIER = 1.25, 0.3, 4.0
 """Then so many times the longest time to a crash counts of each run, at least so many usual soaks; a crash
 that took so many times the median is taken for another one."""
-SELDOM = 0.15
+SELDOM = 0.2
 """When a run as long as the window crashes with less than this chance, the whole of each run counts again:
-rare crashes look as if decided at boot. Half of the least share of bad boots that is weighed."""
+rare crashes look as if decided at boot. Two thirds of the least share of bad boots that is weighed."""
 UNRELATED = 2
 """Crashes without the leading hypothesis' units from which on "either of two" is considered."""
 MISFIT = 1e-3

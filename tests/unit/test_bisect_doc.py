@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.bisect import baseline, belief, choice, confirming, evidence, hazard, search
-from lab.bisect.fitting import DOUBTFUL, STEADY, UNRELATED
+from lab.bisect.fitting import DOUBTFUL, SELDOM, STEADY, UNRELATED
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "how-sure.md"
 README = Path(__file__).parents[2] / "README.md"
@@ -34,6 +34,7 @@ SAYS = {
     "baseline": _when(baseline.SOAK == 3, "lasts for three usual soaks"),
     "steady": f"When a steady rate has less than {STEADY:.0%}",
     "doubtful": f"while a steady rate has less than {DOUBTFUL:.0%}",
+    "seldom": f"When a run as long as the window crashes with less than {SELDOM:.0%}",
     "better": f"would tell {search.BETTER:g} times as much in the same time",
     "alone": f"A restart is weighed {choice.ALONE:g} times",
     "beside": f"Beside running trials a restart is weighed {choice.BESIDE_OTHERS:g} times",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lab.bisect import Answer, Kind, Observation, Question, Units, believe, next_trial
 from lab.bisect.fitting import without_cause
 from lab.bisect.hypotheses import Hypothesis
@@ -33,6 +35,22 @@ def test_one_unrelated_crash_fits_and_many_do_not() -> None:
     told = [without_cause(believe(QUESTION, (*KNOWN, *without[:k])), FIRST) for k in (0, 1, len(without))]
     assert told[:2] == ["", ""]
     assert told[2].startswith("the model does not fit: 6 crashes in 6300 s under load came without u00")
+
+
+def test_rare_crashes_do_not_end_in_hundreds_of_short_runs() -> None:
+    """Quick crashes and long silences look as if decided at boot; but hardly any short run crashes then."""
+    seen = [Observation(ALL, 70, True), Observation(ALL, 130, True)]
+    seen += [Observation(ALL, 1800, False) for _ in range(5)]
+    assert believe(QUESTION, seen).window < 600
+    short, soaks = believe(QUESTION, seen).window, list[float]()
+    while believe(QUESTION, seen).window < math.inf and len(soaks) < 100:
+        step = next_trial(QUESTION, seen)
+        assert isinstance(step, Try)
+        soaks.append(step.seconds)
+        seen.append(Observation(step.on, step.seconds, False))
+    assert 1 < len(soaks) < 50 and max(soaks) <= short
+    step = next_trial(QUESTION, seen)
+    assert isinstance(step, Try) and step.seconds > 2 * short
 
 
 def test_a_crash_in_the_confirming_set_wants_as_much_silence_again() -> None:
