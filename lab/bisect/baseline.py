@@ -17,7 +17,7 @@ CRASHES = 2
 """Crashes with everything on that are always wanted first."""
 MORE, SOAKS = 5, 6.0
 """So many are taken as long as all runs together took less than so many usual soaks, set-up included."""
-HOPELESS_SOAKS = 30.0
+HOPELESS_SOAKS = 40.0
 """So long with everything on and without a crash, and it is called not reproducible. Set-up included."""
 RARE_SOAKS = 12.0
 """After so many usual soaks, set-up included, one crash must do."""

@@ -43,7 +43,7 @@ SAYS = {
     "clear": f"is below {100 * confirming.CLEAR_OF_SYSTEM:.2f}%",
     "parts": f"also less than {100 * confirming.CLEAR_OF_PARTS:.1f}% likely that fewer of them are enough",
     "silence": f"with a probability of {confirming.SILENCE:.0%}",
-    "hopeless": _when(baseline.HOPELESS_SOAKS == 30, "never came in thirty usual soaks"),
+    "hopeless": _when(baseline.HOPELESS_SOAKS == 40, "never came in forty usual soaks"),
     "unexplained": _when(UNRELATED == 2, 'From the second one on, "each of two"'),
     "pending": _when(choice.MOST_PENDING == 3, "of the three with the most time left"),
 }
