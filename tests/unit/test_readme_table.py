@@ -23,9 +23,7 @@ def test_the_table_is_what_was_measured(index: int) -> None:
 
 NOT_REACHED = {
     ("4 KiB READs a second from Samba", "aiosmb"),
-    ("64 drivers, single, p = 0.2, q = 0.02: trials; wrong; confirmed", "bisection, SPRT"),
     ("The system itself is to blame: machine minutes; wrong; confirmed", ""),
-    ("Early or never (Weibull, shape 1/2): machine minutes; wrong; confirmed", ""),
     (
         "The worst of 8 cells like it: 8 drivers, pair, p = 1, q = 0: machine minutes, "
         "search to 95 %, as sure as the others",
