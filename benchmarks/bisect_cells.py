@@ -67,7 +67,7 @@ def works() -> list[Work]:
     plan.append(_plain(Cell(64, "single", 0.5, 0.0, hosts=4), 400, 50))
     plan += [Work(name, cell, 1000, 100, SOME) for name, cell in MISFITS.items()]
     plan += [
-        Work(SYSTEM, Cell(64, "system", 0.5, 0.02), 500, 100),
+        Work(SYSTEM, Cell(64, "system", 0.5, 0.02), 1000, 100),
         Work(OTHERS[0], Cell(64, "single", 0.5, 0.0, evidence="good"), 300, 100, ALL),
         Work(OTHERS[1], Cell(64, "either", 0.5, 0.0), 100, 20),
         Work(OTHERS[2], Cell(64, "triple", 0.5, 0.0), 30, 6),
