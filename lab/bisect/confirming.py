@@ -39,11 +39,9 @@ TOGETHER = 2
 
 def clear(belief: Belief, top: Hypothesis) -> bool:
     """Whether neither the system nor fewer of these units could still be it."""
-    parts = [
-        Hypothesis(Kind.SINGLE, (unit,))
-        for unit in top.units
-        if len(top.units) > 1 and top.kind is not Kind.EITHER
-    ]
+    parts: list[Hypothesis] = []
+    if top.kind in (Kind.PAIR, Kind.TRIPLE):
+        parts += [Hypothesis(Kind.SINGLE, (unit,)) for unit in top.units]
     if top.kind is Kind.TRIPLE:
         parts += [Hypothesis(Kind.PAIR, pair) for pair in combinations(top.units, 2)]
     fewer = math.fsum(belief.probability(part) for part in parts)

@@ -60,7 +60,7 @@ def _chance(belief: Belief, seconds: float) -> float:
     """Of a crash in a run of these seconds with the culprit on, whichever single unit or pair it is."""
     family = belief.families[Kind.PAIR]
     stands = hazard.stands(family.on.shape, family.on.rate, seconds)
-    return 1.0 - float((family.weight * stands).sum() / family.weight.sum())
+    return 1.0 - float((family.weight * stands).sum()) / max(float(family.weight.sum()), 1e-300)
 
 
 def _too_silent(belief: Belief, top: Hypothesis) -> bool:
