@@ -115,7 +115,7 @@ def test_nobody_there() -> None:
     started = time.monotonic()
     with pytest.raises(InfrastructureError, match=r"could not be reached: .*refused"):
         machine.power_state()
-    assert time.monotonic() - started < 2  # not tried again and again
+    assert time.monotonic() - started < 10  # not tried again and again
 
 
 def test_from_the_inventory(controller: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
