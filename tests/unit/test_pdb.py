@@ -143,7 +143,7 @@ def test_a_large_pdb_answers_soon() -> None:
         assert found.offset("_WIDE", "Member_with_a_long_name_3000") is not None
 
     names_and_members = 5000 + 6000
-    assert lines_run(ask) < 50 * names_and_members  # 32
+    assert lines_run(ask) < 50 * names_and_members  # it runs 32 lines for each
 
 
 # --- what others make ------------------------------------------------------------------------
