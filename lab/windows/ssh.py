@@ -117,7 +117,10 @@ class SshGuestShell:
         try:
             channel.exec_command(self._command)
             _send(channel, task)
-            output, errors = self._receive(script, connection, channel, deadline)
+            try:
+                output, errors = self._receive(script, connection, channel, deadline)
+            except (paramiko.SSHException, OSError, EOFError):  # reading sends, too: it widens the window
+                raise self._access.trouble(f"broke off while {script.name} ran") from None
             if channel.exit_status < 0:  # killed by a signal, or the channel was closed
                 connection.check(f"{script.name} ran")
                 raise self._access.trouble(f"ended {script.name} without an exit code")

@@ -256,7 +256,13 @@ class Smbd:
         return found
 
     def kill_one_connection(self) -> None:
-        os.kill(self.children_serving()[0], signal.SIGKILL)
+        """The next call kills another: the killed one is gone, or a zombie, when this returns."""
+        pid = self.children_serving()[0]
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while pid in self.children_serving():
+            assert time.monotonic() < deadline, f"the killed process {pid} still holds its connection"
+            time.sleep(0.01)
 
     def _group(self) -> list[int]:
         assert self._process is not None

@@ -217,6 +217,28 @@ def test_a_connection_that_is_reset_in_mid_output(server: Sshd) -> None:
         shell.close()
 
 
+def test_a_connection_that_is_lost_between_two_reads_of_the_output(
+    server: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading widens the window, so it writes: to a socket that has just been closed."""
+    read, cut = paramiko.Channel.recv, []
+
+    def lost(channel: paramiko.Channel, size: int) -> bytes:
+        if not cut:
+            cut.append(channel.transport.sock)
+            cut[0].shutdown(socket.SHUT_WR)
+        return read(channel, size)
+
+    shell = server.shell()
+    assert shell.run(said("echo")) == [{}]
+    monkeypatch.setattr(paramiko.Channel, "recv", lost)
+    with pytest.raises(InfrastructureError, match="broke off while Said ran"):
+        shell.run(said("large 1 20000000"))
+    assert cut
+    assert shell.run(said("echo")) == [{}]
+    shell.close()
+
+
 def test_an_sshd_that_is_killed_in_mid_output_and_started_again(own: Sshd) -> None:
     shell, runs = own.shell(), own.folder / "bin" / "runs"
     thread, failures = in_background(lambda: shell.run(said("started")))
