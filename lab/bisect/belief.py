@@ -6,11 +6,12 @@ that are active in that set is then the quadratic form sᵀ Q s, and the crashes
 hypothesis come from one matrix product over the trials. "Each of two is enough" is another such matrix:
 its active sum is 2·(V·1)·s − sᵀ V s.
 
-The first axis of the arrays is the share of bad boots (`hazard.SHARES`).
+The first axis of the arrays are the layers (`hazard.Layers`): how soon crashes come, and on which boots.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,7 +28,8 @@ SYSTEM_PRIOR = 0.03
 PAIR_PRIOR = 0.12
 EITHER_PRIOR = 0.02
 TRIPLE_PRIOR = 0.02
-"""Prior probabilities of the kinds; the singles have the rest."""
+"""Prior probabilities of the kinds; the singles have the rest. All triples share theirs, also those that are
+not weighed: the few that are were chosen for what was seen."""
 
 FLOOR = 0.02
 """The share of the prior of singles that is always spread evenly, so that no unit starts at zero."""
@@ -113,7 +115,7 @@ class Question:
 
 
 class Side(NamedTuple):
-    """Gamma beliefs of a family of hypotheses: shape and rate (seconds), by share of bad boots if on."""
+    """Gamma beliefs of a family of hypotheses: shape and rate (seconds); the rate by layer if on."""
 
     shape: Floats
     rate: Floats
@@ -125,6 +127,11 @@ class Family(NamedTuple):
     weight: Floats
     on: Side
     off: Side
+
+    def rate(self, *at: int) -> float:
+        """Mean crash rate a second while the units of one hypothesis are on."""
+        weight, rate = (np.moveaxis(layers, 0, -1)[at] for layers in (self.weight, self.on.rate))
+        return float((weight * self.on.shape[at] / rate).sum() / weight.sum())
 
 
 @dataclass(frozen=True)
@@ -173,24 +180,23 @@ class Belief:
 
     @cached_property
     def credits(self) -> Floats:
-        """(G, t) seconds that each run counts if its culprit was on, by share of bad boots."""
-        return np.array([self._credit(float(share)) for share in self.shares])
+        """(G, t) seconds that each run counts if its culprit was on, by layer."""
+        return np.array([self._credit(float(share)) for share in self.layers.share])
 
     @property
-    def shares(self) -> Floats:
-        """(G,) the shares of bad boots that are weighed."""
-        return hazard.SHARES if self.by_boot else hazard.SHARES[:1]
+    def layers(self) -> hazard.Layers:
+        return hazard.BY_BOOT if self.by_boot else hazard.STEADY
 
     def _credit(self, share: float) -> Floats:
         if share >= 1.0 or not len(self.seconds):
             return self.seconds
-        prior = hazard.B_ON * self.question.soak
         all_on = (self.sets.min(axis=1) > 0) & (self.crashed == 0)
         crashes, crash_seconds = self.crashed.sum(), float(self.seconds @ self.crashed)
-        rate, quiet = (1.0 + crashes) / (prior + crash_seconds), self.seconds[all_on]
+        start = self.question.soak + crash_seconds  # as if one more crash had come, after a usual soak
+        rate, quiet = (1.0 + crashes) / start, self.seconds[all_on]
         for _ in range(3):  # silences with everything on: bad boots that were lucky, or good ones
             alive = share * np.exp(-rate * quiet)
-            rate = (1.0 + crashes) / (prior + crash_seconds + float((alive / (1 - share + alive)) @ quiet))
+            rate = (1.0 + crashes) / (start + float((alive / (1 - share + alive)) @ quiet))
         return np.where(self.crashed > 0, self.seconds, hazard.credited(self.seconds, share, rate))
 
     # ---- the posterior
@@ -206,7 +212,7 @@ class Belief:
         k1 = s.T @ hits
         e1 = s.T @ (self.seconds[:, None] * s)
         g1 = np.matmul(s.T, self.credits[:, :, None] * s)
-        shape = (len(self.shares), 1)
+        shape = (len(self.layers.share), 1)
         found = {
             Kind.SYSTEM: self._weigh(
                 np.full((1,), np.log(q.system_prior)), np.full((1,), k_all), np.full((1,), e_all),
@@ -218,7 +224,7 @@ class Belief:
             found[Kind.EITHER] = self._weigh(q.log_prior_either, _either(k1), _either(e1), _either(g1))
         if self.triples:
             active = s[:, np.array(self.triples)].min(axis=2)  # (t, m)
-            prior = np.full((len(self.triples),), np.log(TRIPLE_PRIOR / len(self.triples)))
+            prior = np.full((len(self.triples),), np.log(TRIPLE_PRIOR / math.comb(len(q.units), 3)))
             found[Kind.TRIPLE] = self._weigh(
                 prior, self.crashed @ active, self.seconds @ active, self.credits @ active
             )
@@ -231,13 +237,14 @@ class Belief:
         """Log weights of hypotheses with these crashes, seconds and credited seconds while on."""
         q = self.question
         k0 = self.crashed.sum() - k1
-        rate_on = hazard.B_ON * q.soak + g1
-        rate_off = hazard.B_OFF * q.soak + np.maximum(self.seconds.sum() - e1, 0.0)
         axes = (slice(None), *([None] * k1.ndim))
-        share, prior = self.shares[axes], hazard.SHARE_PRIOR[: len(self.shares)][axes]
+        share, pace, prior = (each[axes] for each in self.layers)
+        rate_on = pace * q.soak + g1
+        rate_off = hazard.B_OFF * q.soak + np.maximum(self.seconds.sum() - e1, 0.0)
         weight = (
             log_prior
             + np.log(prior)
+            + hazard.A_ON * np.log(pace)
             + k1 * np.log(share)
             + hazard.log_evidence(hazard.A_ON, k1, rate_on)
             + hazard.log_evidence(hazard.A_OFF, k0, rate_off)
@@ -337,7 +344,8 @@ class Belief:
 def steadiness(question: Question, observations: tuple[Observation, ...]) -> float:
     """Probability that crashes come at a steady rate, and are not decided at boot."""
     belief = Belief(question, observations, by_boot=True)
-    return sum(float(f.weight[0].sum()) for f in belief.families.values())
+    steady = belief.layers.share == 1.0
+    return sum(float(f.weight[steady].sum()) for f in belief.families.values())
 
 
 def _either(both: Floats) -> Floats:

@@ -175,14 +175,15 @@ def _closed_moves(units: Units, on: Floats) -> Floats:
 
 
 def _starts(belief: Belief) -> list[Floats]:
-    """About half of the suspicion dealt out from the top, every second unit by suspicion, and most units."""
+    """About half of the suspicion dealt out from the top, one unit at least; every second unit by suspicion;
+    and most units."""
     units = belief.question.units
     n = len(units)
     joint = belief.joint
     part = np.diag(joint) + joint.sum(axis=1)
     order = np.argsort(-part, kind="stable")
     half = np.zeros(n)
-    half[order[np.cumsum(part[order]) <= 0.5 * part.sum()]] = 1.0
+    half[order[: max(1, int((np.cumsum(part[order]) <= 0.5 * part.sum()).sum()))]] = 1.0
     second = np.zeros(n)
     second[order[1::2]] = 1.0
     most = np.ones(n)

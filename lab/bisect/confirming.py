@@ -22,9 +22,9 @@ ACCUSED = 0.95
 """Probability at which the confirming runs begin, while crashes come soon; else at `CERTAIN`."""
 ACCUSED_RATE = 0.69
 """Crashes per usual soak from which on `ACCUSED` is enough."""
-CLEAR_OF_SYSTEM = 1e-3
+CLEAR_OF_SYSTEM = 8e-4
 """A unit is named only when the probability that it is none of them is below this."""
-CLEAR_OF_PARTS = 6e-3
+CLEAR_OF_PARTS = 4e-3
 """A pair or triple is named only when the probability that fewer of its units are enough is below this:
 nearly all wrong answers were pairs, of the culprit and an innocent one. Found by simulation."""
 SILENCE = 0.95

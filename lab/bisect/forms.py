@@ -13,7 +13,7 @@ from lab.bisect.hazard import Floats
 from lab.bisect.hypotheses import Kind
 
 _LIGHT = 1e-2
-"""Layers of the lottery that together weigh less than this do not take part in choosing."""
+"""Layers that weigh less than this share of the heaviest do not take part in choosing."""
 
 
 class Pending(NamedTuple):
@@ -24,8 +24,8 @@ class Pending(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Per hypothesis, the share of bad boots summed out: probability, and while its units are on and off
-    the chance of a crash and the expected length of a run."""
+    """Per hypothesis, the layers summed out: probability, and while its units are on and off the chance of
+    a crash and the expected length of a run."""
 
     weight: Floats
     crash_on: Floats
@@ -41,15 +41,13 @@ def _heavy(family: Family) -> NDArray[np.intp]:
 
 
 def predict(family: Family, seconds: float) -> Prediction:
-    """What a soak of `seconds` would show under each hypothesis of a family."""
+    """What a soak of `seconds` would show under each hypothesis of a family, at a steady rate."""
     kept = _heavy(family)
     weight = family.weight[kept]
     total = weight.sum(axis=0)
-    inner = (slice(None), *([None] * (weight.ndim - 1)))
-    share = hazard.SHARES[kept][inner]
     on_shape, on_rate = family.on.shape, family.on.rate[kept]
-    crash = share * (1.0 - hazard.stands(on_shape, on_rate, seconds))
-    length = (1.0 - share) * seconds + share * hazard.duration(on_shape, on_rate, seconds)
+    crash = 1.0 - hazard.stands(on_shape, on_rate, seconds)
+    length = hazard.duration(on_shape, on_rate, seconds)
     if len(kept) == 1:
         crash_on, length_on = crash[0], length[0]
     else:

@@ -48,13 +48,12 @@ class Standing:
     def rate(self) -> float:
         """Mean crash rate a second while the leader's units are on."""
         belief, units, top = self.belief, self.question.units, self.top
-        if top.kind in (Kind.SYSTEM, Kind.TRIPLE):
-            side = belief.families[top.kind].on
-            at = belief.triples.index(self._numbers(top)) if top.kind is Kind.TRIPLE else 0
-            return float(side.shape[at]) / float(side.rate[0, at])
-        side = belief.families[Kind.EITHER if top.kind is Kind.EITHER else Kind.PAIR].on
-        i, j = units.index[top.units[0]], units.index[top.units[-1]]
-        return float(side.shape[i, j]) / float(side.rate[0, i, j])
+        if top.kind is Kind.SYSTEM:
+            return belief.families[Kind.SYSTEM].rate(0)
+        if top.kind is Kind.TRIPLE:
+            return belief.families[Kind.TRIPLE].rate(belief.triples.index(self._numbers(top)))
+        family = belief.families[Kind.EITHER if top.kind is Kind.EITHER else Kind.PAIR]
+        return family.rate(units.index[top.units[0]], units.index[top.units[-1]])
 
     def _numbers(self, top: Hypothesis) -> tuple[int, int, int]:
         first, second, third = (self.question.units.index[u] for u in top.units)

@@ -227,7 +227,7 @@ PROGRAM = """
 import json, sys
 from lab.bisect.belief import Observation, Question
 from lab.bisect.search import next_trial
-from lab.bisect.steps import Purpose, Running
+from lab.bisect.steps import Answer, Purpose, Running
 from lab.bisect.units import Units
 names = sys.argv[1].split()
 needs = {"u03": {"u01", "u02"}, "u07": {"u03"}, "u05": {"u06"}, "u06": {"u05"}}
@@ -240,6 +240,9 @@ running = [Running(units.close_on(set(names[:5])), 600.0, 60.0, Purpose.SEARCH)]
 found = []
 for number in range(6):
     step = next_trial(question, seen, running)
+    if isinstance(step, Answer):
+        found.append([step.kind, step.culprits, step.probability])
+        break
     found.append([sorted(step.on), step.seconds, step.purpose, step.why, step.bits])
     seen.append(Observation(step.on, step.seconds if number % 2 else 50.0, number % 2 == 0, 10 + number))
 print(json.dumps(found))
@@ -254,7 +257,7 @@ def test_the_next_trial_does_not_depend_on_the_order_of_sets() -> None:
         command = [sys.executable, "-c", PROGRAM, " ".join(order)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True)
         found.append(json.loads(done.stdout))
-    assert found[0] == found[1] == found[2] and len(found[0]) == 6
+    assert found[0] == found[1] == found[2] and len(found[0]) >= 4
 
 
 def test_three_hundred_units_with_all_their_pairs_take_bounded_memory() -> None:

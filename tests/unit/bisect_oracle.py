@@ -53,7 +53,7 @@ def priors(question: Question, wide: bool, triples: Sequence[Triple] = ()) -> di
             found[Hypothesis(Kind.EITHER, (a, b))] = EITHER_PRIOR * (share[a] + share[b]) / all_free
     for three in triples:
         members = tuple(units.names[i] for i in three)
-        found[Hypothesis(Kind.TRIPLE, members)] = TRIPLE_PRIOR / len(triples)
+        found[Hypothesis(Kind.TRIPLE, members)] = TRIPLE_PRIOR / math.comb(len(share), 3)
     return found
 
 
@@ -72,7 +72,10 @@ class Oracle:
     def __init__(self, belief: Belief) -> None:
         question = self.question = belief.question
         seen = self.seen = [_within(o, belief.window) for o in belief.observations]
-        self.shares = [float(share) for share in hazard.SHARES] if belief.by_boot else [1.0]
+        shares = zip(hazard.SHARES, hazard.SHARE_PRIOR, strict=True)
+        kept = [(float(s), float(p)) for s, p in shares if belief.by_boot or s == 1]
+        paces = [(float(b), float(p)) for b, p in zip(hazard.PACES, hazard.PACE_PRIOR, strict=True)]
+        self.shares = [share for share, _ in kept for _ in paces]
         self.everything = frozenset(question.units.names)
         raw: dict[Hypothesis, list[float]] = {}
         self.gamma: dict[Hypothesis, list[tuple[float, float]]] = {}
@@ -85,12 +88,13 @@ class Oracle:
             b_off = hazard.B_OFF * question.soak + sum(o.seconds for o in off)
             self.gamma_off[h] = (a_off, b_off)
             raw[h], self.gamma[h] = [], []
-            for share, layer, rate in zip(self.shares, hazard.SHARE_PRIOR, rates, strict=False):
+            layers = product(kept, paces)
+            for ((share, heavy), (pace, likely)), rate in zip(layers, rates, strict=True):
                 crashes = sum(o.crashed for o in on)
                 a = hazard.A_ON + crashes
-                b = hazard.B_ON * question.soak + sum(_worth(o, share, rate) for o in on)
-                likely = share**crashes * math.gamma(a) / b**a * math.gamma(a_off) / b_off**a_off
-                raw[h].append(prior * float(layer) * float(likely))
+                b = pace * question.soak + sum(_worth(o, share, rate) for o in on)
+                seen_on = share**crashes * pace**hazard.A_ON * math.gamma(a) / b**a
+                raw[h].append(prior * heavy * likely * seen_on * math.gamma(a_off) / b_off**a_off)
                 self.gamma[h].append((a, b))
         total = sum(sum(layers) for layers in raw.values())
         self.layers: Mapping[Hypothesis, list[float]] = {
@@ -99,7 +103,7 @@ class Oracle:
 
     def _usual_rate(self, share: float) -> float:
         """Crashes a second on a bad boot, by the runs that crashed and the quiet ones with everything on."""
-        start = hazard.B_ON * self.question.soak + sum(o.seconds for o in self.seen if o.crashed)
+        start = self.question.soak + sum(o.seconds for o in self.seen if o.crashed)
         crashes = 1.0 + sum(o.crashed for o in self.seen)
         quiet = [o.seconds for o in self.seen if not o.crashed and self.everything <= o.on]
         rate = crashes / start
@@ -113,15 +117,16 @@ class Oracle:
 
     @property
     def steady(self) -> float:
-        return sum(layers[0] for layers in self.layers.values())
+        found = (zip(self.shares, layers, strict=True) for layers in self.layers.values())
+        return sum(weight for layers in found for share, weight in layers if share == 1)
 
     def crash(self, h: Hypothesis, on: On, seconds: float) -> float:
-        """The chance that a run crashes, if `h` is true."""
+        """The chance that a run crashes, if `h` is true and crashes come at a steady rate."""
         if not h.active(on):
             a, b = self.gamma_off[h]
             return float(1 - (b / (b + seconds)) ** a)
-        parts = zip(self.shares, self.layers[h], self.gamma[h], strict=True)
-        crash = sum(share * w * (1 - (b / (b + seconds)) ** a) for share, w, (a, b) in parts)
+        parts = zip(self.layers[h], self.gamma[h], strict=True)
+        crash = sum(w * (1 - (b / (b + seconds)) ** a) for w, (a, b) in parts)
         return float(crash / self.probability(h))
 
     def length(self, on: On, seconds: float) -> float:

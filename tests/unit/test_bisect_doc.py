@@ -40,7 +40,7 @@ SAYS = {
     "beside": f"Beside running trials a restart is weighed {choice.BESIDE_OTHERS:g} times",
     "short": _when(search.SHORT == 0.1, "stood less than a tenth of a usual soak"),
     "certain": f"named at {confirming.CERTAIN:.0%}",
-    "clear": f"is below {100 * confirming.CLEAR_OF_SYSTEM:.1f}%",
+    "clear": f"is below {100 * confirming.CLEAR_OF_SYSTEM:g}%",
     "parts": f"also less than {100 * confirming.CLEAR_OF_PARTS:.1f}% likely that fewer of them are enough",
     "silence": f"with a probability of {confirming.SILENCE:.0%}",
     "hopeless": _when(baseline.HOPELESS_SOAKS == 40, "never came in forty usual soaks"),

@@ -58,11 +58,12 @@ def test_quick_crashes_and_long_silences_of_one_set_are_decided_at_boot() -> Non
 
 
 def test_odds_by_hand() -> None:
-    # A crash after 2 s with only a on: the mean of λ·exp(-2λ) for λ ~ Gamma, on a boot that can crash.
+    # A crash after 2 s with only a on: the mean of λ·exp(-2λ) for λ ~ two Gammas, on a boot that can crash.
     def crash_after(seconds: float, shape: float, rate: float) -> float:
         return float(shape / rate * (rate / (rate + seconds)) ** (shape + 1))
 
-    on = crash_after(2.0, hazard.A_ON, 10 * hazard.B_ON)
+    paces = zip(hazard.PACES, hazard.PACE_PRIOR, strict=True)
+    on = sum(float(part) * crash_after(2.0, hazard.A_ON, 10 * float(pace)) for pace, part in paces)
     off = crash_after(2.0, hazard.A_OFF, 10 * hazard.B_OFF)
     bad = float(hazard.SHARES @ hazard.SHARE_PRIOR) / float(hazard.SHARE_PRIOR.sum())
     for by_boot, chance in ((False, 1.0), (True, bad)):

@@ -38,7 +38,7 @@ def test_bits_and_lengths_are_those_of_the_enumerated_model(
     sets = list(closed_sets(units))
     runs = [(odds.choice(sets), odds.uniform(30, 900)) for _ in range(waiting)]
     triples = some_triples(odds, units) if seed % 3 == 0 else ()
-    belief = Belief(question, some_runs(odds, units, 3), wide, triples, by_boot=seed % 2 == 0)
+    belief = Belief(question, some_runs(odds, units, 3), wide, triples)
     oracle = Oracle(belief)
     seconds = odds.uniform(60, 2400)
     quick = Forms(Given(belief, pendings(units, runs)), seconds)
@@ -174,3 +174,16 @@ def test_a_pending_run_that_is_certain_tells_nothing_more() -> None:
     assert float(over.score(over.sums(on), 240.0)[1]) == pytest.approx(
         float(alone.score(alone.sums(on), 240.0)[1]), rel=1e-6
     )
+
+
+def test_a_leader_that_does_not_boot_alone_is_told_from_its_pair_beside_others() -> None:
+    """Two switches away from every set that tells nothing: without the second suspect, with anything else."""
+    units = Units.plain("abcdefghijklmnop")
+    belief = Belief(Question(units, refused=(frozenset("a"),)))
+    for _ in range(14):  # until all others are out of the question
+        belief = belief.observe(frozenset("ab"), 60.0, True)
+        belief = belief.observe(frozenset(units.names) - {"a"}, 3000.0, False)
+    (first, _), (second, p) = belief.ranked(2)
+    assert (first.units, second.units) == (("a",), ("a", "b")) and p > 0.005
+    found = choose(belief)
+    assert "a" in found.on and "b" not in found.on and len(found.on) > 1 and found.bits > 0.01

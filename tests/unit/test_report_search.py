@@ -168,9 +168,10 @@ def test_the_matrix_says_in_how_many_trials_the_culprit_ran() -> None:
     both = [t for t in PAIR_CASE.trials if PAIR.culprits <= t.enabled and survival.counts(t)]
     crashed = [t for t in both if t.outcome.kind == "crashed"]
     first, second = sorted(PAIR.culprits)
+    stood = len(both) - len(crashed)
     assert picture.finding.startswith(
         f"{first}.sys and {second}.sys ran together in all {len(crashed)} trials that crashed, "
-        f"and in {len(both) - len(crashed)} of the "
+        f"and in {stood or 'none'} of the "
     )
 
 
