@@ -28,7 +28,7 @@ OVER = 0.02
 ALONE = 2.0
 """A restart is weighed so many times: bits per minute look one trial ahead, and fewer and longer ones end
 sooner. Found by simulation."""
-BESIDE_OTHERS = 6.0
+BESIDE_OTHERS = 4.0
 """The same while other trials run: what is chosen now will be out of date sooner than it would be alone; a
 long soak can then be ended early, a restart is spent."""
 _GAIN = 1e-9

@@ -23,15 +23,8 @@ def test_the_table_is_what_was_measured(index: int) -> None:
 
 NOT_REACHED = {
     ("4 KiB READs a second from Samba", "aiosmb"),
-    ("Crashes decided at boot: machine minutes; wrong; confirmed", ""),
-    ("Early or never (Weibull, shape 1/2): machine minutes; wrong; confirmed", ""),
-    (
-        "The worst of 8 cells like it: 8 drivers, pair, p = 1, q = 0: machine minutes, "
-        "search to 95 %, as sure as the others",
-        "syzkaller's Slice, SPRT",
-    ),
 }
-"""Why: docs/explanation/smb-speed.md and how-sure.md. The tables say so, too."""
+"""Why: docs/explanation/smb-speed.md. The table says so, too."""
 
 
 @pytest.mark.parametrize(
