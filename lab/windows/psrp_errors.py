@@ -73,6 +73,11 @@ def _is_kerberos(error: Exception) -> bool:
 
 def _explain_tls(error: Exception, address: str) -> tuple[str, str]:
     cause = _innermost(error)
+    if isinstance(cause, ssl.SSLEOFError):  # as of a guest that goes down, whose port was still open
+        return (
+            "could not be reached: it ended the TLS handshake",
+            "Is guest.shell.tls right for this port, unless the guest is going down?",
+        )
     if not isinstance(cause, ssl.SSLCertVerificationError):
         return f"does not speak TLS: {_reason(error)}", "Is guest.shell.tls right for this port?"
     found = _CERTIFICATE.get(cause.verify_code)

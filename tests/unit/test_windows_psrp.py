@@ -161,9 +161,14 @@ def test_a_web_server_that_is_not_winrm() -> None:
 
 
 def test_tls_on_a_port_without() -> None:
-    with listener(b"") as plain:
-        error = failure(plain.port, tls=True)
-        assert "does not speak TLS" in str(error) or "could not be reached" in str(error)
+    with listener(http("400 Bad Request")) as plain:
+        assert "does not speak TLS" in str(failure(plain.port, tls=True))
+
+
+def test_a_guest_that_ends_the_tls_handshake_is_going_down() -> None:
+    with listener(b"") as closing:
+        error = failure(closing.port, tls=True)
+        assert "could not be reached" in str(error) and "does not speak" not in str(error)
 
 
 def certificate(folder: Path, name: str) -> Path:
